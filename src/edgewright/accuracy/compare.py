@@ -1,0 +1,49 @@
+"""How much accuracy was lost, and how sure we are: paired bootstrap over images.
+
+The same images are drawn for both models in each replicate, so what is hard for both cancels out. mAP is no mean over
+images, so each replicate accumulates anew, with every image weighed by how often it was drawn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.accuracy.coco import ClassMatches, Evaluation, mean_average_precision
+from edgewright.stats import Interval, interval_of, resample_counts
+
+POINTS = 100.0  # mAP in points
+ROWS_AT_ONCE = 64  # replicates accumulated together: bounds memory at 64 x detections
+
+
+@dataclass(frozen=True, slots=True)
+class AccuracyDelta:
+    """fitted - baseline in points (0..100), with 95 % paired bootstrap intervals over `images` images."""
+
+    map50: Interval
+    map50_95: Interval
+    images: int
+
+    def to_json(self) -> dict[str, object]:
+        return {"map50": self.map50.to_json(), "map50_95": self.map50_95.to_json(), "images": self.images}
+
+
+def compare(fitted: Evaluation, baseline: Evaluation, *, seed: int = 0) -> AccuracyDelta:
+    """The change in mAP from `baseline` to `fitted`, both evaluated on the same images in the same order."""
+    images = baseline.report.images
+    if fitted.report.images != images:
+        raise ValueError(f"the two were evaluated on different images: {fitted.report.images} and {images}")
+    draws = resample_counts(images, seed=seed)
+    fitted50, fitted50_95 = _replicates(fitted.matches, draws)
+    base50, base50_95 = _replicates(baseline.matches, draws)
+    return AccuracyDelta(
+        map50=interval_of(fitted.report.map50 - baseline.report.map50, fitted50 - base50).scaled(POINTS),
+        map50_95=interval_of(fitted.report.map50_95 - baseline.report.map50_95, fitted50_95 - base50_95).scaled(POINTS),
+        images=images,
+    )
+
+
+def _replicates(matches: tuple[ClassMatches, ...], draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    parts = [mean_average_precision(matches, draws[at : at + ROWS_AT_ONCE]) for at in range(0, len(draws), ROWS_AT_ONCE)]
+    map50, map50_95 = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return map50, map50_95

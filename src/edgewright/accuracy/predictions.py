@@ -1,0 +1,152 @@
+"""What a detector said about every picture of a split, beside what is true: the raw material of all accuracy figures.
+
+Boxes are kept as flat arrays with an offset an image, so that thousands of pictures cost megabytes, and a whole evaluation can be
+written down (`.npz`) and read back after an interruption.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.data.dataset import Dataset, Sample
+from edgewright.detections import Boxes, ClassIds, Detections, Scores
+from edgewright.detector import Detector
+from edgewright.errors import DataError
+
+SCORE_ABOVE = 0.001  # the evaluation protocol's floor
+
+type Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Boxed:
+    """Boxes of many images: image i owns rows offsets[i] to offsets[i + 1]."""
+
+    boxes_xyxy: Boxes
+    class_ids: ClassIds
+    offsets: NDArray[np.int64]
+    scores: Scores = field(default_factory=lambda: np.zeros(0, np.float32))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    areas: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))  # where the truth has masks; else of the boxes
+
+    @property
+    def images(self) -> int:
+        return len(self.offsets) - 1
+
+    def rows(self, image: int) -> slice:
+        """The rows of an image."""
+        return slice(int(self.offsets[image]), int(self.offsets[image + 1]))
+
+    @property
+    def image_of(self) -> NDArray[np.int64]:
+        """The image of each row."""
+        return np.repeat(np.arange(self.images), np.diff(self.offsets))
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Found and true boxes of the same images, in source pixels."""
+
+    found: Boxed
+    truth: Boxed
+    classes: tuple[str, ...]
+    broken: tuple[str, ...] = ()  # pictures that could not be decoded, and why
+
+    @property
+    def images(self) -> int:
+        return self.truth.images
+
+    def save(self, path: Path) -> None:
+        """Write as `.npz` (plain arrays, nothing pickled)."""
+        arrays = {f"{side}_{name}": getattr(getattr(self, side), name) for side in ("found", "truth") for name in Boxed.__dataclass_fields__}
+        with path.open("wb") as stream:
+            np.savez_compressed(stream, allow_pickle=False, classes=np.array(self.classes), broken=np.array(self.broken, str), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> "Predictions":
+        """Read what `save` wrote."""
+        with np.load(path, allow_pickle=False) as held:
+            found, truth = (Boxed(**{name: held[f"{side}_{name}"] for name in Boxed.__dataclass_fields__}) for side in ("found", "truth"))
+            return cls(found, truth, tuple(held["classes"].tolist()), tuple(held["broken"].tolist()))
+
+
+def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, progress: Progress = lambda done, total: None) -> Predictions:
+    """Run the detector over the samples by the evaluation protocol; pictures are read one at a time.
+
+    Raises:
+        DataError: the model's classes are not the data set's, or no picture can be decoded.
+    """
+    translate = class_translation(detector.artifact.classes, dataset.classes)
+    found, truth, broken = _Rows(), _Rows(), list[str]()
+    for done, picture in enumerate(dataset.stream(samples, broken=broken), 1):
+        detections = detector.detect(picture.image_rgb, score_above=SCORE_ABOVE)
+        class_ids = translate[detections.class_ids]
+        known = class_ids >= 0
+        found.add(detections.boxes_xyxy[known], class_ids[known], detections.scores[known])
+        truth.add(picture.truth.boxes_xyxy, picture.truth.class_ids)
+        progress(done + len(broken), len(samples))
+    if not truth.boxes:
+        raise DataError(f"no picture of {dataset.source} can be decoded", got=broken[0] if broken else "no pictures")
+    return Predictions(found.boxed(), truth.boxed(), dataset.classes, tuple(broken))
+
+
+def class_translation(model_classes: Sequence[str], data_classes: Sequence[str]) -> NDArray[np.int64]:
+    """For each class of the model its number in the data set, -1 where the data set does not label it.
+
+    Names decide where the data set's all occur in the model; else the order decides, if there are equally many.
+
+    Raises:
+        DataError: neither fits.
+    """
+    if len(set(model_classes)) == len(model_classes) and set(data_classes) <= set(model_classes):
+        number = {name: i for i, name in enumerate(data_classes)}
+        return np.array([number.get(name, -1) for name in model_classes], np.int64)
+    if len(model_classes) == len(data_classes):
+        return np.arange(len(model_classes))
+    raise DataError(
+        "the model and the data set have different classes",
+        got=f"{len(model_classes)} in the model, {len(data_classes)} in the data set ({', '.join(data_classes[:4])}, ...)",
+        expected="the same number, or data set names that all occur in the model",
+    )
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Grows image by image into a `Boxed`."""
+
+    boxes: list[Boxes] = field(default_factory=list)
+    class_ids: list[ClassIds] = field(default_factory=list)
+    scores: list[Scores] = field(default_factory=list)
+
+    def add(self, boxes_xyxy: Boxes, class_ids: ClassIds, scores: Scores | None = None) -> None:
+        self.boxes.append(boxes_xyxy)
+        self.class_ids.append(class_ids)
+        if scores is not None:
+            self.scores.append(scores)
+
+    def boxed(self) -> Boxed:
+        offsets = np.cumsum([0, *map(len, self.boxes)]).astype(np.int64)
+        scores = np.concatenate(self.scores) if self.scores else np.zeros(0, np.float32)
+        return Boxed(np.concatenate(self.boxes), np.concatenate(self.class_ids), offsets, scores)
+
+
+def pseudo_truth(predictions: Predictions, score_above: float) -> Boxed:
+    """The found boxes above `score_above` taken as truth: how far another model agrees with this one is then its accuracy."""
+    found = predictions.found
+    keep = found.scores > score_above
+    counts = np.bincount(found.image_of[keep], minlength=found.images)
+    return Boxed(found.boxes_xyxy[keep], found.class_ids[keep], np.cumsum([0, *counts.tolist()]).astype(np.int64))
+
+
+def of_detections(images: Sequence[tuple[Detections, Boxes, ClassIds]], classes: tuple[str, ...]) -> Predictions:
+    """Predictions from detections and true boxes that are already in hand, image by image."""
+    found, truth = _Rows(), _Rows()
+    for detections, boxes_xyxy, class_ids in images:
+        found.add(detections.boxes_xyxy, detections.class_ids, detections.scores)
+        truth.add(boxes_xyxy, class_ids)
+    return Predictions(found.boxed(), truth.boxed(), classes)
+
+

@@ -1,0 +1,238 @@
+"""The thing that travels: model files plus `artifact.json`, which says everything needed to run them.
+
+An artifact is a folder. Its json is read once, here, into frozen dataclasses; a field that is missing or of the wrong
+type is one clear sentence, never a KeyError three stages later. The keys are the contract (docs/reference/artifact.md).
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from edgewright.errors import ArtifactError
+
+SCHEMA = 1
+FILE_NAME = "artifact.json"
+MOST_JSON_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactFile:
+    """A file of the artifact: its path inside the folder, the digest and size it must have."""
+
+    path: str
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What the network eats: `shape` in `layout`, each pixel times `scale` after `mean` is taken off."""
+
+    name: str
+    shape: tuple[int, int, int, int]
+    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    dtype: str = "float32"
+    colour: Literal["RGB", "BGR"] = "RGB"
+    scale: float = 1 / 255
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    letterbox_value: int = 114
+
+    @property
+    def size_wh(self) -> tuple[int, int]:
+        """Width and height of the picture it expects."""
+        high, wide = self.shape[2:] if self.layout == "NCHW" else self.shape[1:3]
+        return wide, high
+
+    def to_json(self) -> dict[str, Any]:
+        found = asdict(self)
+        found["letterbox"] = {"value": found.pop("letterbox_value"), "centred": True}
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class HeadOutput:
+    """One output tensor: `decoded` (boxes and probabilities), or a raw convolution, `box` or `class`, of one stride."""
+
+    name: str
+    role: Literal["decoded", "box", "class"]
+    stride: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HeadSpec:
+    """How outputs become boxes."""
+
+    family: str
+    strides: tuple[int, ...]
+    reg_max: int | None
+    outputs: tuple[HeadOutput, ...]
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether the decode happens outside the network."""
+        return self.outputs[0].role != "decoded"
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """What `detect` shows: score above `score`, boxes overlapping by more than `iou` suppressed."""
+
+    score: float = 0.25
+    iou: float = 0.7
+    per_class: dict[str, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A detector ready to run: files, input, head, classes and where it came from."""
+
+    name: str
+    engine: str
+    precision: str
+    files: tuple[ArtifactFile, ...]
+    input: InputSpec
+    head: HeadSpec
+    classes: tuple[str, ...]
+    folder: Path
+    task: str = "detect"
+    threshold: Threshold = field(default_factory=Threshold)
+    scheme: dict[str, Any] | None = None
+    target: dict[str, Any] = field(default_factory=lambda: {"isa": []})
+    lineage: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def model_path(self) -> Path:
+        """The file the engine opens."""
+        return self.folder / self.files[0].path
+
+    @property
+    def size_bytes(self) -> int:
+        """What the model files weigh on disk."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def digest(self) -> str:
+        """One name for the bytes: the digest over the files' digests, in order."""
+        return "sha256:" + hashlib.sha256("\n".join(f"{f.path} {f.sha256}" for f in self.files).encode()).hexdigest()
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `artifact.json`."""
+        return {
+            "schema": SCHEMA,
+            "name": self.name,
+            "task": self.task,
+            "digest": self.digest,
+            "engine": self.engine,
+            "precision": self.precision,
+            "files": [asdict(file) for file in self.files],
+            "input": self.input.to_json(),
+            "head": asdict(self.head),
+            "classes": list(self.classes),
+            "threshold": asdict(self.threshold),
+            "scheme": self.scheme,
+            "target": self.target,
+            "lineage": self.lineage,
+        }
+
+    @classmethod
+    def load(cls, folder: Path) -> "Artifact":
+        """Read and check the artifact in `folder`.
+
+        Raises:
+            ArtifactError: no artifact.json, another schema, a wrong field, or a file whose bytes are not the ones promised.
+        """
+        artifact = _parse(_read_json(folder / FILE_NAME), folder)
+        for file in artifact.files:
+            _check_file(folder, file)
+        return artifact
+
+
+def sha256_of(path: Path) -> str:
+    """The hex digest of a file, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def describe_file(path: Path, folder: Path) -> ArtifactFile:
+    """The entry that `path` gets in the artifact of `folder`."""
+    return ArtifactFile(path.relative_to(folder).as_posix(), sha256_of(path), path.stat().st_size)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ArtifactError(f"{path.parent} is no artifact", got="no artifact.json in it", expected="a folder that `edgewright fit` wrote")
+    if path.stat().st_size > MOST_JSON_BYTES:
+        raise ArtifactError(f"{path} is too large", got=f"{path.stat().st_size} bytes", expected=f"at most {MOST_JSON_BYTES}")
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} is not JSON ({error})", fix="run `edgewright fit` again") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        got = document.get("schema") if isinstance(document, dict) else type(document).__name__
+        raise ArtifactError(f"{path} has another schema", got=repr(got), expected=str(SCHEMA), fix="use the edgewright that wrote it, or fit again")
+    return document
+
+
+def _parse(document: dict[str, Any], folder: Path) -> Artifact:
+    try:
+        raw_input = dict(document["input"])
+        letterbox = raw_input.pop("letterbox")
+        head = document["head"]
+        artifact = Artifact(
+            name=str(document["name"]),
+            engine=str(document["engine"]),
+            precision=str(document["precision"]),
+            files=tuple(ArtifactFile(str(f["path"]), str(f["sha256"]), int(f["bytes"])) for f in document["files"]),
+            input=_parse_input(raw_input, letterbox),
+            head=HeadSpec(
+                str(head["family"]),
+                tuple(int(s) for s in head["strides"]),
+                None if head["reg_max"] is None else int(head["reg_max"]),
+                tuple(HeadOutput(str(o["name"]), o["role"], o["stride"]) for o in head["outputs"]),
+            ),
+            classes=tuple(str(c) for c in document["classes"]),
+            folder=folder,
+            task=str(document["task"]),
+            threshold=Threshold(**document["threshold"]),
+            scheme=document["scheme"],
+            target=dict(document["target"]),
+            lineage=dict(document["lineage"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(
+            f"{folder / FILE_NAME} lacks or garbles a field", got=repr(error), expected="the keys of docs/reference/artifact.md", fix="fit again"
+        ) from error
+    if not artifact.files or not artifact.head.outputs:
+        raise ArtifactError(f"{folder / FILE_NAME} names no model file or no output", fix="fit again")
+    return artifact
+
+
+def _parse_input(raw: dict[str, Any], letterbox: dict[str, Any]) -> InputSpec:
+    shape = tuple(int(n) for n in raw["shape"])
+    if len(shape) != 4 or not all(0 < n <= 1 << 14 for n in shape):  # noqa: PLR2004 - four axes
+        raise ValueError(f"input shape {shape}")
+    red, green, blue = (float(v) for v in raw["mean"])
+    if raw["layout"] not in ("NCHW", "NHWC") or raw["colour"] not in ("RGB", "BGR"):
+        raise ValueError(f"layout {raw['layout']!r}, colour {raw['colour']!r}")
+    return InputSpec(
+        name=str(raw["name"]),
+        shape=(shape[0], shape[1], shape[2], shape[3]),
+        layout=raw["layout"],
+        dtype=str(raw["dtype"]),
+        colour=raw["colour"],
+        scale=float(raw["scale"]),
+        mean=(red, green, blue),
+        letterbox_value=int(letterbox["value"]),
+    )
+
+
+def _check_file(folder: Path, file: ArtifactFile) -> None:
+    path = folder / file.path
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(f"the artifact names a file outside its folder, {file.path!r}", fix="do not use it; fit again")
+    if not path.is_file():
+        raise ArtifactError(f"{path} is missing", expected=f"{file.bytes} bytes", fix="copy the whole folder, or fit again")
+    if path.stat().st_size != file.bytes or sha256_of(path) != file.sha256:
+        raise ArtifactError(f"{path} is not the file that was fitted", got="another size or digest", fix="copy it again, or fit again")

@@ -1,0 +1,206 @@
+"""A labelled data set in the Ultralytics layout, as one streamed view.
+
+`data.yaml` names the classes and, for each split, a folder of images (or a text file listing them, or several of either);
+`path` is resolved against the yaml's own folder. The labels of `images/a.jpg` are in `labels/a.txt`: a line a box, class number then
+centre x, centre y, width, height as shares of the picture (or a polygon, whose outline is taken).
+
+Nothing but file names is held in memory: pictures and labels are read when they are iterated over.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.data.images import SUFFIXES, read_image
+from edgewright.detections import Boxes, ClassIds, ImageRgb
+from edgewright.errors import DataError
+
+MOST_YAML_BYTES = 1 << 20
+MOST_LABEL_BYTES = 16 << 20
+BOX_FIELDS = 5  # class, centre x, centre y, width, height
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What is in a picture: boxes in its pixels (N x 4, x1 y1 x2 y2) and their classes."""
+
+    boxes_xyxy: Boxes
+    class_ids: ClassIds
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A picture and where its labels are; a picture without a label file holds nothing."""
+
+    image: Path
+    labels: Path
+
+    def truth(self, size_wh: tuple[int, int], classes: int) -> Truth:
+        """The labelled boxes in pixels of a picture of `size_wh`.
+
+        Raises:
+            DataError: a line that is no box, or a class number the data set does not have.
+        """
+        rows = _read_rows(self.labels, classes)
+        centre, size = rows[:, 1:3], rows[:, 3:5]
+        scale = np.array([*size_wh, *size_wh], np.float32)
+        boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype(np.float32) * scale
+        return Truth(boxes, rows[:, 0].astype(np.int64))
+
+    def class_ids(self, classes: int) -> ClassIds:
+        """The classes of its boxes, without opening the picture."""
+        return _read_rows(self.labels, classes)[:, 0].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """A picture with its truth, as it comes off the stream."""
+
+    sample: Sample
+    image_rgb: ImageRgb
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Names of the classes and the samples of each split, in a fixed order."""
+
+    source: Path
+    classes: tuple[str, ...]
+    splits: dict[str, tuple[Sample, ...]]
+
+    def split(self, name: str) -> tuple[Sample, ...]:
+        """The samples of a split.
+
+        Raises:
+            DataError: there is no such split; those there are are listed.
+        """
+        if name not in self.splits:
+            raise DataError(f"{self.source} has no split {name!r}", expected=f"one of {', '.join(self.splits)}")
+        return self.splits[name]
+
+    def stream(self, samples: Sequence[Sample], *, broken: list[str] | None = None) -> Iterator[LabelledImage]:
+        """Picture after picture; one that cannot be decoded is named in `broken` and passed over, or raised where `broken` is None."""
+        for sample in samples:
+            try:
+                image_rgb = read_image(sample.image)
+            except DataError as error:
+                if broken is None:
+                    raise
+                broken.append(str(error))
+                continue
+            yield LabelledImage(sample, image_rgb, sample.truth((image_rgb.shape[1], image_rgb.shape[0]), len(self.classes)))
+
+
+def open_dataset(path: Path) -> Dataset:
+    """Open a `data.yaml`.
+
+    Raises:
+        DataError: it is not one, or a split it names has no pictures.
+    """
+    if path.is_dir() and (path / "data.yaml").is_file():
+        path /= "data.yaml"
+    document = _read_yaml(path)
+    root = _under(path.parent, str(document.get("path") or "."))
+    splits = {name: _samples(root, path, document[name]) for name in ("train", "val", "test") if document.get(name)}
+    if "val" not in splits:
+        raise DataError(f"{path} names no validation images", got=f"keys {sorted(map(str, document))}", expected="train: and val: folders")
+    return Dataset(path, _class_names(path, document), splits)
+
+
+def _read_yaml(path: Path) -> dict[Any, Any]:
+    import yaml  # noqa: PLC0415 - only the fitting host has it
+
+    if not path.is_file() or path.suffix.lower() not in (".yaml", ".yml"):
+        got = "a folder" if path.is_dir() else "no such file" if not path.exists() else f"a {path.suffix or 'nameless'} file"
+        raise DataError(f"{path} is not a data set", got=got, expected="an Ultralytics data.yaml with path:, train:, val: and names:")
+    if path.stat().st_size > MOST_YAML_BYTES:
+        raise DataError(f"{path} is too large", got=f"{path.stat().st_size} bytes", expected=f"at most {MOST_YAML_BYTES}")
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise DataError(f"{path} is not YAML", got=" ".join(str(error).split())[:200]) from error
+    if not isinstance(document, dict):
+        raise DataError(f"{path} is not a data set", got=type(document).__name__, expected="keys path:, train:, val: and names:")
+    return document
+
+
+def _class_names(path: Path, document: dict[Any, Any]) -> tuple[str, ...]:
+    names = document.get("names")
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[i] for i in range(len(names))]
+    if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
+        raise DataError(f"{path} has no usable names:", got=repr(names)[:100], expected="a list, or a mapping from 0, 1, 2, ... to class names")
+    return tuple(str(name) for name in names)
+
+
+def _samples(root: Path, yaml_path: Path, entry: Any) -> tuple[Sample, ...]:
+    entries = entry if isinstance(entry, list) else [entry]
+    images = [image for item in entries for image in _images(root, yaml_path, str(item))]
+    if not images:
+        raise DataError(f"{yaml_path} names {entry!r}, which holds no pictures", expected=f"files ending in {', '.join(sorted(SUFFIXES))}")
+    return tuple(Sample(image, _labels_of(image)) for image in images)
+
+
+def _images(root: Path, yaml_path: Path, entry: str) -> list[Path]:
+    place = _under(root, entry)
+    if place.is_dir():
+        return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if place.is_file() and place.suffix == ".txt":
+        return [_under(place.parent, line.strip()) for line in place.read_text("utf-8").splitlines() if line.strip()]
+    raise DataError(f"{yaml_path} names {entry!r}", got=f"nothing at {place}", expected="a folder of images or a .txt file listing them")
+
+
+def _under(folder: Path, entry: str) -> Path:
+    return Path(entry) if Path(entry).is_absolute() else (folder / entry).resolve()
+
+
+def _labels_of(image: Path) -> Path:
+    """images -> labels in the last such folder of the path, as every trainer of this layout does."""
+    parts = list(image.parts)
+    for at in range(len(parts) - 2, -1, -1):
+        if parts[at] == "images":
+            parts[at] = "labels"
+            break
+    return Path(*parts).with_suffix(".txt")
+
+
+def _read_rows(path: Path, classes: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Rows of class, centre x, centre y, width, height; each box once, however often it was written."""
+    if not path.is_file():
+        return np.zeros((0, BOX_FIELDS))
+    if path.stat().st_size > MOST_LABEL_BYTES:
+        raise DataError(f"{path} is too large for labels", got=f"{path.stat().st_size} bytes")
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a label file", got="bytes that are no text") from error
+    rows = [_parse_row(path, number, line, classes) for number, line in enumerate(lines, 1) if line.strip()]
+    return np.array(list(dict.fromkeys(rows)), float).reshape(-1, BOX_FIELDS)
+
+
+def _parse_row(path: Path, number: int, line: str, classes: int) -> tuple[float, ...]:
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        values = []
+    sound = len(values) >= BOX_FIELDS and np.isfinite(values).all() and values[0] in range(classes)
+    if sound and len(values) > BOX_FIELDS:
+        values = _outline(values)
+    if not sound or min(values[3:5]) < 0 or max(map(abs, values[1:5])) > 2:  # noqa: PLR2004 - twice the picture is beyond any rounding
+        raise DataError(
+            f"{path} line {number} is no box",
+            got=repr(line[:80]),
+            expected=f"class 0..{classes - 1}, then centre x, centre y, width, height as shares of the picture",
+        )
+    return tuple(values)
+
+
+def _outline(values: list[float]) -> list[float]:
+    """The box round a polygon: class x1 y1 x2 y2 x3 y3 ... -> class, centre, size."""
+    xs, ys = values[1::2], values[2::2]
+    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    return [values[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top]

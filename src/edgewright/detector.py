@@ -1,0 +1,123 @@
+"""One path from picture to boxes, used by evaluation, benchmark, `detect` and the service alike.
+
+    >>> import edgewright as ew                                # doctest: +SKIP
+    >>> detector = ew.open("fitted/")                          # an artifact folder, or a YOLOv8-type .onnx file
+    >>> detector("board.jpg").names                            # doctest: +SKIP
+    ['short', 'pin-hole']
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.artifact import Artifact
+from edgewright.data.images import read_image
+from edgewright.data.video import read_frames
+from edgewright.detections import Detections, Frame, ImageRgb
+from edgewright.engines import Engine, open_engine
+from edgewright.errors import DataError
+from edgewright.vision.heads import Candidates, yolov8_decoded, yolov8_raw
+from edgewright.vision.letterbox import Letterbox
+from edgewright.vision.nms import suppress
+
+MOST_BOXES = 300  # an image, as in the evaluation protocol
+
+type Picture = str | Path | ImageRgb
+
+
+class Detector:
+    """An artifact, opened in an engine. Call it with a picture (path or RGB array) or a list of them; use as a context manager to close it."""
+
+    def __init__(self, artifact: Artifact, engine: Engine) -> None:
+        self.artifact = artifact
+        self.engine = engine
+
+    @overload
+    def __call__(self, pictures: Picture) -> Detections: ...
+    @overload
+    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]: ...
+    def __call__(self, pictures: Picture | Sequence[Picture]) -> Detections | list[Detections]:
+        if isinstance(pictures, str | Path | np.ndarray):
+            return self.detect(_pixels(pictures))
+        return [self.detect(_pixels(picture)) for picture in pictures]
+
+    def stream(self, source: str | Path) -> Iterator[tuple[Frame, Detections]]:
+        """Frame after frame of a video file, with what is in it."""
+        for frame in read_frames(Path(source)):
+            yield frame, self.detect(frame.image_rgb)
+
+    def detect(self, image_rgb: ImageRgb, *, score_above: float | None = None) -> Detections:
+        """What is in an RGB picture, H x W x 3 uint8, above `score_above` (default: the artifact's threshold)."""
+        letterbox = Letterbox.fit((image_rgb.shape[1], image_rgb.shape[0]), self.artifact.input.size_wh)
+        outputs = self.engine.run({self.artifact.input.name: self.prepare(image_rgb, letterbox)})
+        return self.interpret(outputs, letterbox, self.artifact.threshold.score if score_above is None else score_above)
+
+    def prepare(self, image_rgb: ImageRgb, letterbox: Letterbox) -> NDArray[np.float32]:
+        """The network's input tensor [1, 3, H, W]: letterboxed, in the network's colour order, shifted and scaled."""
+        return to_tensor(letterbox.apply(image_rgb, value=self.artifact.input.letterbox_value), self.artifact)
+
+    def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float) -> Detections:
+        """Boxes in source pixels from the network's outputs."""
+        boxes, scores, class_ids = self._decode(outputs, score_above)
+        keep = suppress(boxes, scores, class_ids, iou=self.artifact.threshold.iou, most=MOST_BOXES)
+        return Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
+
+    def _decode(self, outputs: list[NDArray[Any]], score_above: float) -> Candidates:
+        head = self.artifact.head
+        if not head.is_raw:
+            return yolov8_decoded(outputs[0][0], score_above)
+        grids = [(outputs[at][0], outputs[at + 1][0], stride) for at, stride in zip(range(0, len(outputs), 2), head.strides, strict=True)]
+        return yolov8_raw(grids, score_above)
+
+    def close(self) -> None:
+        """Give the engine's memory back."""
+        self.engine.close()
+
+    def __enter__(self) -> "Detector":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def to_tensor(canvas_rgb: ImageRgb, artifact: Artifact) -> NDArray[np.float32]:
+    """A letterboxed picture, uint8 H x W x 3 RGB, as the network's float input [1, 3, H, W]."""
+    spec = artifact.input
+    pixels = canvas_rgb if spec.colour == "RGB" else canvas_rgb[..., ::-1]
+    tensor = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
+    if any(spec.mean):
+        tensor -= np.array(spec.mean, np.float32).reshape(1, 3, 1, 1)
+    tensor *= np.float32(spec.scale)
+    return tensor
+
+
+def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
+    """Open an artifact folder or a YOLOv8-type ONNX file, with `threads` threads (default: all cores).
+
+    Raises:
+        InputError: it is neither, or not a detector we can decode.
+        EngineError: the engine it needs is not installed.
+    """
+    path = Path(path)
+    artifact = Artifact.load(path) if path.is_dir() else artifact_of_model(path)
+    return Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=threads or os.cpu_count() or 1))
+
+
+def artifact_of_model(path: Path) -> Artifact:
+    """A bare ONNX detector, described as an artifact that lies where the file lies."""
+    from edgewright.graph.describe import describe_detector  # noqa: PLC0415 - onnx is heavy and no board needs it
+
+    return describe_detector(path)
+
+
+def _pixels(picture: Picture) -> ImageRgb:
+    if isinstance(picture, np.ndarray):
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:  # noqa: PLR2004 - rows, columns, RGB
+            raise DataError("this array is no picture", got=f"{picture.dtype} {picture.shape}", expected="uint8 H x W x 3, RGB")
+        return picture
+    return read_image(Path(picture))

@@ -1,0 +1,56 @@
+"""ONNX Runtime on the CPU: float32 graphs compute in float32, quantized ones in int8."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from edgewright.engines.base import EngineDescription
+from edgewright.errors import EngineError
+
+QUIET = 3  # errors only: its warnings name graph internals nobody asked about
+
+
+class OnnxRuntimeEngine:
+    """An `InferenceSession` with its threads fixed, so that a measurement means the same twice."""
+
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            import onnxruntime  # noqa: PLC0415 - heavy: only when a model is opened
+        except ImportError as error:
+            raise EngineError("ONNX Runtime is not installed", fix="run: pip install 'edgewright[ort]'") from error
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = QUIET
+        try:
+            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exception classes share no public root
+            raise EngineError(f"ONNX Runtime refuses {path}", got=_first_line(error), fix=f"see `edgewright inspect {path}`") from error
+        self._path = path
+        self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads)
+
+    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Outputs in the model's own order."""
+        try:
+            return self._session.run(None, dict(feeds))  # type: ignore[no-any-return]
+        except Exception as error:
+            raise EngineError(f"ONNX Runtime failed on {self._path}", got=_first_line(error)) from error
+
+    def describe(self) -> EngineDescription:
+        """Who computes, and how."""
+        return self._description
+
+    def close(self) -> None:
+        """Drop the session; its arena goes with it."""
+        del self._session
+
+
+def open_model(path: Path, threads: int) -> OnnxRuntimeEngine:
+    """Open an ONNX file."""
+    return OnnxRuntimeEngine(path, threads)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:300]

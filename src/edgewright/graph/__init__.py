@@ -1,0 +1,1 @@
+"""ONNX surgery and examination."""

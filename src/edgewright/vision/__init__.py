@@ -1,0 +1,1 @@
+"""The arithmetic of detectors: arrays in, arrays out; no files, no engines."""

@@ -1,0 +1,58 @@
+"""Fit a picture of any shape into a detector's input, and carry boxes back.
+
+The convention is that of the YOLO family: scale so that the picture fits, centre it, fill the rest with grey 114.
+Rounding follows the published implementations (half pixels go to the right and bottom border), because half a pixel
+moves mAP50-95 in the third digit.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from edgewright.detections import Boxes, ImageRgb
+
+GREY = 114
+
+
+@dataclass(frozen=True, slots=True)
+class Letterbox:
+    """How a source picture lies in the network's input: scaled by `scale`, then moved by `left`, `top` pixels."""
+
+    source_wh: tuple[int, int]
+    input_wh: tuple[int, int]
+    scale: float
+    left: int
+    top: int
+
+    @classmethod
+    def fit(cls, source_wh: tuple[int, int], input_wh: tuple[int, int]) -> "Letterbox":
+        """The letterbox that shows the whole source, centred."""
+        scale = min(input_wh[0] / source_wh[0], input_wh[1] / source_wh[1])
+        wide, high = _scaled_wh(source_wh, scale)
+        # -0.1: an odd border puts its extra pixel right and below, as the exporters' own preprocessing does.
+        left = round((input_wh[0] - wide) / 2 - 0.1)
+        top = round((input_wh[1] - high) / 2 - 0.1)
+        return cls(source_wh, input_wh, scale, left, top)
+
+    def apply(self, image_rgb: ImageRgb, *, value: int = GREY) -> ImageRgb:
+        """Draw the source into a new input picture, uint8 H x W x 3."""
+        wide, high = _scaled_wh(self.source_wh, self.scale)
+        if (wide, high) != self.source_wh:
+            image_rgb = cv2.resize(image_rgb, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+        if (wide, high) == self.input_wh:
+            return image_rgb
+        canvas = np.full((self.input_wh[1], self.input_wh[0], 3), value, np.uint8)
+        canvas[self.top : self.top + high, self.left : self.left + wide] = image_rgb
+        return canvas
+
+    def to_source(self, boxes_xyxy: Boxes) -> Boxes:
+        """Boxes in input pixels, N x 4, as boxes in source pixels, clipped to the picture."""
+        shift = np.array([self.left, self.top, self.left, self.top], np.float32)
+        limit = np.array([*self.source_wh, *self.source_wh], np.float32)
+        return np.clip((boxes_xyxy - shift) / np.float32(self.scale), 0, limit).astype(np.float32, copy=False)
+
+
+def _scaled_wh(source_wh: tuple[int, int], scale: float) -> tuple[int, int]:
+    # A sliver scaled to nothing still has one pixel: a 1 x 5000 picture is odd, not an error.
+    return max(1, round(source_wh[0] * scale)), max(1, round(source_wh[1] * scale))
