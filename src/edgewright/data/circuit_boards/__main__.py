@@ -1,0 +1,50 @@
+"""Make a contact sheet: `python -m edgewright.data.circuit_boards --contact-sheet OUT.jpg`."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.data.circuit_boards.defects import CLASS_NAMES
+from edgewright.data.circuit_boards.parameters import Look, Split
+from edgewright.data.circuit_boards.picture import draw_board
+
+COLOURS_RGB: Final = ((255, 70, 70), (255, 170, 0), (255, 80, 220), (60, 200, 255), (90, 255, 90), (170, 120, 255))
+_CORNERS: Final[tuple[tuple[Split, Look], ...]] = (("train", "camera"), ("train", "binary"), ("held_out", "camera"), ("held_out", "binary"))
+
+
+def _tile(seed: int, split: Split, look: Look, side_px: int) -> NDArray[np.uint8]:
+    picture = draw_board(seed, split=split, look=look)
+    image = picture.image_rgb.copy()
+    for class_id, box in zip(picture.class_ids, picture.boxes_xyxy.round().astype(int), strict=True):
+        x0, y0, x1, y1 = (int(v) for v in box)
+        cv2.rectangle(image, (x0, y0), (x1, y1), COLOURS_RGB[class_id], 3)
+        cv2.putText(image, CLASS_NAMES[class_id], (x0, max(y0 - 4, 14)), cv2.FONT_HERSHEY_SIMPLEX, 0.6, COLOURS_RGB[class_id], 2, cv2.LINE_AA)
+    cv2.putText(image, f"{seed} {split}", (6, 632), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 0, 0), 2, cv2.LINE_AA)
+    return np.asarray(cv2.resize(image, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def contact_sheet(*, seed: int, boards: int, columns: int, side_px: int) -> NDArray[np.uint8]:
+    """Boards side by side, looks and splits in turn, each with its labels."""
+    tiles = [_tile(seed + index, *_CORNERS[index % len(_CORNERS)], side_px) for index in range(boards)]
+    tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % columns)
+    return np.concatenate([np.concatenate(tiles[row : row + columns], axis=1) for row in range(0, len(tiles), columns)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m edgewright.data.circuit_boards", description=__doc__)
+    parser.add_argument("--contact-sheet", type=Path, required=True, metavar="OUT", help="picture file to write")
+    parser.add_argument("--boards", type=int, default=50)
+    parser.add_argument("--columns", type=int, default=10)
+    parser.add_argument("--side-px", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=2026)
+    args = parser.parse_args()
+    sheet = contact_sheet(seed=args.seed, boards=args.boards, columns=args.columns, side_px=args.side_px)
+    cv2.imwrite(str(args.contact_sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 78])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""A folder of boards in the layout that Ultralytics reads: images/, labels/ and a data.yaml."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal
+
+import cv2
+
+from edgewright.data.circuit_boards.defects import CLASS_NAMES
+from edgewright.data.circuit_boards.parameters import Look, Split
+from edgewright.data.circuit_boards.picture import BoardPicture, draw_board
+
+Progress = Callable[[int, int], None]
+_SEEDS_PER_SET: Final = 1_000_000
+
+
+def write_dataset(
+    folder: Path,
+    *,
+    train: int,
+    val: int,
+    seed: int = 0,
+    look: Literal["camera", "binary", "mixed"] = "camera",
+    size_px: int = 640,
+    progress: Progress | None = None,
+) -> Path:
+    """Write `train` boards and `val` held-out boards; the same arguments write the same bytes.
+
+    Returns:
+        The path of data.yaml.
+    """
+    total, done = train + val, 0
+    parts: tuple[tuple[Literal["train", "val"], Split, int], ...] = (("train", "train", train), ("val", "held_out", val))
+    for name, split, count in parts:
+        for kind in ("images", "labels"):
+            (folder / kind / name).mkdir(parents=True, exist_ok=True)
+        for index in range(count):
+            picture = draw_board(seed * _SEEDS_PER_SET + index, split=split, look=_look_of(index, look), size_px=size_px)
+            _write_one(folder, name, f"board_{index:06d}", picture)
+            done += 1
+            if progress is not None:
+                progress(done, total)
+    return _write_yaml(folder)
+
+
+def _look_of(index: int, look: Literal["camera", "binary", "mixed"]) -> Look:
+    if look == "mixed":
+        return "camera" if index % 2 == 0 else "binary"
+    return look
+
+
+def _write_one(folder: Path, name: str, stem: str, picture: BoardPicture) -> None:
+    image = cv2.cvtColor(picture.image_rgb, cv2.COLOR_RGB2BGR)
+    cv2.imwrite(str(folder / "images" / name / f"{stem}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    (folder / "labels" / name / f"{stem}.txt").write_text(label_text(picture), encoding="utf-8")
+
+
+def label_text(picture: BoardPicture) -> str:
+    """One line a defect: class, centre and size as shares of the picture."""
+    height, width = picture.image_rgb.shape[:2]
+    lines = []
+    for class_id, (x0, y0, x1, y1) in zip(picture.class_ids, picture.boxes_xyxy, strict=True):
+        lines.append(f"{class_id} {(x0 + x1) / 2 / width:.6f} {(y0 + y1) / 2 / height:.6f} {(x1 - x0) / width:.6f} {(y1 - y0) / height:.6f}\n")
+    return "".join(lines)
+
+
+def _write_yaml(folder: Path) -> Path:
+    path = folder / "data.yaml"
+    names = "".join(f"  {index}: {name}\n" for index, name in enumerate(CLASS_NAMES))
+    path.write_text(f"path: .\ntrain: images/train\nval: images/val\nnc: {len(CLASS_NAMES)}\nnames:\n{names}", encoding="utf-8")
+    return path
