@@ -1,0 +1,16 @@
+"""Where the material is that lies beside the repository, and an honest skip where it is not."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    folder = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder}; set EDGEWRIGHT_TEST_DATA to where it is")
+    return folder
