@@ -22,9 +22,13 @@ def _tile(seed: int, split: Split, look: Look, side_px: int) -> NDArray[np.uint8
     for class_id, box in zip(picture.class_ids, picture.boxes_xyxy.round().astype(int), strict=True):
         x0, y0, x1, y1 = (int(v) for v in box)
         cv2.rectangle(image, (x0, y0), (x1, y1), COLOURS_RGB[class_id], 3)
-        cv2.putText(image, CLASS_NAMES[class_id], (x0, max(y0 - 4, 14)), cv2.FONT_HERSHEY_SIMPLEX, 0.6, COLOURS_RGB[class_id], 2, cv2.LINE_AA)
-    cv2.putText(image, f"{seed} {split}", (6, 632), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 0, 0), 2, cv2.LINE_AA)
+        _caption(image, CLASS_NAMES[class_id], (x0, max(y0 - 4, 14)), COLOURS_RGB[class_id])
+    _caption(image, f"{seed} {split}", (6, 632), (255, 0, 0))
     return np.asarray(cv2.resize(image, (side_px, side_px), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _caption(image: NDArray[np.uint8], text: str, at_xy: tuple[int, int], colour_rgb: tuple[int, int, int]) -> None:
+    cv2.putText(image, text, at_xy, cv2.FONT_HERSHEY_SIMPLEX, 0.6, colour_rgb, 2, cv2.LINE_AA)
 
 
 def contact_sheet(*, seed: int, boards: int, columns: int, side_px: int) -> NDArray[np.uint8]:

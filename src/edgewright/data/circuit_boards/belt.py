@@ -25,7 +25,8 @@ def conveyor_frames(seed: int, *, frames: int, size_wh: tuple[int, int] = (960, 
     for index in range(frames):
         left = (index * _STEP_PX) % strip.shape[1]
         y, x = rng.integers(0, 64, 2)
-        yield cv2.add(np.ascontiguousarray(endless[:, left : left + width]), np.repeat(grain[y : y + height, x : x + width], 3, axis=2))
+        sheet = np.repeat(grain[y : y + height, x : x + width], 3, axis=2)
+        yield np.asarray(cv2.add(np.ascontiguousarray(endless[:, left : left + width]), sheet), np.uint8)
 
 
 def _strip(seed: int, height: int, width: int, boards: int) -> Image:

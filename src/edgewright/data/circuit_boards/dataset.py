@@ -60,7 +60,8 @@ def label_text(picture: BoardPicture) -> str:
     height, width = picture.image_rgb.shape[:2]
     lines = []
     for class_id, (x0, y0, x1, y1) in zip(picture.class_ids, picture.boxes_xyxy, strict=True):
-        lines.append(f"{class_id} {(x0 + x1) / 2 / width:.6f} {(y0 + y1) / 2 / height:.6f} {(x1 - x0) / width:.6f} {(y1 - y0) / height:.6f}\n")
+        centre_and_size = ((x0 + x1) / 2 / width, (y0 + y1) / 2 / height, (x1 - x0) / width, (y1 - y0) / height)
+        lines.append(f"{class_id} {' '.join(f'{value:.6f}' for value in centre_and_size)}\n")
     return "".join(lines)
 
 

@@ -7,6 +7,7 @@ A stroke that comes out as anything else is undone. The brush and its sizes foll
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import cv2
@@ -139,7 +140,8 @@ def _bite(rng: np.random.Generator, metal: _Metal, *, cuts: bool) -> _Stroke | N
     tip = at + way * max(depth - width / 2, 1.0) + aside
     points, widths = _brush(rng, at - way * (0.5 if not cuts else rng.uniform(0, 3)), tip, width, wobble=0.7)
     if rng.random() < 0.3:  # a second lobe beside the first
-        other, more = _brush(rng, at, at + way * depth * 0.4 + np.array([-way[1], way[0]]) * rng.choice([-1, 1]) * rng.uniform(3, 9), width, wobble=0.7)
+        lobe = at + way * depth * 0.4 + np.array([-way[1], way[0]]) * rng.choice([-1, 1]) * rng.uniform(3, 9)
+        other, more = _brush(rng, at, lobe, width, wobble=0.7)
         points, widths = np.vstack([points, other]), np.concatenate([widths, more])
     return _Stroke(points, widths, adds=not cuts)
 
@@ -154,7 +156,7 @@ def _blob(rng: np.random.Generator, metal: _Metal, *, cuts: bool) -> _Stroke | N
     width = float(min(rng.uniform(3.5, 8.0), reach * 1.2))
     corners = int(rng.integers(2, 5))
     knots = at + rng.uniform(-1, 1, (corners, 2)) * max(reach - width / 2, 0.5) * 0.75
-    parts = [_brush(rng, a, b, width, wobble=0.4) for a, b in zip(knots[:-1], knots[1:], strict=True)]
+    parts = [_brush(rng, a, b, width, wobble=0.4) for a, b in pairwise(knots)]
     return _Stroke(np.vstack([p for p, _ in parts]), np.concatenate([w for _, w in parts]), adds=not cuts)
 
 

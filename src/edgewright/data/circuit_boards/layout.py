@@ -23,6 +23,14 @@ def _fixed(points: Points) -> NDArray[np.int32]:
     return np.round(points * (1 << _SHIFT)).astype(np.int32)
 
 
+def _disc(mask: Mask, centre: Points, diameter_px: float, value: int, line: int = cv2.LINE_AA) -> None:
+    cv2.circle(mask, tuple(_fixed(centre)), int(diameter_px / 2 * (1 << _SHIFT)), value, -1, line, _SHIFT)
+
+
+def _path(mask: Mask, points: Points, width_px: float, value: int = 255) -> None:
+    cv2.polylines(mask, [_fixed(points)], False, value, max(1, round(width_px)), cv2.LINE_AA, _SHIFT)
+
+
 @dataclass(slots=True)
 class Canvas:
     """Masks of one square board, with a half-resolution map of what is taken."""
@@ -50,11 +58,11 @@ class Canvas:
         probe = np.zeros((high[1] - low[1], high[0] - low[0]), np.uint8)
         cv2.polylines(probe, [_fixed(half - low)], False, 1, max(1, round(width_px / 2)), cv2.LINE_8, _SHIFT)
         for end in (half[0], half[-1]) if own_ends_px else ():
-            cv2.circle(probe, tuple(_fixed(end - low)), int(own_ends_px / 2 * (1 << _SHIFT)), 0, -1, cv2.LINE_8, _SHIFT)
-        return not bool(np.any(probe & self.taken[low[1] : high[1], low[0] : high[0]]))
+            _disc(probe, end - low, own_ends_px, 0, cv2.LINE_8)
+        return not np.any(probe & self.taken[low[1] : high[1], low[0] : high[0]])
 
     def trace(self, points: Points, width_px: float) -> None:
-        cv2.polylines(self.copper, [_fixed(points)], False, 255, max(1, round(width_px)), cv2.LINE_AA, _SHIFT)
+        _path(self.copper, points, width_px)
         self.claim(points, width_px)
 
     def claim(self, points: Points, width_px: float) -> None:
@@ -71,7 +79,7 @@ class Canvas:
             self.hole((outline.min(0) + outline.max(0)) / 2, drill_px)
 
     def hole(self, centre: Points, diameter_px: float) -> None:
-        cv2.circle(self.drill, tuple(_fixed(centre)), int(diameter_px / 2 * (1 << _SHIFT)), 255, -1, cv2.LINE_AA, _SHIFT)
+        _disc(self.drill, centre, diameter_px, 255)
 
     def pad_is_free(self, outline: Points) -> bool:
         return self.free(np.vstack([outline.min(0), outline.max(0)]), float(np.ptp(outline, axis=0).min()))
@@ -85,7 +93,7 @@ def _grown(outline: Points, by_px: float) -> Points:
 
 def _turned(points: Points, angle_rad: float) -> Points:
     cos, sin = np.cos(angle_rad), np.sin(angle_rad)
-    return points @ np.array([[cos, sin], [-sin, cos]])
+    return np.asarray(points @ np.array([[cos, sin], [-sin, cos]]))
 
 
 def _ellipse(centre: Points, size_wh: tuple[float, float], *, corners: int = 28) -> Points:
@@ -94,13 +102,16 @@ def _ellipse(centre: Points, size_wh: tuple[float, float], *, corners: int = 28)
     return np.asarray(centre + np.stack([np.cos(turn) * size_wh[0], np.sin(turn) * size_wh[1]], 1) * grow / 2)
 
 
-def _rectangle(centre: Points, size_wh: tuple[float, float], *, cut_px: float = 0.0, rounded: bool = False, angle_rad: float = 0.0) -> Points:
+def _rectangle(
+    centre: Points, size_wh: tuple[float, float], *, cut_px: float = 0.0, rounded: bool = False, angle_rad: float = 0.0
+) -> Points:
     """A rectangle whose corners are square, cut or round."""
     w, h = size_wh[0] / 2, size_wh[1] / 2
     cut = min(cut_px, w * 0.95, h * 0.95)
     steps = np.linspace(0, np.pi / 2, 5 if rounded else 2) if cut else np.zeros(1)
     arc = np.stack([np.cos(steps), np.sin(steps)], 1) * cut
-    corners = [_turned(arc, k * np.pi / 2) + np.array([sx * (w - cut), sy * (h - cut)]) for k, (sx, sy) in enumerate(((1, 1), (-1, 1), (-1, -1), (1, -1)))]
+    inner = np.array([[w - cut, h - cut], [cut - w, h - cut], [cut - w, cut - h], [w - cut, cut - h]])
+    corners = [_turned(arc, k * np.pi / 2) + inner[k] for k in range(4)]
     return np.asarray(centre + _turned(np.concatenate(corners), angle_rad))
 
 
@@ -190,7 +201,8 @@ def bus(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _St
             unit = (line[-2] - line[-1]) / max(np.linalg.norm(line[-2] - line[-1]), 1e-6)
             end = line[-1] + unit * rng.uniform(size * 0.7, size * 1.2)
             line = np.vstack([line[:-1], end])
-            canvas.pad(style.pad(rng, end, width + min(p.gap_px - 4, width * 0.8)), drill_px=width * 0.5 if style.drilled and width > 10 else 0)
+            drill = width * 0.5 if style.drilled and width > 10 else 0
+            canvas.pad(style.pad(rng, end, width + min(p.gap_px - 4, width * 0.8)), drill_px=drill)
         _necked(canvas, rng, line, width)
 
 
@@ -217,7 +229,8 @@ def routed(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: 
     pads = []
     for cell in chosen:
         centre = (np.array(divmod(int(cell), cells), np.float64) + rng.uniform(0.35, 0.65, 2)) * grid
-        if _put_pad(canvas, rng, style, centre, p.pad_px * float(rng.choice([1.0, 1.0, 1.3])), exposed=style.exposed_vias or rng.random() < 0.5):
+        pad = p.pad_px * float(rng.choice([1.0, 1.0, 1.3]))
+        if _put_pad(canvas, rng, style, centre, pad, exposed=style.exposed_vias or rng.random() < 0.5):
             pads.append(centre)
     tries = min(len(pads) * 2, 70)
     for _ in range(tries if len(pads) > 1 else 0):
@@ -241,25 +254,39 @@ def pad_rows(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style
     centre = rng.uniform(0.15, 0.85, 2) * canvas.size_px
     for row in range(rows):
         turn = row * (np.pi / 2 if rows == 4 else np.pi)
-        _one_row(canvas, rng, p, style, (centre, turn, half if rows == 4 else half * 0.6), (pitch, width, length, count))
+        out = half if rows == 4 else half * 0.6
+        _one_row(canvas, rng, p, style, _Row(centre, turn, out, pitch, width, length, count))
     _package_outline(canvas, rng, centre, half - length * 0.5)
 
 
-def _one_row(
-    canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _Style,
-    place: tuple[Points, float, float], pads: tuple[float, float, float, int],
-) -> None:  # fmt: skip
-    (centre, turn, out), (pitch, width, length, count) = place, pads
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """Where one row of pads stands (centre, turn, distance out) and what it is made of."""
+
+    centre: Points
+    turn: float
+    out: float
+    pitch: float
+    width: float
+    length: float
+    count: int
+
+
+def _one_row(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _Style, row: _Row) -> None:
+    centre, turn, out, pitch, width, length = row.centre, row.turn, row.out, row.pitch, row.width, row.length
     rounded, fan = rng.random() < 0.5, float(rng.uniform(0.0, 0.8)) * (1 if rng.random() < 0.7 else 0)
     thin = min(p.trace_width_px, width * 0.8)
-    for k in range(count):
-        along = (k - (count - 1) / 2) * pitch
-        outline = centre + _turned(_rectangle(np.array([along, out]), (width, length), cut_px=width * 0.3 if rounded else 0, rounded=True), turn)
+    for k in range(row.count):
+        along = (k - (row.count - 1) / 2) * pitch
+        upright = _rectangle(np.array([along, out]), (width, length), cut_px=width * 0.3 if rounded else 0, rounded=True)
+        outline = centre + _turned(upright, turn)
         if not canvas.pad_is_free(outline):
             continue
-        tip, way = np.array([along, out + length / 2]), length * 0.5 + rng.uniform(0.5, 4.0) * pitch
-        side = np.array([along + np.sign(along) * fan * abs(along), 0.0])
-        path = np.array([tip - [0, length / 2], tip + [0, 4 + fan * 8], [side[0], tip[1] + 4 + abs(side[0] - along) + fan * 8], [side[0], tip[1] + 12 + abs(side[0] - along) + way]])
+        tip, way = out + length / 2, length * 0.5 + rng.uniform(0.5, 4.0) * pitch
+        aside = along + np.sign(along) * fan * abs(along)
+        turns_at = tip + 4 + fan * 8
+        slant = abs(aside - along)
+        path = np.array([[along, out], [along, turns_at], [aside, turns_at + slant], [aside, tip + 12 + slant + way]])
         path = centre + _turned(path, turn)
         wired = rng.random() < 0.3 + 0.6 * p.density and canvas.free(path[1:], thin)
         canvas.pad(outline)
@@ -297,11 +324,11 @@ def ball_grid(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, styl
         centre = start + np.array([i, j]) * pitch
         if max(abs(i - count / 2), abs(j - count / 2)) < keep_out or not canvas.pad_is_free(_ellipse(centre, (ball, ball))):
             continue
-        cv2.circle(canvas.copper, tuple(_fixed(centre)), int(ball / 2 * 16), 255, -1, cv2.LINE_AA, _SHIFT)
-        cv2.circle(canvas.exposed, tuple(_fixed(centre)), int(ball / 2 * 16), 255, -1, cv2.LINE_AA, _SHIFT)
+        _disc(canvas.copper, centre, ball, 255)
+        _disc(canvas.exposed, centre, ball, 255)
         if rng.random() < p.density * 0.8 and np.hypot(*lead) > ball / 2 + via / 2 + 4:
-            cv2.polylines(canvas.copper, [_fixed(np.vstack([centre, centre + lead]))], False, 255, max(4, round(ball * 0.28)), cv2.LINE_AA, _SHIFT)
-            cv2.circle(canvas.copper, tuple(_fixed(centre + lead)), int(via / 2 * 16), 255, -1, cv2.LINE_AA, _SHIFT)
+            _path(canvas.copper, np.vstack([centre, centre + lead]), max(4.0, ball * 0.28))
+            _disc(canvas.copper, centre + lead, via, 255)
             if style.drilled and via > 14:
                 canvas.hole(centre + lead, via * 0.45)
     block = np.vstack([start - pitch, start + (count + 0.2) * pitch]) / 2
@@ -315,8 +342,9 @@ def plane(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _
         if rng.random() < 0.25:
             outline = _ellipse(centre, (float(size.max()), float(size.max())), corners=72)
         else:
-            outline = _rectangle(centre, (float(size[0]), float(size[1])), cut_px=float(rng.choice([0, 12, 40, 90])), rounded=rng.random() < 0.5,
-                                 angle_rad=float(rng.choice([0, 0, 0, np.radians(p.bend_deg)])))  # fmt: skip
+            cut, rounded = float(rng.choice([0, 12, 40, 90])), rng.random() < 0.5
+            angle = float(rng.choice([0, 0, 0, np.radians(p.bend_deg)]))
+            outline = _rectangle(centre, (float(size[0]), float(size[1])), cut_px=cut, rounded=rounded, angle_rad=angle)
         if canvas.pad_is_free(outline):
             canvas.pad(outline, exposed=rng.random() < 0.15)
             _pierce(canvas, rng, p, style, outline)
@@ -324,7 +352,7 @@ def plane(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _
 
 def _pierce(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _Style, outline: Points) -> None:
     low, high = outline.min(0), outline.max(0)
-    for _ in range(int(rng.integers(0, 2 + 8 * p.density))):
+    for _ in range(int(rng.integers(0, int(2 + 8 * p.density)))):
         at = rng.uniform(low, high)
         kind = rng.random()
         if kind < 0.45:
@@ -339,13 +367,13 @@ def _island(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style:
     """A pad in its own clearing, tied to the plane by four spokes or not at all."""
     pad = p.pad_px * float(rng.uniform(1.0, 1.6))
     clearing = pad + 2 * float(rng.uniform(8, 14))
-    cv2.circle(canvas.copper, tuple(_fixed(at)), int(clearing / 2 * 16), 0, -1, cv2.LINE_AA, _SHIFT)
-    cv2.circle(canvas.exposed, tuple(_fixed(at)), int(clearing / 2 * 16), 0, -1, cv2.LINE_AA, _SHIFT)
+    _disc(canvas.copper, at, clearing, 0)
+    _disc(canvas.exposed, at, clearing, 0)
     if rng.random() < 0.45:
         turn = float(rng.choice([0, np.pi / 4]))
         for k in range(4):
             arm = _turned(np.array([[0.0, 0.0], [clearing / 2 + 3, 0.0]]), turn + k * np.pi / 2) + at
-            cv2.polylines(canvas.copper, [_fixed(arm)], False, 255, max(5, round(pad * 0.25)), cv2.LINE_AA, _SHIFT)
+            _path(canvas.copper, arm, max(5.0, pad * 0.25))
     canvas.pad(style.pad(rng, at, pad), drill_px=pad * 0.45 if style.drilled else 0.0)
 
 
@@ -353,7 +381,7 @@ def _slit(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, at: Poin
     heading = float(rng.integers(0, 4)) * np.pi / 2 + float(rng.choice([0.0, np.radians(p.bend_deg)]))
     tip = at + np.array([np.cos(heading), np.sin(heading)]) * canvas.size_px
     for mask in (canvas.copper, canvas.exposed):
-        cv2.polylines(mask, [_fixed(np.vstack([at, tip]))], False, 0, round(max(9.0, min(p.gap_px, 24.0))), cv2.LINE_AA, _SHIFT)
+        _path(mask, np.vstack([at, tip]), max(9.0, min(p.gap_px, 24.0)), 0)
 
 
 def rings(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _Style) -> None:
@@ -368,7 +396,8 @@ def rings(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _
     for arc in [arc for arc in arcs if canvas.free(arc, p.trace_width_px)]:
         canvas.trace(arc, p.trace_width_px)
         if rng.random() < 0.3:
-            canvas.pad(_ellipse(arc[-1], (p.trace_width_px + 5,) * 2), drill_px=p.trace_width_px * 0.5 if style.drilled and p.trace_width_px > 10 else 0)
+            drill = p.trace_width_px * 0.5 if style.drilled and p.trace_width_px > 10 else 0
+            canvas.pad(_ellipse(arc[-1], (p.trace_width_px + 5,) * 2), drill_px=drill)
 
 
 def pin_header(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _Style) -> None:
@@ -383,7 +412,7 @@ def pin_header(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, sty
             continue
         canvas.pad(outline, drill_px=pad * 0.5)
         if i and rng.random() < 0.2:
-            cv2.polylines(canvas.copper, [_fixed(np.vstack([centre, centre - _turned(np.array([pitch, 0]), turn)]))], False, 255, round(pad * 0.35), cv2.LINE_AA, _SHIFT)
+            _path(canvas.copper, np.vstack([centre, centre - _turned(np.array([pitch, 0]), turn)]), pad * 0.35)
 
 
 def vias(canvas: Canvas, rng: np.random.Generator, p: BoardParameters, style: _Style) -> None:

@@ -1,6 +1,5 @@
 """From artwork to pixels: a camera over a finished board, or DeepPCB's black-and-white scan of bare copper."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -118,8 +117,8 @@ def _develop(rng: np.random.Generator, tones: Image, shade: NDArray[np.float32])
     soft = cv2.GaussianBlur(tones, (0, 0), float(rng.uniform(0.6, 1.1)))
     cast = rng.uniform(0.95, 1.05, 3).astype(np.float32)
     lit = cv2.multiply(soft.astype(np.float32), cv2.merge([shade.astype(np.float32) * c for c in cast]))
-    lit += (_noise(rng, size) * float(rng.uniform(1.0, 5.0)))[:, :, None]
-    return np.asarray(cv2.convertScaleAbs(np.maximum(lit, 0, out=lit)), np.uint8)
+    noisy = lit + (_noise(rng, size) * np.float32(rng.uniform(1.0, 5.0)))[:, :, None]
+    return np.asarray(cv2.convertScaleAbs(np.maximum(noisy, 0)), np.uint8)
 
 
 def compressed(rng: np.random.Generator, image: Image) -> Image:
@@ -136,6 +135,3 @@ def viewpoint(rng: np.random.Generator, p: BoardParameters, size_px: int, border
     out = np.array([[1, 0, size_px / 2], [0, 1, size_px / 2], [0, 0, 1]])
     spin = np.array([[np.cos(turn), -np.sin(turn), 0], [np.sin(turn), np.cos(turn), 0], [*rng.uniform(-4e-5, 4e-5, 2), 1]])
     return np.asarray(out @ spin @ np.array([[1, 0, -middle], [0, 1, -middle], [0, 0, 1]]))
-
-
-Renderer = Callable[[np.random.Generator, Canvas, Mask, BoardParameters], Image]

@@ -62,7 +62,7 @@ def _draw(seed: int, split: Split, look: Look, size_px: int, *, defective: bool)
     if look == "binary":
         image, seen = _scanned(for_look, metal, defects, size_px)
     else:
-        image, seen = _photographed(for_look, canvas, metal, defects, parameters, size_px)
+        image, seen = _photographed(for_look, canvas, metal, defects, parameters)
     return BoardPicture(image, boxes_of(seen, size_px), np.array([d.class_id for d in seen], np.int64))
 
 
@@ -75,8 +75,9 @@ def _scanned(
 
 
 def _photographed(
-    rng: np.random.Generator, canvas: Canvas, metal: NDArray[np.uint8], defects: tuple[Defect, ...], p: BoardParameters, size_px: int
+    rng: np.random.Generator, canvas: Canvas, metal: NDArray[np.uint8], defects: tuple[Defect, ...], p: BoardParameters
 ) -> tuple[NDArray[np.uint8], tuple[Defect, ...]]:
+    size_px = canvas.size_px - 2 * _BORDER_PX
     view = viewpoint(rng, p, size_px, _BORDER_PX)
     flat = camera(rng, canvas, metal, p)
     image = np.asarray(cv2.warpPerspective(flat, view, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT), np.uint8)
