@@ -9,7 +9,7 @@
 """
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-type Boxes = NDArray[np.float32]  # N x 4, x1 y1 x2 y2 in pixels
-type Scores = NDArray[np.float32]  # N
-type ClassIds = NDArray[np.int64]  # N
-type ImageRgb = NDArray[np.uint8]  # H x W x 3
+Boxes: TypeAlias = NDArray[np.float32]  # N x 4, x1 y1 x2 y2 in pixels
+Scores: TypeAlias = NDArray[np.float32]  # N
+ClassIds: TypeAlias = NDArray[np.int64]  # N
+ImageRgb: TypeAlias = NDArray[np.uint8]  # H x W x 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from edgewright.vision.nms import suppress
 
 MOST_BOXES = 300  # an image, as in the evaluation protocol
 
-type Picture = str | Path | ImageRgb
+Picture: TypeAlias = str | Path | ImageRgb
 
 
 class Detector:
@@ -53,21 +53,18 @@ class Detector:
 
     def detect(self, image_rgb: ImageRgb, *, score_above: float | None = None) -> Detections:
         """What is in an RGB picture, H x W x 3 uint8, above `score_above` (default: the artifact's threshold)."""
-        letterbox = Letterbox.fit((image_rgb.shape[1], image_rgb.shape[0]), self.artifact.input.size_wh)
-        outputs = self.engine.run({self.artifact.input.name: self.prepare(image_rgb, letterbox)})
+        letterbox = letterbox_for(image_rgb, self.artifact)
+        outputs = self.engine.run({self.artifact.input.name: to_tensor(image_rgb, letterbox, self.artifact)})
         return self.interpret(outputs, letterbox, self.artifact.threshold.score if score_above is None else score_above)
-
-    def prepare(self, image_rgb: ImageRgb, letterbox: Letterbox) -> NDArray[np.float32]:
-        """The network's input tensor [1, 3, H, W]: letterboxed, in the network's colour order, shifted and scaled."""
-        return to_tensor(letterbox.apply(image_rgb, value=self.artifact.input.letterbox_value), self.artifact)
 
     def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float) -> Detections:
         """Boxes in source pixels from the network's outputs."""
-        boxes, scores, class_ids = self._decode(outputs, score_above)
+        boxes, scores, class_ids = self.candidates(outputs, score_above)
         keep = suppress(boxes, scores, class_ids, iou=self.artifact.threshold.iou, most=MOST_BOXES)
         return Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
 
-    def _decode(self, outputs: list[NDArray[Any]], score_above: float) -> Candidates:
+    def candidates(self, outputs: list[NDArray[Any]], score_above: float) -> Candidates:
+        """Boxes in input pixels, not yet suppressed, in the order of the grids' cells."""
         head = self.artifact.head
         if not head.is_raw:
             return yolov8_decoded(outputs[0][0], score_above)
@@ -85,10 +82,16 @@ class Detector:
         self.close()
 
 
-def to_tensor(canvas_rgb: ImageRgb, artifact: Artifact) -> NDArray[np.float32]:
-    """A letterboxed picture, uint8 H x W x 3 RGB, as the network's float input [1, 3, H, W]."""
+def letterbox_for(image_rgb: ImageRgb, artifact: Artifact) -> Letterbox:
+    """How a picture lies in the artifact's input."""
+    return Letterbox.fit((image_rgb.shape[1], image_rgb.shape[0]), artifact.input.size_wh)
+
+
+def to_tensor(image_rgb: ImageRgb, letterbox: Letterbox, artifact: Artifact) -> NDArray[np.float32]:
+    """The network's input [1, 3, H, W]: the picture letterboxed, in the network's colour order, shifted and scaled."""
     spec = artifact.input
-    pixels = canvas_rgb if spec.colour == "RGB" else canvas_rgb[..., ::-1]
+    canvas = letterbox.apply(image_rgb, value=spec.letterbox_value)
+    pixels = canvas if spec.colour == "RGB" else canvas[..., ::-1]
     tensor = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
     if any(spec.mean):
         tensor -= np.array(spec.mean, np.float32).reshape(1, 3, 1, 1)

@@ -118,20 +118,23 @@ def average_precision(matches: ClassMatches, image_weights: NDArray[np.float64])
     for at in range(len(IOU_THRESHOLDS)):
         hits = np.flatnonzero(matches.hit[at] & ~matches.ignored[at])
         counted = np.cumsum(np.where(matches.ignored[at], 0, weights), axis=1)[:, hits]
-        hit_sum = np.cumsum(weights[:, hits], axis=1)
-        for row in np.flatnonzero(true_boxes > 0):
-            ap[row, at] = _interpolated(hit_sum[row], counted[row], true_boxes[row])
+        ap[:, at] = _interpolated(np.cumsum(weights[:, hits], axis=1), counted, true_boxes)
+    ap[true_boxes == 0] = np.nan
     return ap
 
 
-def _interpolated(hits: NDArray[np.float64], counted: NDArray[np.float64], true_boxes: float) -> float:
-    """Mean over 101 recalls of the best precision at that recall or beyond, from running sums at each hit."""
-    if not hits.size:
-        return 0.0
-    recall = hits / true_boxes
+def _interpolated(hits: NDArray[np.float64], counted: NDArray[np.float64], true_boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over 101 recalls of the best precision at that recall or beyond, [R], from running sums [R, hits] at each hit.
+
+    A hit speaks for the recall thresholds that it is the first to reach.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        reached = np.searchsorted(RECALL_THRESHOLDS, hits / true_boxes[:, None], side="right")
     precision = hits / np.maximum(counted, np.spacing(1))
-    envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
-    return float(envelope[np.searchsorted(recall, RECALL_THRESHOLDS, side="left")].mean())
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    thresholds = np.diff(reached, axis=1, prepend=0)
+    summed: NDArray[np.float64] = (envelope * thresholds).sum(axis=1)
+    return summed / len(RECALL_THRESHOLDS)
 
 
 def _run_pycocotools(predictions: Predictions) -> Any:

@@ -7,6 +7,7 @@ written down (`.npz`) and read back after an interruption.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from edgewright.errors import DataError
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor
 
-type Progress = Callable[[int, int], None]
+Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +54,30 @@ class Predictions:
     found: Boxed
     truth: Boxed
     classes: tuple[str, ...]
+    pictures: tuple[str, ...] = ()  # where each image lies
     broken: tuple[str, ...] = ()  # pictures that could not be decoded, and why
 
     @property
     def images(self) -> int:
         return self.truth.images
 
+    def shown(self, image: int, score_above: float) -> Detections:
+        """What was found in an image, above a score."""
+        rows = self.found.rows(image)
+        return Detections(self.found.boxes_xyxy[rows], self.found.scores[rows], self.found.class_ids[rows], self.classes).above(score_above)
+
     def save(self, path: Path) -> None:
         """Write as `.npz` (plain arrays, nothing pickled)."""
         arrays = {f"{side}_{name}": getattr(getattr(self, side), name) for side in ("found", "truth") for name in Boxed.__dataclass_fields__}
         with path.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, classes=np.array(self.classes), broken=np.array(self.broken, str), **arrays)
+            np.savez_compressed(stream, allow_pickle=False, classes=self.classes, pictures=self.pictures, broken=np.array(self.broken, str), **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as held:
             found, truth = (Boxed(**{name: held[f"{side}_{name}"] for name in Boxed.__dataclass_fields__}) for side in ("found", "truth"))
-            return cls(found, truth, tuple(held["classes"].tolist()), tuple(held["broken"].tolist()))
+            return cls(found, truth, *(tuple(held[name].tolist()) for name in ("classes", "pictures", "broken")))
 
 
 def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, progress: Progress = lambda done, total: None) -> Predictions:
@@ -80,17 +87,18 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         DataError: the model's classes are not the data set's, or no picture can be decoded.
     """
     translate = class_translation(detector.artifact.classes, dataset.classes)
-    found, truth, broken = _Rows(), _Rows(), list[str]()
+    found, truth, pictures, broken = _Rows(), _Rows(), list[str](), list[str]()
     for done, picture in enumerate(dataset.stream(samples, broken=broken), 1):
         detections = detector.detect(picture.image_rgb, score_above=SCORE_ABOVE)
         class_ids = translate[detections.class_ids]
         known = class_ids >= 0
         found.add(detections.boxes_xyxy[known], class_ids[known], detections.scores[known])
         truth.add(picture.truth.boxes_xyxy, picture.truth.class_ids)
+        pictures.append(str(picture.sample.image))
         progress(done + len(broken), len(samples))
     if not truth.boxes:
         raise DataError(f"no picture of {dataset.source} can be decoded", got=broken[0] if broken else "no pictures")
-    return Predictions(found.boxed(), truth.boxed(), dataset.classes, tuple(broken))
+    return Predictions(found.boxed(), truth.boxed(), dataset.classes, tuple(pictures), tuple(broken))
 
 
 def class_translation(model_classes: Sequence[str], data_classes: Sequence[str]) -> NDArray[np.int64]:
@@ -139,14 +147,3 @@ def pseudo_truth(predictions: Predictions, score_above: float) -> Boxed:
     keep = found.scores > score_above
     counts = np.bincount(found.image_of[keep], minlength=found.images)
     return Boxed(found.boxes_xyxy[keep], found.class_ids[keep], np.cumsum([0, *counts.tolist()]).astype(np.int64))
-
-
-def of_detections(images: Sequence[tuple[Detections, Boxes, ClassIds]], classes: tuple[str, ...]) -> Predictions:
-    """Predictions from detections and true boxes that are already in hand, image by image."""
-    found, truth = _Rows(), _Rows()
-    for detections, boxes_xyxy, class_ids in images:
-        found.add(detections.boxes_xyxy, detections.class_ids, detections.scores)
-        truth.add(boxes_xyxy, class_ids)
-    return Predictions(found.boxed(), truth.boxed(), classes)
-
-

@@ -14,12 +14,22 @@ ENGINES = ("onnxruntime",)  # modules of this package; each has `open_model(path
 
 
 @dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """An input as the model declares it; None for an axis it leaves free."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str  # numpy's name
+
+
+@dataclass(frozen=True, slots=True)
 class EngineDescription:
-    """Who computes: the runtime, its version and the threads it was given."""
+    """Who computes: the runtime, its version, the threads it was given, and what the model wants to be fed."""
 
     name: str
     version: str
     threads: int
+    inputs: tuple[TensorSpec, ...]
 
 
 class Engine(Protocol):

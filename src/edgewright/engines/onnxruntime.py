@@ -6,10 +6,11 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgewright.engines.base import EngineDescription
+from edgewright.engines.base import EngineDescription, TensorSpec
 from edgewright.errors import EngineError
 
 QUIET = 3  # errors only: its warnings name graph internals nobody asked about
+NUMPY_NAMES = {"float": "float32", "double": "float64"}  # the rest are called the same
 
 
 class OnnxRuntimeEngine:
@@ -29,7 +30,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # its exception classes share no public root
             raise EngineError(f"ONNX Runtime refuses {path}", got=_first_line(error), fix=f"see `edgewright inspect {path}`") from error
         self._path = path
-        self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads)
+        self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads, self._inputs())
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -46,10 +47,22 @@ class OnnxRuntimeEngine:
         """Drop the session; its arena goes with it."""
         del self._session
 
+    def _inputs(self) -> tuple[TensorSpec, ...]:
+        return tuple(
+            TensorSpec(value.name, tuple(n if isinstance(n, int) and n > 0 else None for n in value.shape), _numpy_name(value.type))
+            for value in self._session.get_inputs()
+        )
+
 
 def open_model(path: Path, threads: int) -> OnnxRuntimeEngine:
     """Open an ONNX file."""
     return OnnxRuntimeEngine(path, threads)
+
+
+def _numpy_name(kind: str) -> str:
+    """tensor(float) -> float32."""
+    inner = kind.removeprefix("tensor(").removesuffix(")")
+    return NUMPY_NAMES.get(inner, inner)
 
 
 def _first_line(error: Exception) -> str:

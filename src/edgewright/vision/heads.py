@@ -9,14 +9,15 @@ and only the survivors, a dozen out of 8,400, go through the softmax.
 """
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.detections import Boxes, ClassIds, Scores
 
-type Candidates = tuple[Boxes, Scores, ClassIds]  # boxes in input pixels, not yet suppressed, unsorted
-type Tensor = NDArray[np.float32]
+Candidates: TypeAlias = tuple[Boxes, Scores, ClassIds]  # boxes in input pixels, not yet suppressed, unsorted
+Tensor: TypeAlias = NDArray[np.float32]
 
 
 def yolov8_decoded(output: Tensor, score_above: float) -> Candidates:

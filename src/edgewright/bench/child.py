@@ -1,0 +1,84 @@
+"""The measured process: opens one model, then runs it as often as it is told.
+
+    python -m edgewright.bench.child MODEL --engine onnxruntime --threads 1
+
+It speaks JSON lines: first what loading cost, then an answer to each {"runs": n} on standard input, until that closes. It imports the engine and numpy
+and nothing else, so that its memory is the model's.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.engines import TensorSpec, open_engine
+from edgewright.errors import EdgewrightError
+
+USUAL_SIDE = 640  # rows and columns of a picture whose model leaves them free
+
+
+def main() -> int:
+    """Serve measurements until standard input closes; the error of a model that does not run is the first line instead."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--engine", required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    options = parser.parse_args()
+    try:
+        before = time.perf_counter()
+        engine = open_engine(options.engine, options.model, threads=options.threads)
+        load_ms = _ms_since(before)
+        feeds = {spec.name: invent(spec) for spec in engine.describe().inputs}
+        before = time.perf_counter()
+        engine.run(feeds)
+        _say(load_ms=load_ms, first_ms=_ms_since(before), version=engine.describe().version, peak_mib=_peak_mib())
+    except EdgewrightError as error:
+        _say(error=str(error))
+        return error.exit_code
+    for line in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        samples_ms = [_timed_run(engine, feeds) for _ in range(json.loads(line)["runs"])]
+        _say(samples_ms=samples_ms, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu, peak_mib=_peak_mib())
+    return 0
+
+
+def invent(spec: TensorSpec) -> NDArray[Any]:
+    """Seeded noise of the declared shape: a free batch is 1, free picture sides are 640, other free axes 1."""
+    rank = len(spec.shape)
+    usual = [USUAL_SIDE if rank == 4 and axis >= 2 else 1 for axis in range(rank)]  # noqa: PLR2004 - batch, channels, rows, columns
+    shape = [known or guess for known, guess in zip(spec.shape, usual, strict=True)]
+    kind = np.dtype(spec.dtype)
+    noise = np.random.default_rng(0).random(shape)
+    return (noise * 255).astype(kind) if kind == np.uint8 else noise.astype(kind)
+
+
+def _timed_run(engine: Any, feeds: dict[str, NDArray[Any]]) -> float:
+    before = time.perf_counter()
+    engine.run(feeds)
+    return _ms_since(before)
+
+
+def _ms_since(before: float) -> float:
+    return (time.perf_counter() - before) * 1e3
+
+
+def _peak_mib() -> float:
+    """The most this process ever held. Not ru_maxrss: that one starts at the parent's size, across fork and exec (getrusage(2), BUGS)."""
+    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def _say(**message: Any) -> None:
+    sys.stdout.write(json.dumps(message) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,57 @@
+"""The command `edgewright`: one small file a verb; the only place that wires stages together."""
+
+import os
+import sys
+
+import typer
+
+from edgewright.cli import bench, detect, eval as evaluate, fit, inspect
+from edgewright.errors import EdgewrightError, HostError, Interrupted
+from edgewright.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (fit, bench, evaluate, inspect, detect):
+    verb.register(app)
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
+    if wanted:
+        typer.echo(f"edgewright {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def edgewright(
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_show_version, is_eager=True),  # noqa: FBT001, ARG001
+) -> None:
+    """A detector, a board and a budget in; a fitted model with evidence out."""
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one sentence and its exit code."""
+    try:
+        app()
+    except EdgewrightError as error:
+        _say(error)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        _say(Interrupted("stopped", fix="what was finished is kept; `fit` goes on with --resume"))
+        sys.exit(Interrupted.exit_code)
+    except BrokenPipeError:
+        # The reader of our output has left (`| head`); writing to it again at exit would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        _say(HostError(f"{error.strerror or error}{place}", fix="check space and permissions"))
+        sys.exit(HostError.exit_code)
+
+
+def _say(error: EdgewrightError) -> None:
+    sys.stderr.write(f"edgewright: {error}\n")

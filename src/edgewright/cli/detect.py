@@ -1,0 +1,58 @@
+"""`edgewright detect`: look at what a detector sees."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, write_json
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  edgewright detect fitted board.jpg --out seen/
+
+  edgewright detect fitted line.mp4 --out line.webm --jsonl line.jsonl
+
+  edgewright detect yolov8n.onnx photos/ --jsonl -
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("detect", epilog=EXAMPLES)(detect)
+
+
+def detect(
+    model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLOv8-type .onnx.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="An image, a folder of images, or a video file.")],
+    out: Annotated[Path | None, typer.Option(metavar="OUT", help="A .webm for a video, or a folder for pictures with boxes drawn.")] = None,
+    jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="A line of JSON a frame; - is standard output.")] = None,
+    score: Annotated[float | None, typer.Option(min=0, max=1, help="Show boxes above this score.", show_default="the artifact's")] = None,
+    threads: Threads = 0,
+    json_path: JsonPath = None,
+    quiet: Quiet = False,
+) -> None:
+    """Run a detector over pictures or a video; draw the boxes, or write them down."""
+    from edgewright.cli.sinks import open_sinks  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.data.source import open_source  # noqa: PLC0415
+    from edgewright.detector import open_detector  # noqa: PLC0415
+
+    frames = boxes = 0
+    pictures = open_source(source)
+    with (
+        open_detector(model, threads=threads or None) as detector,
+        open_sinks(pictures, out=out, jsonl=jsonl) as write,
+        Terminal(quiet=quiet) as terminal,
+    ):
+        terminal.stage("detect")
+        for name, frame in pictures:
+            found = detector.detect(frame.image_rgb, score_above=score)
+            write(name, frame, found)
+            frames, boxes = frames + 1, boxes + len(found)
+            terminal.advance(frames, pictures.frames or frames)
+        for line in pictures.broken:
+            terminal.note(f"skipped: {line}")
+    to_stderr = Path("-") if str(jsonl) == "-" else json_path
+    console_for(quiet=quiet, json_path=to_stderr).print(f"{boxes} boxes in {frames} frames", markup=False)
+    write_json({"frames": frames, "boxes": boxes, "skipped": pictures.broken, "out": None if out is None else str(out)}, json_path)

@@ -1,0 +1,50 @@
+"""`edgewright eval`: COCO accuracy of a detector on a data set."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  edgewright eval yolov8n.onnx --data coco/data.yaml
+
+  edgewright eval fitted --data coco/data.yaml --split test --json -
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("eval", epilog=EXAMPLES)(evaluate)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLOv8-type .onnx.")],
+    data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml.")],
+    split: Annotated[str, typer.Option(help="Which split to judge on.")] = "val",
+    threads: Threads = 0,
+    json_path: JsonPath = None,
+    quiet: Quiet = False,
+) -> None:
+    """Measure mAP by the COCO protocol: score > 0.001, best class a box, NMS at IoU 0.7, at most 300 boxes an image."""
+    from edgewright.accuracy import coco  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.accuracy.predictions import predict  # noqa: PLC0415
+    from edgewright.data.dataset import open_dataset  # noqa: PLC0415
+    from edgewright.detector import open_detector  # noqa: PLC0415
+
+    dataset = open_dataset(data)
+    samples = dataset.split(split)
+    with open_detector(model, threads=threads or None) as detector, Terminal(quiet=quiet) as terminal:
+        terminal.stage("eval")
+        predictions = predict(detector, dataset, samples, progress=terminal.advance)
+        for line in predictions.broken:
+            terminal.note(f"skipped: {line}")
+    report = coco.evaluate(predictions).report
+    console = console_for(quiet=quiet, json_path=json_path)
+    rows = [[name, f"{each.ap50:.4f}", f"{each.ap50_95:.4f}"] for name, each in report.per_class.items()]
+    rows.append(["all", f"{report.map50:.4f}", f"{report.map50_95:.4f}"])
+    console.print(table(f"{model} on {split} of {data}: {report.images} images", ["class", "AP50", "AP50-95"], rows))
+    write_json({**report.to_json(), "skipped": list(predictions.broken)}, json_path)

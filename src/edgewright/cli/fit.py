@@ -1,0 +1,110 @@
+"""`edgewright fit`: one command from a detector to a proven INT8 model."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
+
+EXAMPLES = """
+[bold]Examples[/bold]
+
+  edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted
+
+  edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted --max-drop 0.5 --max-latency-ms 30 --threads 1
+
+  edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted --resume      (after Ctrl-C, a crash or a power cut)
+
+[bold]Exit codes[/bold]  0 ship, 1 refuse, 2 the input is wrong, 3 this machine cannot
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("fit", epilog=EXAMPLES)(fit)
+
+
+def fit(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float YOLOv8-type detector, .onnx.")],
+    data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml with train and val images and labels.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where artifact.json, the model, evidence.json and report.html go.")],
+    max_drop: Annotated[float, typer.Option(min=0, max=100, help="Points of mAP50-95 that may be lost.")] = 1.0,
+    max_latency_ms: Annotated[float | None, typer.Option(min=0, help="p50 of the model alone, batch 1.")] = None,
+    max_memory_mib: Annotated[float | None, typer.Option(min=0, help="Peak memory of the process that runs the model.")] = None,
+    max_size_mb: Annotated[float | None, typer.Option(min=0, help="Size of the model file.")] = None,
+    threads: Threads = 0,
+    images: Annotated[int, typer.Option(min=1, max=100_000, help="Train images to calibrate with.")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Decides among equal calibration images, and the bootstrap.")] = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit was.")] = False,
+    json_path: JsonPath = None,
+    quiet: Quiet = False,
+) -> None:
+    """Fit MODEL to a budget: quantize it, prove what it lost and gained, and say whether it may ship."""
+    from edgewright.fit import Budget, FitRequest  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.fit import fit as run_fit  # noqa: PLC0415
+
+    request = FitRequest(
+        model=model,
+        data=data,
+        out=out,
+        budget=Budget(max_drop, max_latency_ms, max_memory_mib, max_size_mb),
+        threads=threads,
+        images=images,
+        seed=seed,
+        resume=resume,
+        command=shlex.join(["edgewright", *sys.argv[1:]]),
+    )
+    with Terminal(quiet=quiet) as terminal:
+        evidence = run_fit(request, watch=terminal)
+    document = evidence.to_json()
+    show(document, out, console_for(quiet=quiet, json_path=json_path))
+    write_json(document, json_path)
+    raise typer.Exit(0 if evidence.ships else 1)
+
+
+def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
+    """The table, the figures that matter, and where the rest lies."""
+    rows = [
+        [
+            c["name"],
+            f"{c['map50_95']:.4f}",
+            f"{c['delta_points']:+.2f}",
+            f"{c['agreement']:.3f}",
+            f"{c['p50_ms']:.1f}",
+            f"{c['speedup']:.2f}x",
+            f"{c['peak_mib']:.0f}",
+            f"{c['size_mb']:.1f}",
+            c["verdict"],
+        ]
+        for c in evidence["candidates"]
+    ]
+    images = evidence["calibration"]["selection_images"]
+    columns = ["candidate", "mAP50-95", "points", "agreement", "p50 ms", "speed", "MiB", "MB", ""]
+    console.print(table(f"Selection split, {images} images, {evidence['baseline']['threads']} thread(s)", columns, rows))
+    delta, speedup = evidence["delta"]["map50_95"], evidence["speedup"]["p50"]
+    before, after = evidence["baseline"], evidence["fitted"]
+    for name, text in (
+        ("mAP50-95", f"{before['map50_95']:.4f} -> {after['map50_95']:.4f}, {_points(delta)} on {evidence['delta']['images']} images"),
+        ("p50", f"{before['latency_ms']['p50']:.1f} -> {after['latency_ms']['p50']:.1f} ms, {_times(speedup)}"),
+        ("memory", f"{before['peak_mib']:.0f} -> {after['peak_mib']:.0f} MiB"),
+        ("size", f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"),
+    ):
+        console.print(f"{name:<9} {text}", markup=False)
+    if not evidence["accuracy_proven"] and evidence["images_needed"]:
+        console.print(f"The interval still allows more than the budget; about {evidence['images_needed']} images would settle it.")
+    for warning in evidence["warnings"]:
+        console.print(f"warning: {warning}", markup=False)
+    console.print(f"\n{evidence['verdict'].upper()}: {evidence['reason']}", markup=False, style="bold")
+    console.print(f"report: {out / 'report.html'}", markup=False)
+
+
+def _points(interval: dict[str, float]) -> str:
+    return f"{interval['estimate']:+.2f} points (95 % {interval['low']:+.2f} to {interval['high']:+.2f})"
+
+
+def _times(interval: dict[str, float]) -> str:
+    return f"{interval['estimate']:.2f}x (95 % {interval['low']:.2f} to {interval['high']:.2f})"

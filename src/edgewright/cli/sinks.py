@@ -1,0 +1,65 @@
+"""Where detections go: a drawn video, drawn pictures, lines of JSON."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeAlias
+
+from edgewright.data.images import encode_jpeg
+from edgewright.data.source import PictureSource
+from edgewright.data.video import USUAL_FPS, WebmWriter
+from edgewright.detections import Detections, Frame
+from edgewright.errors import InputError
+from edgewright.vision.drawing import draw
+
+Write: TypeAlias = Callable[[str, Frame, Detections], None]
+
+
+@contextmanager
+def open_sinks(source: PictureSource, *, out: Path | None, jsonl: Path | None) -> Iterator[Write]:
+    """One function that writes a frame's detections to every sink asked for.
+
+    Raises:
+        InputError: `out` does not suit the source.
+    """
+    with ExitStack() as stack:
+        sinks: list[Write] = []
+        if jsonl is not None:
+            sinks.append(_jsonl(jsonl, stack))
+        if out is not None:
+            sinks.append(_video(out, source, stack) if out.suffix.lower() == ".webm" else _pictures(out))
+
+        def write(name: str, frame: Frame, found: Detections) -> None:
+            for sink in sinks:
+                sink(name, frame, found)
+
+        yield write
+
+
+def _jsonl(path: Path, stack: ExitStack) -> Write:
+    stream = sys.stdout if str(path) == "-" else stack.enter_context(path.open("w", encoding="utf-8"))
+
+    def write(_name: str, frame: Frame, found: Detections) -> None:
+        stream.write(json.dumps({"frame": frame.index, "time_s": round(frame.time_s, 4), **found.to_json()}) + "\n")
+
+    return write
+
+
+def _video(path: Path, source: PictureSource, stack: ExitStack) -> Write:
+    if not source.is_video:
+        raise InputError(f"--out {path} is a video, but {source.path} is not", expected="a folder for pictures")
+    writer = stack.enter_context(WebmWriter(path, source.fps or USUAL_FPS))
+    return lambda _name, frame, found: writer.write(draw(frame.image_rgb, found))
+
+
+def _pictures(folder: Path) -> Write:
+    if folder.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov"):
+        raise InputError(f"--out {folder}: we write WebM, which every browser plays", got=folder.suffix, expected=".webm, or a folder for pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def write(name: str, frame: Frame, found: Detections) -> None:
+        (folder / f"{name}.jpg").write_bytes(encode_jpeg(draw(frame.image_rgb, found)))
+
+    return write

@@ -1,0 +1,1 @@
+"""Make it small: from a float graph to an integer one that answers the same."""

@@ -1,0 +1,87 @@
+"""Which candidate wins, and does it ship: pure rules over figures, so that the same journal always gives the same decision.
+
+On the few hundred pictures of a selection split, mAP differences below a point are mostly chance; how far a candidate agrees with the float model (its mAP when the
+float model's own boxes are the truth) is several times steadier, because the labels' difficulty drops out. So mAP says who may run, speed
+who leads, and among those about as fast as the leader agreement decides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from edgewright.fit.budget import Budget
+from edgewright.stats import Interval
+
+ABOUT_AS_FAST = 1.06  # times the leader's p50; below that, which is faster depends on the day
+
+Constraint = Literal["accuracy", "latency", "memory", "size"]
+Verdict = Literal["ship", "provisional", "refuse"]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What is known of a candidate: mAP50-95 (0..1) and its change against the baseline in points, on the selection or judging split; agreement 0..1; cost."""
+
+    name: str
+    precision: str
+    map50_95: float
+    delta_points: float
+    agreement: float
+    p50_ms: float
+    peak_mib: float
+    size_mb: float
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The verdict, the constraints that stand in the way, and why in one sentence."""
+
+    verdict: Verdict
+    binding: tuple[Constraint, ...]
+    reason: str
+    accuracy_proven: bool
+
+
+def violated(figures: Figures, budget: Budget) -> tuple[Constraint, ...]:
+    """The constraints that a candidate breaks, by point estimate."""
+    limits: tuple[tuple[Constraint, float, float | None], ...] = (
+        ("accuracy", -figures.delta_points, budget.max_drop),
+        ("latency", figures.p50_ms, budget.max_latency_ms),
+        ("memory", figures.peak_mib, budget.max_memory_mib),
+        ("size", figures.size_mb, budget.max_size_mb),
+    )
+    return tuple(name for name, value, limit in limits if limit is not None and value > limit)
+
+
+def choose(candidates: Sequence[Figures], budget: Budget) -> Figures:
+    """The winner: of those within the budget the one that agrees most among the fastest; where none is within, the one that breaks least."""
+    fit = [each for each in candidates if not violated(each, budget)]
+    if not fit:
+        return min(candidates, key=lambda each: (len(violated(each, budget)), each.p50_ms))
+    fastest = min(each.p50_ms for each in fit)
+    return max((each for each in fit if each.p50_ms <= fastest * ABOUT_AS_FAST), key=lambda each: (each.agreement, -each.p50_ms))
+
+
+def fallback(candidates: Sequence[Figures], budget: Budget) -> Figures | None:
+    """The fastest float candidate within the budget, for when an integer winner fails the judging split."""
+    fit = [each for each in candidates if each.precision != "int8" and not violated(each, budget)]
+    return min(fit, key=lambda each: each.p50_ms, default=None)
+
+
+def decide(winner: Figures, delta: Interval, budget: Budget) -> Decision:
+    """The verdict on the judging split. `winner` holds the final measurement; `delta` its change in mAP50-95 in points."""
+    binding = violated(winner, budget)
+    proven = delta.low >= -budget.max_drop
+    change = f"{winner.name} changes mAP50-95 by {delta.estimate:+.2f} points (95 % {delta.low:+.2f} to {delta.high:+.2f}; allowed {-budget.max_drop:+.2f})"
+    if binding:
+        limits = {
+            "accuracy": "accuracy",
+            "latency": f"latency ({winner.p50_ms:.1f} ms of {budget.max_latency_ms} ms)",
+            "memory": f"memory ({winner.peak_mib:.0f} MiB of {budget.max_memory_mib} MiB)",
+            "size": f"size ({winner.size_mb:.1f} MB of {budget.max_size_mb} MB)",
+        }
+        return Decision("refuse", binding, f"no candidate meets the budget; the nearest, {change}, breaks {', '.join(limits[b] for b in binding)}", proven)
+    return Decision("ship", (), change, proven)

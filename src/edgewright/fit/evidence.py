@@ -1,0 +1,139 @@
+"""What a fit has found, and the document that says so: evidence.json, whose keys are the contract."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+from edgewright.accuracy.coco import Evaluation
+from edgewright.accuracy.compare import AccuracyDelta
+from edgewright.accuracy.predictions import Predictions
+from edgewright.artifact import Artifact
+from edgewright.bench.measure import Measurement, ratio
+from edgewright.board.profile import Board
+from edgewright.data.calibration import CalibrationSet
+from edgewright.fit.budget import Budget
+from edgewright.fit.choose import Decision, Figures, violated
+from edgewright.stats import units_to_settle
+from edgewright.version import __version__
+
+SCHEMA = 1
+TOOLS = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "pycocotools")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The candidate that met the judging split, beside the baseline, with the final measurement."""
+
+    winner: str
+    decision: Decision
+    delta: AccuracyDelta
+    baseline: Evaluation
+    fitted: Evaluation
+    predictions: tuple[Predictions, Predictions]  # baseline, fitted
+    measurements: tuple[Measurement, ...]  # baseline first; then the winner, unless it is the baseline; then others for context
+
+    @property
+    def baseline_cost(self) -> Measurement:
+        return self.measurements[0]
+
+    @property
+    def fitted_cost(self) -> Measurement:
+        return next(m for m in self.measurements if m.job.name == self.winner)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Everything known when a fit is done."""
+
+    request_budget: Budget
+    board: Board
+    threads: int
+    baseline: Artifact
+    fitted: Artifact
+    judged: Judged
+    ranking: tuple[Figures, ...]  # on the selection split
+    candidates: Mapping[str, Artifact]
+    calibration: CalibrationSet
+    selection_images: int
+    warnings: tuple[str, ...]
+    elapsed_s: float
+    command: str
+
+    @property
+    def ships(self) -> bool:
+        return self.judged.decision.verdict == "ship"
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `evidence.json`."""
+        judged, decision = self.judged, self.judged.decision
+        bar = -self.request_budget.max_drop
+        delta = judged.delta.map50_95
+        scheme = self.fitted.scheme
+        return {
+            "schema": SCHEMA,
+            "verdict": decision.verdict,
+            "binding": list(decision.binding),
+            "reason": decision.reason,
+            "accuracy_proven": decision.accuracy_proven,
+            "images_needed": None if decision.accuracy_proven else units_to_settle(delta, bar, judged.delta.images),
+            "budget": self.request_budget.to_json(),
+            "host": {**self.board.to_json(), "versions": tool_versions()},
+            "board": "host",
+            "baseline": _model_block(self.baseline, judged.baseline, judged.baseline_cost),
+            "fitted": {
+                "name": judged.winner,
+                **_model_block(self.fitted, judged.fitted, judged.fitted_cost),
+                "scheme": scheme,
+                "float_nodes": [] if scheme is None else scheme["float_nodes"],
+            },
+            "delta": judged.delta.to_json(),
+            "speedup": {"p50": ratio(judged.baseline_cost, judged.fitted_cost).to_json()},
+            "candidates": [self._candidate_row(figures) for figures in self.ranking],
+            "calibration": {**self.calibration.to_json(), "selection_images": self.selection_images},
+            "lineage": {**self.fitted.lineage, "artifact_digest": self.fitted.digest if self.ships else None, "command": self.command},
+            "warnings": list(self.warnings),
+            "elapsed_s": round(self.elapsed_s, 1),
+        }
+
+    def _candidate_row(self, figures: Figures) -> dict[str, Any]:
+        artifact = self.candidates[figures.name]
+        base = next(each for each in self.ranking if each.name == "baseline")
+        broken = violated(figures, self.request_budget)
+        verdict = self.judged.decision.verdict if figures.name == self.judged.winner else "refuse" if broken else "fits"
+        return {
+            "name": figures.name,
+            "engine": artifact.engine,
+            "precision": artifact.precision,
+            "scheme": None if artifact.scheme is None else artifact.scheme["recipe"]["mode"],
+            "threads": self.threads,
+            "imgsz": artifact.input.size_wh[0],
+            "map50_95": round(figures.map50_95, 5),
+            "p50_ms": figures.p50_ms,
+            "peak_mib": round(figures.peak_mib, 1),
+            "verdict": verdict,
+            "binding": list(broken),
+            "delta_points": round(figures.delta_points, 3),
+            "agreement": round(figures.agreement, 5),
+            "speedup": round(base.p50_ms / figures.p50_ms, 3),
+            "size_mb": round(figures.size_mb, 3),
+        }
+
+
+def _model_block(artifact: Artifact, evaluation: Evaluation, cost: Measurement) -> dict[str, Any]:
+    return {
+        "engine": artifact.engine,
+        "precision": artifact.precision,
+        "map50": evaluation.report.map50,
+        "map50_95": evaluation.report.map50_95,
+        "latency_ms": cost.latency.to_json(),
+        "peak_mib": round(cost.peak_mib, 1),
+        "size_mb": round(cost.size_bytes / 1e6, 3),
+        "threads": cost.job.threads,
+    }
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of everything that can change a figure."""
+    return {"edgewright": __version__, "python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS}}

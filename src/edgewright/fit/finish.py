@@ -1,0 +1,83 @@
+"""Lay down what the user asked for: artifact.json with its model, evidence.json, report.html."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from edgewright.artifact import FILE_NAME, describe_file
+from edgewright.bench.report import Example, ReportMaterial, ThreadRow, difference, render_report
+from edgewright.data.images import read_image
+from edgewright.fit.evidence import Evidence, Judged
+from edgewright.fit.watch import Watch
+from edgewright.fit.workspace import publish, tidy
+
+EXAMPLES = 12
+
+
+def finish(evidence: Evidence, out: Path, work: Path, watch: Watch) -> Evidence:
+    """Write everything into a staging folder, then move it into `out`. A refused fit leaves evidence and report, and no artifact."""
+    watch.stage("report")
+    staged = work / "staged"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir()
+    if evidence.ships:
+        evidence = replace(evidence, fitted=_stage_artifact(evidence, staged))
+    document = evidence.to_json()
+    _write_json(staged / "evidence.json", document)
+    (staged / "report.html").write_text(render_report(report_material(evidence, document)), "utf-8")
+    publish(staged, out)
+    tidy(work)
+    watch.advance(1, 1)
+    return evidence
+
+
+def report_material(evidence: Evidence, document: dict[str, Any]) -> ReportMaterial:
+    """What the report shows."""
+    judged = evidence.judged
+    return ReportMaterial(
+        title=evidence.baseline.name,
+        evidence=document,
+        latency_samples_ms={"baseline": judged.baseline_cost.samples_ms, "fitted": judged.fitted_cost.samples_ms},
+        thread_rows=[_thread_row(m.row()) for m in judged.measurements],
+        per_class=_paired(judged, lambda report: {name: each.ap50_95 for name, each in report.per_class.items()}),
+        per_size=_paired(judged, lambda report: report.per_size),
+        examples=_examples(evidence),
+        command=evidence.command,
+    )
+
+
+def _stage_artifact(evidence: Evidence, staged: Path) -> Any:
+    """Copy the model under a name that holds its digest, so that an older artifact.json never points at a newer model."""
+    fitted = evidence.fitted
+    source = fitted.model_path
+    target = staged / f"model-{fitted.files[0].sha256[:12]}.onnx"
+    shutil.copyfile(source, target)
+    artifact = replace(fitted, name=evidence.baseline.name, files=(describe_file(target, staged),), folder=staged)
+    _write_json(staged / FILE_NAME, artifact.to_json())
+    return artifact
+
+
+def _thread_row(row: dict[str, Any]) -> ThreadRow:
+    return ThreadRow(**{name: row[name] for name in ThreadRow.__dataclass_fields__})
+
+
+def _paired(judged: Judged, figures: Any) -> list[tuple[str, float | None, float | None]]:
+    before, after = figures(judged.baseline.report), figures(judged.fitted.report)
+    return [(name, before[name], after.get(name)) for name in before]
+
+
+def _examples(evidence: Evidence) -> list[Example]:
+    """The judging pictures on which the two models differ most."""
+    before, after = evidence.judged.predictions
+    score = evidence.fitted.threshold.score
+    pairs = [(before.shown(at, score), after.shown(at, score)) for at in range(before.images)]
+    apart = [difference(*pair) for pair in pairs]
+    # Pictures with nothing on them show nothing; they come last.
+    order = sorted(range(len(pairs)), key=lambda at: (-apart[at], -len(pairs[at][0])))[:EXAMPLES]
+    return [Example(Path(before.pictures[at]).name, read_image(Path(before.pictures[at])), *pairs[at], apart[at]) for at in order]
+
+
+def _write_json(path: Path, document: dict[str, Any]) -> None:
+    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
