@@ -43,7 +43,7 @@ def main() -> None:
     boards = render(args.out / "cache", camera=args.camera_boards, binary=args.binary_boards, first_seed=args.seed * 1_000_000)
     ready_s = time.monotonic() - started
     print(f"{len(boards)} boards ready after {ready_s:.0f} s on {platform.machine()}, {args.threads} threads", flush=True)
-    model, average = (DemoDetector(len(CLASS_NAMES)).to(memory_format=torch.channels_last) for _ in range(2))
+    model, average = (DemoDetector(len(CLASS_NAMES)).to(memory_format=torch.channels_last) for _ in range(2))  # type: ignore[call-overload]
     run = Run(model, average, Recipe(steps=args.steps))
     checkpoint = args.out / "checkpoint.pt"
     if checkpoint.exists():

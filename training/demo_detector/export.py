@@ -8,7 +8,7 @@ convolution over a softmax, distances to boxes with constant anchors.
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import onnx
@@ -23,9 +23,9 @@ OPSET: Final = 17
 _IR_VERSION: Final = 8
 
 
-class _BlocksAsLeaves(fx.Tracer):  # type: ignore[misc]
+class _BlocksAsLeaves(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, ConvNormAct) or super().is_leaf_module(m, module_qualified_name)  # type: ignore[no-any-return]
+        return isinstance(m, ConvNormAct) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Writer:
@@ -39,9 +39,7 @@ class _Writer:
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 
-    def node(
-        self, kind: str, inputs: list[str], name: str, *, outputs: int = 1, output: str | None = None, **attributes: object
-    ) -> list[str]:
+    def node(self, kind: str, inputs: list[str], name: str, *, outputs: int = 1, output: str | None = None, **attributes: Any) -> list[str]:
         names = [output] if output else [f"{name}_output_{k}" for k in range(outputs)]
         self.nodes.append(helper.make_node(kind, inputs, names, name, **attributes))
         return names
@@ -49,7 +47,7 @@ class _Writer:
     def conv(self, x: str, name: str, conv: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor) -> str:
         key = name.strip("/").replace("/", ".")
         inputs = [x, self.constant(f"{key}.weight", weight.numpy()), self.constant(f"{key}.bias", bias.numpy())]
-        shape = {"kernel_shape": list(conv.kernel_size), "strides": list(conv.stride), "pads": list(conv.padding) * 2}
+        shape: dict[str, Any] = {"kernel_shape": list(conv.kernel_size), "strides": list(conv.stride), "pads": list(conv.padding) * 2}
         return self.node("Conv", inputs, f"{name}/Conv", **shape, dilations=[1, 1], group=1)[0]
 
 
@@ -70,7 +68,7 @@ def _module(writer: _Writer, module: nn.Module, name: str, x: str) -> str:
         assert module.bias is not None
         return writer.conv(x, name, module, module.weight.detach(), module.bias.detach())
     if isinstance(module, nn.MaxPool2d):
-        size, pad, where = int(module.kernel_size), int(module.padding), f"{name}/{len(writer.nodes)}/MaxPool"
+        size, pad, where = cast("int", module.kernel_size), cast("int", module.padding), f"{name}/{len(writer.nodes)}/MaxPool"
         return writer.node("MaxPool", [x], where, kernel_shape=[size] * 2, strides=[1, 1], pads=[pad] * 4)[0]
     if isinstance(module, nn.Upsample):
         scales = writer.constant(f"scales.{len(writer.nodes)}", np.array([1, 1, 2, 2], np.float32))
@@ -79,33 +77,31 @@ def _module(writer: _Writer, module: nn.Module, name: str, x: str) -> str:
     raise TypeError(f"no ONNX for {type(module).__name__} at {name}; add it to _module")
 
 
-def _function(writer: _Writer, node: fx.Node, values: dict[fx.Node, Any]) -> Any:
-    name = f"/{node.name}"
+def _function(writer: _Writer, node: fx.Node, values: dict[Any, Any]) -> Any:
+    name, arguments = f"/{node.name}", cast("tuple[Any, ...]", node.args)
     if node.target is torch.cat:
-        return writer.node("Concat", [values[a] for a in node.args[0]], f"{name}/Concat", axis=1)[0]  # type: ignore[union-attr,index,misc]
+        return writer.node("Concat", [values[a] for a in arguments[0]], f"{name}/Concat", axis=1)[0]
     if node.target is torch.chunk:
-        whole = values[node.args[0]]  # type: ignore[index]
-        return writer.node("Split", [whole], f"{name}/Split", outputs=2, axis=1)
+        return writer.node("Split", [values[arguments[0]]], f"{name}/Split", outputs=2, axis=1)
     if node.target is operator.getitem:
-        return values[node.args[0]][node.args[1]]  # type: ignore[index]
+        return values[arguments[0]][arguments[1]]
     if node.target is operator.add:
-        return writer.node("Add", [values[a] for a in node.args], f"{name}/Add")[0]  # type: ignore[index]
+        return writer.node("Add", [values[a] for a in arguments], f"{name}/Add")[0]
     raise TypeError(f"no ONNX for {node.target} at {node.name}; add it to _function")
 
 
 def _body(writer: _Writer, model: DemoDetector) -> list[str]:
-    graph = _BlocksAsLeaves().trace(model)
-    values: dict[fx.Node, Any] = {}
+    values: dict[Any, Any] = {}
     modules = dict(model.named_modules())
-    visit: dict[str, Callable[[fx.Node], Any]] = {
+    visit: dict[str, Callable[[Any], Any]] = {
         "placeholder": lambda _: "images",
         "call_module": lambda n: _module(writer, modules[n.target], "/" + n.target.replace(".", "/"), values[n.args[0]]),
         "call_function": lambda n: _function(writer, n, values),
-        "output": lambda n: [values[a] for a in n.args[0]],  # type: ignore[union-attr,misc]
+        "output": lambda n: [values[a] for a in n.args[0]],
     }
-    for node in graph.nodes:
+    for node in _BlocksAsLeaves().trace(model).nodes:
         values[node] = visit[node.op](node)
-    return values[node]  # type: ignore[no-any-return]
+    return list(values[node])
 
 
 def _tail(writer: _Writer, maps: list[str], classes: int, size_px: int) -> None:
@@ -123,7 +119,7 @@ def _tail(writer: _Writer, maps: list[str], classes: int, size_px: int) -> None:
     turned = writer.node("Transpose", [spread], "/head/dfl/Transpose", perm=[0, 2, 1, 3])[0]
     likely = writer.node("Softmax", [turned], "/head/dfl/Softmax", axis=1)[0]
     weight = writer.constant("head.dfl.conv.weight", np.arange(REG_MAX, dtype=np.float32).reshape(1, REG_MAX, 1, 1))
-    one_by_one = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
+    one_by_one: dict[str, Any] = {"kernel_shape": [1, 1], "strides": [1, 1], "pads": [0] * 4, "dilations": [1, 1], "group": 1}
     mean = writer.node("Conv", [likely, weight], "/head/dfl/conv/Conv", **one_by_one)[0]
     flat_shape = writer.constant("head.dfl.flat", np.array([1, 4, cells], np.int64))
     distances = writer.node("Reshape", [mean, flat_shape], "/head/dfl/Reshape_1")[0]

@@ -102,7 +102,7 @@ class Run:
         truth = Truth(torch.from_numpy(prepared.boxes), torch.from_numpy(prepared.class_ids), torch.from_numpy(prepared.present))
         loss = detection_loss(maps, truth)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.total.backward()
+        loss.total.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.model.parameters(), 10.0)
         self.optimizer.step()
         self._follow()

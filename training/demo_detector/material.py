@@ -42,6 +42,10 @@ def _draw(job: tuple[int, Look, str, int, int]) -> tuple[list[list[float]], list
     return picture.boxes_xyxy.tolist(), picture.class_ids.tolist()
 
 
+def _look(index: int, camera: int) -> Look:
+    return "camera" if index < camera else "binary"
+
+
 def render(cache: Path, *, camera: int, binary: int, first_seed: int, workers: int = 2) -> Boards:
     """Draw the training boards, or take them from the cache when it already holds exactly these."""
     total = camera + binary
@@ -51,8 +55,7 @@ def render(cache: Path, *, camera: int, binary: int, first_seed: int, workers: i
     if not label_path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         np.memmap(pixel_path, np.uint8, "w+", shape=shape).flush()
-        looks: list[Look] = ["camera"] * camera + ["binary"] * binary
-        jobs = [(first_seed + i, look, str(pixel_path), i, total) for i, look in enumerate(looks)]
+        jobs = [(first_seed + i, _look(i, camera), str(pixel_path), i, total) for i in range(total)]
         with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
             labels = list(pool.map(_draw, jobs, chunksize=16))
         partial = label_path.with_suffix(".partial")
