@@ -171,7 +171,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise ArtifactError(f"{path} is not JSON ({error})", fix="run `edgewright fit` again") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         got = document.get("schema") if isinstance(document, dict) else type(document).__name__
-        raise ArtifactError(f"{path} has another schema", got=repr(got), expected=str(SCHEMA), fix="use the edgewright that wrote it, or fit again")
+        raise ArtifactError(
+            f"{path} has another schema", got=repr(got), expected=str(SCHEMA), fix="use the edgewright that wrote it, or fit again"
+        )
     return document
 
 
@@ -202,7 +204,10 @@ def _parse(document: dict[str, Any], folder: Path) -> Artifact:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtifactError(
-            f"{folder / FILE_NAME} lacks or garbles a field", got=repr(error), expected="the keys of docs/reference/artifact.md", fix="fit again"
+            f"{folder / FILE_NAME} lacks or garbles a field",
+            got=repr(error),
+            expected="the keys of docs/reference/artifact.md",
+            fix="fit again",
         ) from error
     if not artifact.files or not artifact.head.outputs:
         raise ArtifactError(f"{folder / FILE_NAME} names no model file or no output", fix="fit again")
@@ -211,7 +216,7 @@ def _parse(document: dict[str, Any], folder: Path) -> Artifact:
 
 def _parse_input(raw: dict[str, Any], letterbox: dict[str, Any]) -> InputSpec:
     shape = tuple(int(n) for n in raw["shape"])
-    if len(shape) != 4 or not all(0 < n <= 1 << 14 for n in shape):  # noqa: PLR2004 - four axes
+    if len(shape) != 4 or not all(0 < n <= 1 << 14 for n in shape):
         raise ValueError(f"input shape {shape}")
     red, green, blue = (float(v) for v in raw["mean"])
     if raw["layout"] not in ("NCHW", "NHWC") or raw["colour"] not in ("RGB", "BGR"):

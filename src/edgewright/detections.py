@@ -36,7 +36,7 @@ class Detections:
         count = len(self.scores)
         if self.boxes_xyxy.shape != (count, 4) or self.class_ids.shape != (count,):
             raise ValueError(
-                f"boxes {self.boxes_xyxy.shape}, scores {self.scores.shape} and class ids {self.class_ids.shape} do not describe the same boxes"
+                f"boxes {self.boxes_xyxy.shape}, scores {self.scores.shape}, class ids {self.class_ids.shape}: not the same boxes"
             )
 
     def __len__(self) -> int:

@@ -1,16 +1,16 @@
 """One path from picture to boxes, used by evaluation, benchmark, `detect` and the service alike.
 
-    >>> import edgewright as ew                                # doctest: +SKIP
-    >>> detector = ew.open("fitted/")                          # an artifact folder, or a YOLOv8-type .onnx file
-    >>> detector("board.jpg").names                            # doctest: +SKIP
-    ['short', 'pin-hole']
+>>> import edgewright as ew                                # doctest: +SKIP
+>>> detector = ew.open("fitted/")                          # an artifact folder, or a YOLOv8-type .onnx file
+>>> detector("board.jpg").names                            # doctest: +SKIP
+['short', 'pin-hole']
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeAlias, overload
+from typing import Any, Self, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,20 @@ Picture: TypeAlias = str | Path | ImageRgb
 
 
 class Detector:
-    """An artifact, opened in an engine. Call it with a picture (path or RGB array) or a list of them; use as a context manager to close it."""
+    """An artifact, opened in an engine. Call it with a picture (path or RGB array) or a list of them.
+
+    Use as a context manager to close it.
+    """
 
     def __init__(self, artifact: Artifact, engine: Engine) -> None:
         self.artifact = artifact
         self.engine = engine
 
     @overload
-    def __call__(self, pictures: Picture) -> Detections: ...
+    def __call__(self, pictures: str | Path | ImageRgb) -> Detections: ...
     @overload
-    def __call__(self, pictures: Sequence[Picture]) -> list[Detections]: ...
-    def __call__(self, pictures: Picture | Sequence[Picture]) -> Detections | list[Detections]:
+    def __call__(self, pictures: list[Picture]) -> list[Detections]: ...
+    def __call__(self, pictures: Picture | list[Picture]) -> Detections | list[Detections]:
         if isinstance(pictures, str | Path | np.ndarray):
             return self.detect(_pixels(pictures))
         return [self.detect(_pixels(picture)) for picture in pictures]
@@ -75,7 +78,7 @@ class Detector:
         """Give the engine's memory back."""
         self.engine.close()
 
-    def __enter__(self) -> "Detector":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -120,7 +123,7 @@ def artifact_of_model(path: Path) -> Artifact:
 
 def _pixels(picture: Picture) -> ImageRgb:
     if isinstance(picture, np.ndarray):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:  # noqa: PLR2004 - rows, columns, RGB
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
             raise DataError("this array is no picture", got=f"{picture.dtype} {picture.shape}", expected="uint8 H x W x 3, RGB")
         return picture
     return read_image(Path(picture))

@@ -83,5 +83,3 @@ def units_to_settle(interval: Interval, bar: float, units: int) -> int | None:
     if margin <= 0 or not np.isfinite(half_width):
         return None
     return max(units, int(np.ceil(units * (half_width / margin) ** 2)))
-
-

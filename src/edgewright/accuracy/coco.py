@@ -1,7 +1,8 @@
 """Average precision by the COCO protocol.
 
 Matching of found to true boxes, and the point estimate, are pycocotools' own. What it does not offer, an accumulation that
-weighs images (for the bootstrap in `compare`), starts from its matches; with all weights 1 the two agree to the last digit, and a test holds them to it.
+weighs images (for the bootstrap in `compare`), starts from its matches; with all weights 1 the two agree to the last digit, and
+a test holds them to it.
 """
 
 import contextlib
@@ -93,7 +94,9 @@ def evaluate(predictions: Predictions) -> Evaluation:
     return Evaluation(report, _matches(cocoeval, predictions))
 
 
-def mean_average_precision(matches: tuple[ClassMatches, ...], image_weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def mean_average_precision(
+    matches: tuple[ClassMatches, ...], image_weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """mAP50 and mAP50-95 when image i counts `image_weights[r, i]` times, for each row r of [R, images]; two arrays [R].
 
     NaN where a row holds no true box at all.
@@ -170,7 +173,7 @@ def _annotations(boxed: Boxed) -> list[dict[str, Any]]:
 
 
 def _matches(cocoeval: Any, predictions: Predictions) -> tuple[ClassMatches, ...]:
-    """pycocotools' matches at all sizes, regrouped by class."""
+    """Pycocotools' matches at all sizes, regrouped by class."""
     images, sizes = predictions.images, len(cocoeval.params.areaRng)
     found = []
     for at in range(len(predictions.classes)):

@@ -4,10 +4,9 @@ Boxes are kept as flat arrays with an offset an image, so that thousands of pict
 written down (`.npz`) and read back after an interruption.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +15,9 @@ from edgewright.data.dataset import Dataset, Sample
 from edgewright.detections import Boxes, ClassIds, Detections, Scores
 from edgewright.detector import Detector
 from edgewright.errors import DataError
+from edgewright.progress import Progress, unseen
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor
-
-Progress: TypeAlias = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +66,13 @@ class Predictions:
 
     def save(self, path: Path) -> None:
         """Write as `.npz` (plain arrays, nothing pickled)."""
-        arrays = {f"{side}_{name}": getattr(getattr(self, side), name) for side in ("found", "truth") for name in Boxed.__dataclass_fields__}
+        arrays = {
+            f"{side}_{name}": getattr(getattr(self, side), name) for side in ("found", "truth") for name in Boxed.__dataclass_fields__
+        }
         with path.open("wb") as stream:
-            np.savez_compressed(stream, allow_pickle=False, classes=self.classes, pictures=self.pictures, broken=np.array(self.broken, str), **arrays)
+            np.savez_compressed(
+                stream, allow_pickle=False, classes=self.classes, pictures=self.pictures, broken=np.array(self.broken, str), **arrays
+            )
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
@@ -80,7 +82,7 @@ class Predictions:
             return cls(found, truth, *(tuple(held[name].tolist()) for name in ("classes", "pictures", "broken")))
 
 
-def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, progress: Progress = lambda done, total: None) -> Predictions:
+def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, progress: Progress = unseen) -> Predictions:
     """Run the detector over the samples by the evaluation protocol; pictures are read one at a time.
 
     Raises:

@@ -2,8 +2,8 @@
 
     python -m edgewright.bench.child MODEL --engine onnxruntime --threads 1
 
-It speaks JSON lines: first what loading cost, then an answer to each {"runs": n} on standard input, until that closes. It imports the engine and numpy
-and nothing else, so that its memory is the model's.
+It speaks JSON lines: first what loading cost, then an answer to each {"runs": n} on standard input, until that closes. It
+imports the engine and numpy and nothing else, so that its memory is the model's.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> int:
 def invent(spec: TensorSpec) -> NDArray[Any]:
     """Seeded noise of the declared shape: a free batch is 1, free picture sides are 640, other free axes 1."""
     rank = len(spec.shape)
-    usual = [USUAL_SIDE if rank == 4 and axis >= 2 else 1 for axis in range(rank)]  # noqa: PLR2004 - batch, channels, rows, columns
+    usual = [USUAL_SIDE if rank == 4 and axis >= 2 else 1 for axis in range(rank)]
     shape = [known or guess for known, guess in zip(spec.shape, usual, strict=True)]
     kind = np.dtype(spec.dtype)
     noise = np.random.default_rng(0).random(shape)

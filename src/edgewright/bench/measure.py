@@ -1,7 +1,8 @@
 """Time models against each other, so that the ratio can be believed.
 
-Each model lives in a child process of its own (its memory is its own, its crash is only its own), and they run in turn: a few runs of one, a few of
-the next, round after round, forwards and backwards. What slows the machine for a while then slows all of them, and the ratio within a round stays.
+Each model lives in a child process of its own (its memory is its own, its crash is only its own), and they run in turn: a few
+runs of one, a few of the next, round after round, forwards and backwards. What slows the machine for a while then slows all of
+them, and the ratio within a round stays.
 """
 
 import json
@@ -9,7 +10,7 @@ import selectors
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, Self
 import numpy as np
 
 from edgewright.errors import EngineError
+from edgewright.progress import Progress, unseen
 from edgewright.stats import Interval, Latency, paired_ratio
 
 BLOCK_MS = 250.0  # about how long one model runs before the next has its turn
@@ -95,7 +97,7 @@ class Measurement:
         return cls(**{**document, "job": job, "rounds_ms": tuple(tuple(block) for block in document["rounds_ms"])})
 
 
-def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, progress: Callable[[int, int], None] = lambda done, total: None) -> list[Measurement]:
+def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, progress: Progress = unseen) -> list[Measurement]:
     """Measure all jobs against each other, interleaved over `rounds` rounds.
 
     Raises:
@@ -124,7 +126,7 @@ class _Child:
     def __init__(self, job: Job) -> None:
         self.job = job
         command = [sys.executable, "-m", "edgewright.bench.child", str(job.path), "--engine", job.engine, "--threads", str(job.threads)]
-        self._complaints = tempfile.TemporaryFile("w+")  # a file, because a full pipe would stall the child
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__; a file, because a full pipe would stall the child
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True
         )
@@ -175,7 +177,9 @@ class _Child:
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
             if not selector.select(ANSWER_S):
-                raise EngineError(f"{self.job.name} ({self.job.path}) gives no answer", got=f"{ANSWER_S:.0f} s of silence", fix="try another engine")
+                raise EngineError(
+                    f"{self.job.name} ({self.job.path}) gives no answer", got=f"{ANSWER_S:.0f} s of silence", fix="try another engine"
+                )
         line = self._process.stdout.readline()
         if not line:
             raise self._died()
@@ -188,7 +192,9 @@ class _Child:
         status = self._process.wait()
         self._complaints.seek(0)
         last = (self._complaints.read().splitlines() or ["nothing"])[-1][:300]
-        return EngineError(f"the process that ran {self.job.name} died", got=f"exit status {status}; its last words: {last}", fix="try another engine")
+        return EngineError(
+            f"the process that ran {self.job.name} died", got=f"exit status {status}; its last words: {last}", fix="try another engine"
+        )
 
     def __enter__(self) -> Self:
         return self

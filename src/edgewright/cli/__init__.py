@@ -5,7 +5,8 @@ import sys
 
 import typer
 
-from edgewright.cli import bench, detect, eval as evaluate, fit, inspect
+from edgewright.cli import bench, detect, fit, inspect
+from edgewright.cli import eval as evaluate
 from edgewright.errors import EdgewrightError, HostError, Interrupted
 from edgewright.version import __version__
 
@@ -20,7 +21,7 @@ for verb in (fit, bench, evaluate, inspect, detect):
     verb.register(app)
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
+def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"edgewright {__version__}")
         raise typer.Exit
@@ -28,7 +29,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback
 
 @app.callback()
 def edgewright(
-    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_show_version, is_eager=True),  # noqa: FBT001, ARG001
+    version: bool = typer.Option(False, "--version", help="Print the version.", callback=_show_version, is_eager=True),
 ) -> None:
     """A detector, a board and a budget in; a fitted model with evidence out."""
 

@@ -1,12 +1,15 @@
 """`edgewright bench`: how fast and how big, model against model."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, table, write_json
 from edgewright.errors import InputError
+
+if TYPE_CHECKING:
+    from edgewright.bench.measure import Job
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -25,7 +28,9 @@ def register(app: typer.Typer) -> None:
 
 def bench(
     models: Annotated[list[Path], typer.Argument(metavar="A [B ...]", help="Fitted folders, or any .onnx models.")],
-    threads: Annotated[list[int] | None, typer.Option(min=1, max=1024, help="Threads; give it several times to compare.", show_default="all cores")] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option(min=1, max=1024, help="Threads; give it several times to compare.", show_default="all cores")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=2, max=1000, help="How often each model has its turn of about a quarter of a second.")] = 12,
     json_path: JsonPath = None,
     quiet: Quiet = False,
@@ -43,14 +48,19 @@ def bench(
         measurements = measure(jobs, rounds=rounds, progress=terminal.advance)
     rows = [m.row() for m in measurements]
     first = measurements[0]
-    ratios = [
-        {"a": first.job.name, "b": m.job.name, "threads": [first.job.threads, m.job.threads], "p50": ratio(first, m).to_json()}
-        for m in measurements[1:]
-    ]
+    ratios = [ratio(first, m) for m in measurements[1:]]
     console = console_for(quiet=quiet, json_path=json_path)
-    console.print(table("Model only, batch 1", [name.replace("_", " ") for name in COLUMNS], [[row[name] for name in COLUMNS] for row in rows]))
-    for each in ratios:
-        low, high = each["p50"]["low"], each["p50"]["high"]
-        console.print(f"{each['b']} ({each['threads'][1]} thread(s)) is {each['p50']['estimate']:.2f}x as fast as {each['a']} "
-                      f"({each['threads'][0]}), 95 % {low:.2f} to {high:.2f}", markup=False)  # fmt: skip
-    write_json({"rows": rows, "ratios": ratios}, json_path)
+    console.print(
+        table("Model only, batch 1", [name.replace("_", " ") for name in COLUMNS], [[row[name] for name in COLUMNS] for row in rows])
+    )
+    for other, faster in zip(measurements[1:], ratios, strict=True):
+        console.print(
+            f"{_called(other.job)} runs {faster.estimate:.2f}x as fast as {_called(first.job)}, 95 % {faster.low:.2f} to {faster.high:.2f}",
+            markup=False,
+        )
+    named = [{"a": first.job.name, "b": m.job.name, "threads": [first.job.threads, m.job.threads]} for m in measurements[1:]]
+    write_json({"rows": rows, "ratios": [{**names, "p50": each.to_json()} for names, each in zip(named, ratios, strict=True)]}, json_path)
+
+
+def _called(job: "Job") -> str:
+    return f"{job.name} ({job.threads} thread{'s' if job.threads > 1 else ''})"

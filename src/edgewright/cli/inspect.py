@@ -24,7 +24,10 @@ def inspect(
     json_path: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
-    """Say what MODEL is: family, inputs, outputs, classes, size, precision, and what is wrong with it. Exit code 2 if nobody should run it."""
+    """Say what MODEL is: family, inputs, outputs, classes, size, precision, and what is wrong with it.
+
+    Exit code 2 if nobody should run it.
+    """
     from edgewright.graph.head import family_of  # noqa: PLC0415 - heavy: not for --help
     from edgewright.graph.inspect import inspect_model  # noqa: PLC0415
 

@@ -18,10 +18,13 @@ from rich.text import Text
 from edgewright.errors import InputError
 
 JsonPath: TypeAlias = Annotated[
-    Path | None, typer.Option("--json", metavar="PATH", help="Write the result as JSON to PATH; - is standard output, with nothing else on it.")
+    Path | None,
+    typer.Option("--json", metavar="PATH", help="Write the result as JSON to PATH; - is standard output, with nothing else on it."),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
-Threads: TypeAlias = Annotated[int, typer.Option("--threads", min=0, max=1024, help="Threads of the engine; 0 is all cores.", show_default="all cores")]
+Threads: TypeAlias = Annotated[
+    int, typer.Option("--threads", min=0, max=1024, help="Threads of the engine; 0 is all cores.", show_default="all cores")
+]
 
 PLAIN_EVERY_S = 5.0  # seconds between progress lines where there is no terminal
 
@@ -51,7 +54,12 @@ class Terminal:
         self._console = Console(stderr=True, quiet=quiet, highlight=False)
         self._live = self._console.is_terminal and not quiet
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), console=self._console
+            SpinnerColumn(),
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=self._console,
         )
         self._task: TaskID | None = None
         self._stage = ""
@@ -99,5 +107,5 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     for at, name in enumerate(columns):
         drawn.add_column(name, justify="left" if at == 0 else "right", no_wrap=at == 0)
     for row in rows:
-        drawn.add_row(*(Text("–" if cell is None else str(cell)) for cell in row))
+        drawn.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
     return drawn

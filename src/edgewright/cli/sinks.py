@@ -56,7 +56,9 @@ def _video(path: Path, source: PictureSource, stack: ExitStack) -> Write:
 
 def _pictures(folder: Path) -> Write:
     if folder.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov"):
-        raise InputError(f"--out {folder}: we write WebM, which every browser plays", got=folder.suffix, expected=".webm, or a folder for pictures")
+        raise InputError(
+            f"--out {folder}: we write WebM, which every browser plays", got=folder.suffix, expected=".webm, or a folder for pictures"
+        )
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(name: str, frame: Frame, found: Detections) -> None:

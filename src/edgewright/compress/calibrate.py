@@ -46,7 +46,7 @@ class TensorStatistics:
     @property
     def centres(self) -> NDArray[np.float64]:
         """The middle of each bin."""
-        return (np.arange(BINS) + 0.5) * (2 * self.reach / BINS) - self.reach
+        return (np.arange(BINS, dtype=np.float64) + 0.5) * (2 * self.reach / BINS) - self.reach
 
     def _double_reach(self) -> None:
         quarter = BINS // 4

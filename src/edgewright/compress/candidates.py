@@ -1,6 +1,6 @@
 """From a baseline and a recipe to a model file and the artifact that describes it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from edgewright.engines import Engine, open_engine
 from edgewright.errors import ModelError
 from edgewright.graph.head import YoloHead, recognise
 from edgewright.graph.load import load_model
+from edgewright.progress import Progress
 
 # How far the whole and the cut network may be apart: float sums in another order, no more.
 SAME_PX = 0.05
@@ -85,7 +86,7 @@ def check_head_cut(forms: FloatForms, feed: Mapping[str, NDArray[Any]], threads:
 
 
 def watch_ranges(
-    forms: FloatForms, recipe: Recipe, calibration: CalibrationSet, scratch: Path, threads: int, progress: Callable[[int, int], None]
+    forms: FloatForms, recipe: Recipe, calibration: CalibrationSet, scratch: Path, threads: int, progress: Progress
 ) -> dict[str, TensorStatistics]:
     """Statistics of every tensor of the recipe's source over the calibration pictures."""
 

@@ -44,7 +44,9 @@ def quantize_static(
         reduce_range=scheme.reduce_range,
         weight_qType=QuantType.QInt8,
         activation_qType=QuantType.QUInt8 if scheme.activation == "uint8" else QuantType.QInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}),
+        tensors_range=TensorsData(
+            CalibrationMethod.MinMax, {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+        ),
         nodes_to_quantize=[],
         nodes_to_exclude=float_nodes(model.graph, recipe.float_parts),
         op_types_to_quantize=sorted({*QDQRegistry, *QLinearOpsRegistry} - NEVER_QUANTIZED),
@@ -73,7 +75,7 @@ def choose_ranges(graph: onnx.GraphProto, head: HeadSpec, statistics: Mapping[st
     ranges = {name: rule(stats) for name, stats in statistics.items()}
     # Rare large logits are the detections themselves: the ends of an output are never cut from above.
     ranges |= {output.name: min_max(statistics[output.name]) for output in head.outputs if output.name in statistics}
-    floors = {name: recipe.silu_floor for name in _silu_inputs(graph)}
+    floors = dict.fromkeys(_silu_inputs(graph), recipe.silu_floor)
     floors |= {o.name: {"class": recipe.class_logit_floor, "box": recipe.box_logit_floor, "decoded": None}[o.role] for o in head.outputs}
     for name, floor in floors.items():
         if floor is not None and name in ranges:

@@ -12,11 +12,13 @@ RangeRuleName: TypeAlias = Literal["min_max", "percentile", "least_squares"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One way: cut the head or not; keep float, quantize weights and activations ahead of time (static) or activations on the fly (dynamic).
+    """One way: cut the head or not; keep float, quantize weights and activations ahead of time (static) or activations on the fly
+    (dynamic).
 
-    `float_parts` stay in float: the `stem` (the first three convolutions, few channels and wide ranges), the `head` (its last convolutions,
-    whose error nothing averages out). The floors clip a range from below where less means nothing: under `silu_floor` SiLU is flat;
-    a class logit of -8 is a probability of 0.0003, below any threshold; a box bin at -6 has no weight in the softmax beside one that fires.
+    `float_parts` stay in float: the `stem` (the first three convolutions, few channels and wide ranges), the `head` (its last
+    convolutions, whose error nothing averages out). The floors clip a range from below where less means nothing: under
+    `silu_floor` SiLU is flat; a class logit of -8 is a probability of 0.0003, below any threshold; a box bin at -6 has no
+    weight in the softmax beside one that fires.
     """
 
     name: str
@@ -34,9 +36,7 @@ class Recipe:
         return asdict(self)
 
 
-PLAIN = Recipe(
-    "int8, plain min-max", "int8", "static", ranges="min_max", silu_floor=None, class_logit_floor=None, box_logit_floor=None
-)
+PLAIN = Recipe("int8, plain min-max", "int8", "static", ranges="min_max", silu_floor=None, class_logit_floor=None, box_logit_floor=None)
 TUTORIAL_RECIPE = replace(PLAIN, name="tutorial: whole graph, S8S8, reduce_range", head_cut=False, scheme="tutorial")
 
 RECIPES = (

@@ -4,7 +4,7 @@ ONNX Runtime's quantization page: reduce_range is for U8S8 on AVX2 and AVX-512 w
 with VNNI and on Arm it throws a bit away for nothing. S8S8 on x86 falls off the integer convolution path altogether (docs/performance.md).
 """
 
-from collections.abc import Set
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ ARM = Scheme("int8", "int8", per_channel=True, reduce_range=False, why="Arm has 
 TUTORIAL = Scheme("int8", "int8", per_channel=True, reduce_range=True, why="what most tutorials give; kept to be measured and refused")
 
 
-def scheme_for(isa: Set[str]) -> Scheme:
+def scheme_for(isa: AbstractSet[str]) -> Scheme:
     """The scheme for a machine with these instruction sets (names as in `board.profile`)."""
     if "vnni" in isa:
         return X86_VNNI

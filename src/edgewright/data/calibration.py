@@ -1,11 +1,12 @@
 """The pictures that activation ranges are read from: chosen for coverage, held by digest.
 
-A set drawn blindly may hold no dark picture and none of a rare class; the ranges then fit what is common. The choice here is greedy: each next picture is
-the one that adds most of what is missing so far, classes first, then brightness. The seed decides among equals, and which pictures are looked at where there are very many.
+A set drawn blindly may hold no dark picture and none of a rare class; the ranges then fit what is common. The choice here is
+greedy: each next picture is the one that adds most of what is missing so far, classes first, then brightness. The seed decides
+among equals, and which pictures are looked at where there are very many.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from edgewright.artifact import sha256_of
 from edgewright.data.dataset import Dataset, Sample
 from edgewright.errors import DataError
+from edgewright.progress import Progress, unseen
 
 MOST_CONSIDERED = 2000  # pictures whose brightness is looked at
 BRIGHTNESS_BINS = 8
@@ -39,16 +41,16 @@ class CalibrationSet:
         return {"digest": self.digest, "images": len(self.samples), "seed": self.seed}
 
 
-def choose_calibration(
-    dataset: Dataset, count: int, seed: int, *, progress: Callable[[int, int], None] = lambda done, total: None
-) -> CalibrationSet:
+def choose_calibration(dataset: Dataset, count: int, seed: int, *, progress: Progress = unseen) -> CalibrationSet:
     """`count` pictures of the train split (all of them if it holds fewer), the same for the same seed.
 
     Raises:
         DataError: there is no train split, or it has no picture that can be decoded.
     """
     if "train" not in dataset.splits:
-        raise DataError(f"{dataset.source} has no train images to calibrate with", expected="train: in the data.yaml", fix="calibration never uses val")
+        raise DataError(
+            f"{dataset.source} has no train images to calibrate with", expected="train: in the data.yaml", fix="calibration never uses val"
+        )
     rng = np.random.default_rng(seed)
     pool = list(dataset.split("train"))
     if len(pool) > MOST_CONSIDERED:
@@ -78,7 +80,7 @@ def cover(features: NDArray[np.float64], count: int, rng: np.random.Generator) -
     return order
 
 
-def _features(dataset: Dataset, pool: Sequence[Sample], progress: Callable[[int, int], None]) -> tuple[NDArray[np.float64], list[Sample]]:
+def _features(dataset: Dataset, pool: Sequence[Sample], progress: Progress) -> tuple[NDArray[np.float64], list[Sample]]:
     """A row a picture that can be decoded: which classes it holds, and which brightness; with those pictures."""
     rows, sound = [], []
     classes = len(dataset.classes)

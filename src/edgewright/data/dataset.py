@@ -133,7 +133,9 @@ def _class_names(path: Path, document: dict[Any, Any]) -> tuple[str, ...]:
     if isinstance(names, dict) and sorted(names) == list(range(len(names))):
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
-        raise DataError(f"{path} has no usable names:", got=repr(names)[:100], expected="a list, or a mapping from 0, 1, 2, ... to class names")
+        raise DataError(
+            f"{path} has no usable names:", got=repr(names)[:100], expected="a list, or a mapping from 0, 1, 2, ... to class names"
+        )
     return tuple(str(name) for name in names)
 
 
@@ -159,7 +161,7 @@ def _under(folder: Path, entry: str) -> Path:
 
 
 def _labels_of(image: Path) -> Path:
-    """images -> labels in the last such folder of the path, as every trainer of this layout does."""
+    """Images -> labels in the last such folder of the path, as every trainer of this layout does."""
     parts = list(image.parts)
     for at in range(len(parts) - 2, -1, -1):
         if parts[at] == "images":
@@ -190,7 +192,7 @@ def _parse_row(path: Path, number: int, line: str, classes: int) -> tuple[float,
     sound = len(values) >= BOX_FIELDS and np.isfinite(values).all() and values[0] in range(classes)
     if sound and len(values) > BOX_FIELDS:
         values = _outline(values)
-    if not sound or min(values[3:5]) < 0 or max(map(abs, values[1:5])) > 2:  # noqa: PLR2004 - twice the picture is beyond any rounding
+    if not sound or min(values[3:5]) < 0 or max(map(abs, values[1:5])) > 2:
         raise DataError(
             f"{path} line {number} is no box",
             got=repr(line[:80]),

@@ -1,8 +1,12 @@
-"""Moving pictures from and to files, through OpenCV's own codecs (reading: its bundled ffmpeg; writing: VP8 in WebM, which browsers play)."""
+"""Moving pictures from and to files, through OpenCV's own codecs (reading: its bundled ffmpeg; writing.
+
+VP8 in WebM, which browsers play).
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import cv2
 import numpy as np
@@ -35,13 +39,15 @@ def read_frames(path: Path) -> Iterator[Frame]:
     finally:
         capture.release()
     if index == 0:
-        raise DataError(f"no frame of {path} can be decoded", expected=f"a video ({', '.join(sorted(SUFFIXES))})", fix="play it, or export it anew")
+        raise DataError(
+            f"no frame of {path} can be decoded", expected=f"a video ({', '.join(sorted(SUFFIXES))})", fix="play it, or export it anew"
+        )
 
 
 def frame_rate(capture: cv2.VideoCapture) -> float:
     """Frames a second as the file says, or the usual where it says nothing sensible."""
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if 0 < fps <= 1000 else USUAL_FPS  # noqa: PLR2004 - beyond any camera
+    return fps if 0 < fps <= 1000 else USUAL_FPS
 
 
 def probe(path: Path) -> tuple[float, int | None]:
@@ -68,10 +74,12 @@ class WebmWriter:
             size_wh = (image_rgb.shape[1], image_rgb.shape[0])
             self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
             if not self._writer.isOpened():
-                raise HostError(f"cannot write {self._path}", got="this OpenCV opens no VP8 encoder there", fix="check the folder, or use --out FOLDER")
+                raise HostError(
+                    f"cannot write {self._path}", got="this OpenCV opens no VP8 encoder there", fix="check the folder, or use --out FOLDER"
+                )
         self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
 
-    def __enter__(self) -> "WebmWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

@@ -1,8 +1,8 @@
 """Which candidate wins, and does it ship: pure rules over figures, so that the same journal always gives the same decision.
 
-On the few hundred pictures of a selection split, mAP differences below a point are mostly chance; how far a candidate agrees with the float model (its mAP when the
-float model's own boxes are the truth) is several times steadier, because the labels' difficulty drops out. So mAP says who may run, speed
-who leads, and among those about as fast as the leader agreement decides.
+On the few hundred pictures of a selection split, mAP differences below a point are mostly chance; how far a candidate agrees
+with the float model (its mAP when the float model's own boxes are the truth) is several times steadier, because the labels'
+difficulty drops out. So mAP says who may run, speed who leads, and among those about as fast as the leader agreement decides.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ Verdict = Literal["ship", "provisional", "refuse"]
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What is known of a candidate: mAP50-95 (0..1) and its change against the baseline in points, on the selection or judging split; agreement 0..1; cost."""
+    """What is known of a candidate.
+
+    MAP50-95 (0..1) and its change against the baseline in points, on the selection or judging split; agreement 0..1; cost.
+    """
 
     name: str
     precision: str
@@ -57,7 +60,10 @@ def violated(figures: Figures, budget: Budget) -> tuple[Constraint, ...]:
 
 
 def choose(candidates: Sequence[Figures], budget: Budget) -> Figures:
-    """The winner: of those within the budget the one that agrees most among the fastest; where none is within, the one that breaks least."""
+    """The winner: of those within the budget the one that agrees most among the fastest.
+
+    Where none is within, the one that breaks least.
+    """
     fit = [each for each in candidates if not violated(each, budget)]
     if not fit:
         return min(candidates, key=lambda each: (len(violated(each, budget)), each.p50_ms))
@@ -75,7 +81,8 @@ def decide(winner: Figures, delta: Interval, budget: Budget) -> Decision:
     """The verdict on the judging split. `winner` holds the final measurement; `delta` its change in mAP50-95 in points."""
     binding = violated(winner, budget)
     proven = delta.low >= -budget.max_drop
-    change = f"{winner.name} changes mAP50-95 by {delta.estimate:+.2f} points (95 % {delta.low:+.2f} to {delta.high:+.2f}; allowed {-budget.max_drop:+.2f})"
+    span = f"95 % {delta.low:+.2f} to {delta.high:+.2f}; allowed {-budget.max_drop:+.2f}"
+    change = f"{winner.name} changes mAP50-95 by {delta.estimate:+.2f} points ({span})"
     if binding:
         limits = {
             "accuracy": "accuracy",
@@ -83,5 +90,10 @@ def decide(winner: Figures, delta: Interval, budget: Budget) -> Decision:
             "memory": f"memory ({winner.peak_mib:.0f} MiB of {budget.max_memory_mib} MiB)",
             "size": f"size ({winner.size_mb:.1f} MB of {budget.max_size_mb} MB)",
         }
-        return Decision("refuse", binding, f"no candidate meets the budget; the nearest, {change}, breaks {', '.join(limits[b] for b in binding)}", proven)
+        return Decision(
+            "refuse",
+            binding,
+            f"no candidate meets the budget; the nearest, {change}, breaks {', '.join(limits[b] for b in binding)}",
+            proven,
+        )
     return Decision("ship", (), change, proven)

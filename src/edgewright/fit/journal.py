@@ -43,7 +43,10 @@ class Journal:
         return sum(entry.seconds for entry in self.used)
 
     def step(self, name: str, inputs: Any, work: Callable[[], tuple[dict[str, Any], list[Path]]]) -> Entry:
-        """The finished step `name` for these inputs: recalled, or done now by `work`, which returns its result and the files it made in the workspace."""
+        """The finished step `name` for these inputs.
+
+        Recalled, or done now by `work`, which returns its result and the files it made in the workspace.
+        """
         digest = digest_of(inputs)
         entry = self._recall(name, digest)
         if entry is None:

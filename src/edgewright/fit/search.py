@@ -1,7 +1,7 @@
 """The story of a fit, told by `fit` below: calibrate, compress, select, measure, judge, report.
 
-Each step is in the journal before the next begins, so a killed fit goes on where it was. What is chosen by looking at accuracy is chosen on the selection
-split (train pictures that calibration did not see); the judging split is met by the winner alone.
+Each step is in the journal before the next begins, so a killed fit goes on where it was. What is chosen by looking at accuracy
+is chosen on the selection split (train pictures that calibration did not see); the judging split is met by the winner alone.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,6 +17,7 @@ from edgewright.accuracy.predictions import Predictions, class_translation, pred
 from edgewright.artifact import Artifact, sha256_of
 from edgewright.bench.measure import Job, Measurement, measure
 from edgewright.board.profile import Board, usable_cores
+from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
 from edgewright.compress.candidates import (
     FloatForms,
     calibration_feeds,
@@ -26,7 +27,6 @@ from edgewright.compress.candidates import (
     prepare_float_forms,
     watch_ranges,
 )
-from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
 from edgewright.compress.recipes import RECIPES, Recipe
 from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.dataset import Dataset, Sample, open_dataset
@@ -50,7 +50,10 @@ FINAL_ROUNDS = 20
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
-    """What to fit, to which data, into which folder and budget. `images`: for calibration; `threads`: for baseline and candidates alike, 0 all cores."""
+    """What to fit, to which data, into which folder and budget. `images`: for calibration; `threads`.
+
+    For baseline and candidates alike, 0 all cores.
+    """
 
     model: Path
     data: Path
@@ -181,7 +184,8 @@ class _Fit:
         other = self._judge_one(second, candidates)
         if other.decision.verdict != "ship":
             return judged
-        reason = f"{judged.winner} lost {-judged.delta.map50_95.estimate:.2f} points on the judging split, so the float model ships: {other.decision.reason}"
+        lost = f"{judged.winner} lost {-judged.delta.map50_95.estimate:.2f} points on the judging split"
+        reason = f"{lost}, so the float model ships: {other.decision.reason}"
         return replace(other, decision=replace(other.decision, reason=reason))
 
     def conclude(
@@ -319,7 +323,10 @@ class _Fit:
         return Judged(winner.name, decision, delta, baseline, fitted, (found[0], found[1]), tuple(measurements))
 
     def _final_jobs(self, winner: str, candidates: dict[str, Artifact]) -> Iterable[Job]:
-        """Baseline and winner at the asked threads; then both, and the dynamic model everyone tries first, at every smaller number of threads."""
+        """Baseline and winner at the asked threads.
+
+        Then both, and the dynamic model everyone tries first, at every smaller number of threads.
+        """
         pair = dict.fromkeys((BASELINE, winner))
         for name in pair:
             yield self._job(name, candidates[name], self.threads)
@@ -329,7 +336,9 @@ class _Fit:
                     yield self._job(name, candidates[name], threads)
 
     def _job(self, name: str, artifact: Artifact, threads: int) -> Job:
-        return Job(name, artifact.model_path, artifact.engine, artifact.precision, threads, _scheme_name(artifact), artifact.input.size_wh[0])
+        return Job(
+            name, artifact.model_path, artifact.engine, artifact.precision, threads, _scheme_name(artifact), artifact.input.size_wh[0]
+        )
 
 
 FEW_IMAGES = 100
@@ -338,7 +347,12 @@ FEW_IMAGES = 100
 def _open_float_model(path: Path) -> Artifact:
     artifact = artifact_of_model(path)
     if artifact.precision.startswith("int8"):
-        raise ModelError(f"{path} is already quantized", got=artifact.precision, expected="a float32 model", fix="fit the float original it was made from")
+        raise ModelError(
+            f"{path} is already quantized",
+            got=artifact.precision,
+            expected="a float32 model",
+            fix="fit the float original it was made from",
+        )
     if artifact.precision != "float32":
         raise ModelError(f"{path} is not a float32 model", got=artifact.precision, fix="export it again in float32")
     return artifact

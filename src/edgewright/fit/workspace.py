@@ -1,6 +1,7 @@
 """The folder a fit works in: `OUT/.fit`, locked against a second fit, thrown away when the work is begun anew.
 
-What the user asked for appears in OUT itself only at the very end, file by file, each replaced in one step; until then an older result stays whole.
+What the user asked for appears in OUT itself only at the very end, file by file, each replaced in one step; until then an older
+result stays whole.
 """
 
 import fcntl

@@ -62,12 +62,11 @@ class YoloHead:
     @property
     def raw(self) -> HeadSpec:
         """The head cut at its convolutions: we decode."""
+        pairs = zip(self.box_convs, self.class_convs, strict=True)
         outputs = [
-            HeadOutput(conv.tensor, role, conv.stride)
-            for box, cls in zip(self.box_convs, self.class_convs, strict=True)
-            for role, conv in (("box", box), ("class", cls))
+            each for box, cls in pairs for each in (HeadOutput(box.tensor, "box", box.stride), HeadOutput(cls.tensor, "class", cls.stride))
         ]
-        return HeadSpec("yolov8", self.strides, self.reg_max, tuple(outputs))  # type: ignore[arg-type]
+        return HeadSpec("yolov8", self.strides, self.reg_max, tuple(outputs))
 
 
 def recognise(model: onnx.ModelProto) -> YoloHead:
@@ -84,7 +83,7 @@ def recognise(model: onnx.ModelProto) -> YoloHead:
     output = model.graph.output[0].name
     shape = shapes.get(output)
     by_stride = _group_by_stride(_head_convs(fixed, shapes, output, spec))
-    if shape is None or len(shape) != 3 or shape[0] != 1:  # noqa: PLR2004 - batch, values, cells
+    if shape is None or len(shape) != 3 or shape[0] != 1:
         raise _not_supported(f"an output of shape {_show(shape)}")
     _refuse_other_families(shape, by_stride)
     return _assemble(spec, output, shape, by_stride)
@@ -105,7 +104,7 @@ def _input_spec(model: onnx.ModelProto) -> InputSpec:
         raise _not_supported(f"{len(inputs)} inputs")
     tensor = inputs[0].type.tensor_type
     dims = [dim.dim_value if dim.HasField("dim_value") else 0 for dim in tensor.shape.dim]
-    if len(dims) != 4 or dims[1] not in (0, 3) or dims[0] > 1:  # noqa: PLR2004 - batch, channels, rows, columns
+    if len(dims) != 4 or dims[1] not in (0, 3) or dims[0] > 1:
         raise _not_supported(f"an input of shape {_show(dims)}")
     if tensor.elem_type != onnx.TensorProto.FLOAT:
         raise _not_supported(f"an input of type {onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}")
@@ -140,11 +139,11 @@ def _is_scalar(shape: tuple[int, ...] | None) -> bool:
 def _on_grid(node: onnx.NodeProto, shapes: dict[str, tuple[int, ...]], spec: InputSpec) -> HeadConv | None:
     shape = shapes.get(node.output[0], ())
     wide, high = spec.size_wh
-    if len(shape) != 4 or not all(shape):  # noqa: PLR2004 - batch, channels, rows, columns
+    if len(shape) != 4 or not all(shape):
         return None
     stride = wide // shape[3]
     # The DFL convolution also ends in a rank-4 tensor, but its "grid" is sides x cells.
-    if stride < 2 or (high // stride, wide // stride) != shape[2:] or stride & (stride - 1):  # noqa: PLR2004 - a grid is coarser than its input
+    if stride < 2 or (high // stride, wide // stride) != shape[2:] or stride & (stride - 1):
         return None
     return HeadConv(node.output[0], shape[1], stride)
 
@@ -158,7 +157,7 @@ def _group_by_stride(convs: Iterable[HeadConv]) -> dict[int, list[HeadConv]]:
 
 def _refuse_other_families(shape: tuple[int, ...], by_stride: dict[int, list[HeadConv]]) -> None:
     rows, columns = shape[1:]
-    if columns == 6 and rows <= 1000:  # noqa: PLR2004 - x1 y1 x2 y2 score class
+    if columns == 6 and rows <= 1000:
         raise _not_supported(f"an end-to-end head (YOLOv10 / YOLO26, or NMS exported into the graph): output {_show(shape)}")
     counts = {len(convs) for convs in by_stride.values()}
     if rows > columns and counts == {1}:
@@ -187,14 +186,15 @@ def _assemble(spec: InputSpec, output: str, shape: tuple[int, ...], by_stride: d
 def _box_and_class(convs: list[HeadConv], classes: int, stride: int) -> tuple[HeadConv, HeadConv]:
     """Which of a grid's two convolutions is which: one has a channel a class, the other four sides of bins.
 
-    When both have the same width the walk, which is last in first out, has met the class branch first: exporters concatenate box, class. The
-    cut head is compared with the whole network before it is used (compress/head_cut.py), so a wrong guess is refused there.
+    When both have the same width the walk, which is last in first out, has met the class branch first: exporters concatenate
+    box, class. The cut head is compared with the whole network before it is used (compress/head_cut.py), so a wrong guess is
+    refused there.
     """
-    if len(convs) != 2:  # noqa: PLR2004 - a box and a class branch
+    if len(convs) != 2:
         raise _not_supported(f"{len(convs)} head convolutions at stride {stride} (expected a box and a class branch)")
     first, second = convs
     for cls, box in ((first, second), (second, first)):
-        if cls.channels == classes and box.channels % 4 == 0 and box.channels >= 4:  # noqa: PLR2004 - four sides
+        if cls.channels == classes and box.channels % 4 == 0 and box.channels >= 4:
             return box, cls
     raise _not_supported(f"head convolutions of {first.channels} and {second.channels} channels at stride {stride} for {classes} classes")
 

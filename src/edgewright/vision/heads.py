@@ -51,7 +51,8 @@ def _expected_distance(logits: Tensor) -> Tensor:
     """The mean of the softmax distribution over bins 0..reg_max-1; `logits` [4, reg_max, cells] -> [4, cells]."""
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     bins = np.arange(logits.shape[1], dtype=np.float32)
-    return np.einsum("sbc,b->sc", weights, bins) / weights.sum(axis=1)
+    mean: Tensor = np.einsum("sbc,b->sc", weights, bins) / weights.sum(axis=1)
+    return mean
 
 
 def _logit(probability: float) -> float:

@@ -50,7 +50,8 @@ class Letterbox:
         """Boxes in input pixels, N x 4, as boxes in source pixels, clipped to the picture."""
         shift = np.array([self.left, self.top, self.left, self.top], np.float32)
         limit = np.array([*self.source_wh, *self.source_wh], np.float32)
-        return np.clip((boxes_xyxy - shift) / np.float32(self.scale), 0, limit).astype(np.float32, copy=False)
+        moved: Boxes = np.clip((boxes_xyxy - shift) / np.float32(self.scale), 0, limit).astype(np.float32, copy=False)
+        return moved
 
 
 def _scaled_wh(source_wh: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -13,7 +13,10 @@ MOST_CANDIDATES = 30_000  # a network gone wrong fires everywhere; the best 30,0
 
 
 def suppress(boxes_xyxy: Boxes, scores: Scores, class_ids: ClassIds, *, iou: float, most: int) -> NDArray[np.int64]:
-    """Indices of the boxes that stay, best score first, at most `most`: a box goes when a better one of its class overlaps it by more than `iou`."""
+    """Indices of the boxes that stay, best score first, at most `most`.
+
+    A box goes when a better one of its class overlaps it by more than `iou`.
+    """
     order = np.argsort(-scores, kind="stable")[:MOST_CANDIDATES]
     boxes = boxes_xyxy[order].astype(np.float32, copy=False)
     classes = class_ids[order]
