@@ -12,6 +12,7 @@ from typing import Any, Literal
 from edgewright.fit.budget import Budget
 from edgewright.stats import Interval
 
+BASELINE = "baseline"  # the name of the model as given among the candidates
 ABOUT_AS_FAST = 1.06  # times the leader's p50; below that, which is faster depends on the day
 
 Constraint = Literal["accuracy", "latency", "memory", "size"]
@@ -77,23 +78,30 @@ def fallback(candidates: Sequence[Figures], budget: Budget) -> Figures | None:
     return min(fit, key=lambda each: each.p50_ms, default=None)
 
 
-def decide(winner: Figures, delta: Interval, budget: Budget) -> Decision:
-    """The verdict on the judging split. `winner` holds the final measurement; `delta` its change in mAP50-95 in points."""
+def decide(winner: Figures, delta: Interval, speedup: Interval, budget: Budget) -> Decision:
+    """The verdict on the judging split.
+
+    `winner` holds the final measurement; `delta` is its change in mAP50-95 in points, `speedup` how many times faster it is than the
+    baseline.
+    """
     binding = violated(winner, budget)
-    proven = delta.low >= -budget.max_drop
-    span = f"95 % {delta.low:+.2f} to {delta.high:+.2f}; allowed {-budget.max_drop:+.2f}"
-    change = f"{winner.name} changes mAP50-95 by {delta.estimate:+.2f} points ({span})"
+    proven = delta.low > -budget.max_drop
+    change = (
+        f"{winner.name} changes mAP50-95 by {delta.estimate:+.2f} points "
+        f"(95 % {delta.low:+.2f} to {delta.high:+.2f}; allowed {-budget.max_drop:+.2f}) and runs {speedup.estimate:.2f}x as fast"
+    )
     if binding:
-        limits = {
-            "accuracy": "accuracy",
-            "latency": f"latency ({winner.p50_ms:.1f} ms of {budget.max_latency_ms} ms)",
-            "memory": f"memory ({winner.peak_mib:.0f} MiB of {budget.max_memory_mib} MiB)",
-            "size": f"size ({winner.size_mb:.1f} MB of {budget.max_size_mb} MB)",
-        }
-        return Decision(
-            "refuse",
-            binding,
-            f"no candidate meets the budget; the nearest, {change}, breaks {', '.join(limits[b] for b in binding)}",
-            proven,
-        )
+        broken = ", ".join(_limit(constraint, winner, budget) for constraint in binding)
+        return Decision("refuse", binding, f"no candidate meets the budget; the nearest, {change}, breaks {broken}", proven)
+    if winner.name == BASELINE:
+        return Decision("ship", (), "nothing within the budget is faster than the model as given, so that ships", proven)
     return Decision("ship", (), change, proven)
+
+
+def _limit(constraint: Constraint, figures: Figures, budget: Budget) -> str:
+    return {
+        "accuracy": "accuracy",
+        "latency": f"latency ({figures.p50_ms:.1f} ms of {budget.max_latency_ms} ms)",
+        "memory": f"memory ({figures.peak_mib:.0f} MiB of {budget.max_memory_mib} MiB)",
+        "size": f"size ({figures.size_mb:.1f} MB of {budget.max_size_mb} MB)",
+    }[constraint]

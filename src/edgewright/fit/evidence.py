@@ -14,7 +14,7 @@ from edgewright.bench.measure import Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.data.calibration import CalibrationSet
 from edgewright.fit.budget import Budget
-from edgewright.fit.choose import Decision, Figures, violated
+from edgewright.fit.choose import BASELINE, Decision, Figures, violated
 from edgewright.stats import units_to_settle
 from edgewright.version import __version__
 
@@ -99,7 +99,7 @@ class Evidence:
 
     def _candidate_row(self, figures: Figures) -> dict[str, Any]:
         artifact = self.candidates[figures.name]
-        base = next(each for each in self.ranking if each.name == "baseline")
+        base = next(each for each in self.ranking if each.name == BASELINE)
         broken = violated(figures, self.request_budget)
         verdict = self.judged.decision.verdict if figures.name == self.judged.winner else "refuse" if broken else "fits"
         return {

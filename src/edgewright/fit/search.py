@@ -15,7 +15,7 @@ from edgewright.accuracy.coco import evaluate
 from edgewright.accuracy.compare import POINTS, compare
 from edgewright.accuracy.predictions import Predictions, class_translation, predict, pseudo_truth
 from edgewright.artifact import Artifact, sha256_of
-from edgewright.bench.measure import Job, Measurement, measure
+from edgewright.bench.measure import Job, Measurement, measure, ratio
 from edgewright.board.profile import Board, usable_cores
 from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
 from edgewright.compress.candidates import (
@@ -34,14 +34,13 @@ from edgewright.detector import Detector, artifact_of_model
 from edgewright.engines import open_engine
 from edgewright.errors import EngineError, InputError, ModelError
 from edgewright.fit.budget import Budget
-from edgewright.fit.choose import Figures, choose, decide, fallback
+from edgewright.fit.choose import BASELINE, Figures, choose, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, tool_versions
 from edgewright.fit.finish import finish
 from edgewright.fit.journal import Journal
 from edgewright.fit.watch import Silent, Watch
 from edgewright.fit.workspace import workspace
 
-BASELINE = "baseline"
 MOST_SELECTION = 256  # pictures candidates are ranked on; more would cost time and settle little that agreement does not
 AGREE_ABOVE = 0.25  # the float boxes that count as truth for agreement (contract)
 SELECTION_ROUNDS = 6
@@ -83,6 +82,23 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
         ranking = run.rank(selection, speeds)
         verdict = run.judge(candidates, ranking)
         return finish(run.conclude(calibration, candidates, ranking, selection, verdict), request.out, work, run.watch)
+
+
+def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None = None) -> Judged:
+    """Judge one recipe's model as if it had won, whatever the selection split says of it: what would the gate have said?
+
+    Raises:
+        InputError: as `fit`.
+        EngineError: the recipe's model cannot be made.
+    """
+    with workspace(request.out, resume=request.resume) as work:
+        run = _Fit(replace(request, recipes=(recipe,)), Journal(work), watch or Silent())
+        calibration = run.calibrate()
+        candidates = run.compress(calibration)
+        if recipe.name not in candidates:
+            raise EngineError(run.warnings[-1])
+        ranking = run.rank(run.select(candidates, calibration), run.measure(candidates))
+        return run.judge_one(next(figures for figures in ranking if figures.name == recipe.name), candidates)
 
 
 class _Fit:
@@ -174,14 +190,14 @@ class _Fit:
     def judge(self, candidates: dict[str, Artifact], ranking: Sequence[Figures]) -> Judged:
         """The winner meets the judging split; if it fails there, the best float candidate has one try."""
         self.watch.stage("judge")
-        judged = self._judge_one(choose(ranking, self.request.budget), candidates)
+        judged = self.judge_one(choose(ranking, self.request.budget), candidates)
         if judged.decision.verdict == "ship" or "accuracy" not in judged.decision.binding:
             return judged
         second = fallback(ranking, self.request.budget)
         if second is None or second.name == judged.winner:
             return judged
         self.watch.note(f"{judged.decision.reason}; trying {second.name}")
-        other = self._judge_one(second, candidates)
+        other = self.judge_one(second, candidates)
         if other.decision.verdict != "ship":
             return judged
         lost = f"{judged.winner} lost {-judged.delta.map50_95.estimate:.2f} points on the judging split"
@@ -302,7 +318,8 @@ class _Fit:
         entry = self.journal.step(step, [self.identity, described, rounds], work)
         return [Measurement.from_json(each) for each in entry.result["measurements"]]
 
-    def _judge_one(self, winner: Figures, candidates: dict[str, Artifact]) -> Judged:
+    def judge_one(self, winner: Figures, candidates: dict[str, Artifact]) -> Judged:
+        """A candidate meets the judging split, beside the baseline, and is measured once more."""
         samples = self.dataset.split("val")
         found = [self._predictions("judge", name, candidates[name], samples, at, 2) for at, name in enumerate((BASELINE, winner.name))]
         self.watch.note(f"{winner.name} meets the judging split: {found[0].images} images")
@@ -319,7 +336,7 @@ class _Fit:
             peak_mib=final.peak_mib,
             size_mb=final.size_bytes / 1e6,
         )
-        decision = decide(figures, delta.map50_95, self.request.budget)
+        decision = decide(figures, delta.map50_95, ratio(measurements[0], final), self.request.budget)
         return Judged(winner.name, decision, delta, baseline, fitted, (found[0], found[1]), tuple(measurements))
 
     def _final_jobs(self, winner: str, candidates: dict[str, Artifact]) -> Iterable[Job]:
