@@ -39,8 +39,8 @@ class TensorStatistics:
         flat = values.reshape(-1)
         step = max(1, flat.size // MOST_SAMPLED)
         # An odd step walks through all columns of an even-sized grid instead of always the same few.
-        sampled = flat[:: step | 1]
-        at = ((sampled + self.reach) * (BINS / (2 * self.reach))).astype(np.int64)
+        # The reach is a power of two, so this is exact, and a value falls into the same bin whenever it is seen.
+        at = np.floor(flat[:: step | 1] * np.float32(BINS / (2 * self.reach))).astype(np.int64) + BINS // 2
         self.counts += np.bincount(np.clip(at, 0, BINS - 1), minlength=BINS)
 
     @property

@@ -18,7 +18,8 @@ class Recipe:
     `float_parts` stay in float: the `stem` (the first three convolutions, few channels and wide ranges), the `head` (its last
     convolutions, whose error nothing averages out). The floors clip a range from below where less means nothing: under
     `silu_floor` SiLU is flat; a class logit of -8 is a probability of 0.0003, below any threshold; a box bin at -6 has no
-    weight in the softmax beside one that fires.
+    weight in the softmax beside one that fires
+    (were a network to hold all its bins that low, agreement with the float model would show it, and the `head` stays float).
     """
 
     name: str

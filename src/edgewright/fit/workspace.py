@@ -51,10 +51,10 @@ def publish(staged: Path, out: Path) -> None:
 
 
 def tidy(work: Path) -> None:
-    """Drop what only an unfinished fit needs; the journal stays."""
+    """Drop the candidates' models, which weigh most and can be made again; the journal, statistics and predictions stay for a `--resume`."""
     for entry in work.iterdir():
-        if entry.name not in ("lock", "journal.jsonl"):
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        if entry.is_dir():
+            shutil.rmtree(entry)
 
 
 def _refuse_foreign(out: Path) -> None:

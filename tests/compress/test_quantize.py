@@ -1,0 +1,143 @@
+"""The integer graph: what is quantized, what stays float, and what range each tensor gets."""
+
+import numpy as np
+import onnx
+import pytest
+
+from edgewright.compress.calibrate import TensorStatistics, observe
+from edgewright.compress.head_cut import cut_head
+from edgewright.compress.quantize import choose_ranges, float_nodes, name_nodes, quantize_dynamic, quantize_static
+from edgewright.compress.recipes import PLAIN, RECIPES, TUTORIAL_RECIPE, Recipe
+from edgewright.compress.schemes import ARM, TUTORIAL, X86_SATURATING, X86_VNNI, scheme_for
+from edgewright.engines import open_engine
+from edgewright.graph.head import recognise
+from tiny_detector import build_tiny_detector
+
+HEAD_AND_STEM = Recipe("both", "int8", "static", float_parts=("head", "stem"))
+
+
+@pytest.fixture(scope="module")
+def cut(tmp_path_factory):
+    """A tiny detector without its decode, its head, and statistics over noise."""
+    folder = tmp_path_factory.mktemp("cut")
+    whole = build_tiny_detector()
+    name_nodes(whole.graph)
+    head = recognise(whole)
+    model = cut_head(whole, head)
+    path = folder / "cut.onnx"
+    onnx.save(model, path)
+    rng = np.random.default_rng(0)
+    feeds = [{"images": rng.random((1, 3, 64, 64), np.float32)} for _ in range(4)]
+    return model, head, observe(path, feeds, lambda p: open_engine("onnxruntime", p, threads=1), folder / "scratch.onnx")
+
+
+@pytest.mark.parametrize(
+    ("isa", "expected"),
+    [({"avx2", "avx512f", "vnni"}, X86_VNNI), ({"avx2"}, X86_SATURATING), ({"neon", "dotprod"}, ARM), ({"neon"}, ARM), (set(), X86_SATURATING)],
+)
+def test_the_scheme_follows_the_instruction_set(isa, expected):
+    assert scheme_for(isa) == expected
+
+
+def test_schemes_are_called_what_the_field_calls_them():
+    assert (X86_VNNI.name, ARM.name, TUTORIAL.name) == ("u8s8", "s8s8", "s8s8")
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if r.mode == "static"], ids=lambda r: r.name)
+def test_an_integer_model_runs_and_stays_near_the_float_one(cut, recipe, tmp_path):
+    model, head, statistics = cut
+    target = tmp_path / "int8.onnx"
+    quantize_static(_copy(model), head.raw, statistics, recipe, X86_VNNI, target)
+    image = {"images": np.random.default_rng(0).random((1, 3, 64, 64), np.float32)}
+    onnx.save(model, tmp_path / "float.onnx")
+    exact = open_engine("onnxruntime", tmp_path / "float.onnx", threads=1).run(image)
+    rounded = open_engine("onnxruntime", target, threads=1).run(image)
+    for a, b, output in zip(exact, rounded, head.raw.outputs, strict=True):
+        # What lies below a floor is all the same nothing.
+        floor = recipe.class_logit_floor if output.role == "class" else recipe.box_logit_floor
+        a, b = (x if floor is None else np.maximum(x, floor) for x in (a, b))
+        assert np.abs(a - b).max() <= 0.05 * max(1.0, np.abs(a).max())
+
+
+def test_float_parts_hold_no_integer_weights(cut, tmp_path):
+    model, head, statistics = cut
+    quantize_static(_copy(model), head.raw, statistics, HEAD_AND_STEM, X86_VNNI, tmp_path / "int8.onnx")
+    made = onnx.load(tmp_path / "int8.onnx")
+    kept = set(float_nodes(model.graph, ("head", "stem")))
+    floats = {t.name for t in made.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
+    for node in made.graph.node:
+        if node.op_type == "Conv":
+            assert (node.input[1] in floats) == (node.name in kept)
+
+
+def test_the_head_is_the_convolutions_that_make_the_outputs(cut):
+    model, head, _ = cut
+    by_name = {node.name: node for node in model.graph.node}
+    made = {name for each in float_nodes(model.graph, ("head",)) for name in by_name[each].output}
+    assert made == {output.name for output in head.raw.outputs}
+
+
+def test_the_stem_is_three_convolutions_and_what_hangs_on_them(cut):
+    model, _, _ = cut
+    by_name = {node.name: node for node in model.graph.node}
+    kinds = [by_name[name].op_type for name in float_nodes(model.graph, ("stem",))]
+    assert kinds.count("Conv") == 3
+
+
+def _stats(low, high):
+    found = TensorStatistics()
+    found.add(np.linspace(low, high, 1001, dtype=np.float32))
+    return found
+
+
+def test_what_only_feeds_a_silu_is_clipped_where_silu_is_flat(cut):
+    model, head, statistics = cut
+    sigmoid = next(node for node in model.graph.node if node.op_type == "Sigmoid")
+    wide = {**statistics, sigmoid.input[0]: _stats(-40, 9)}
+    ranges = choose_ranges(model.graph, head.raw, wide, RECIPES[3])
+    assert ranges[sigmoid.input[0]][0] == pytest.approx(-6.0)
+    assert choose_ranges(model.graph, head.raw, wide, PLAIN)[sigmoid.input[0]][0] == -40
+
+
+def test_logits_keep_their_upper_end_and_lose_what_no_threshold_sees(cut):
+    model, head, statistics = cut
+    box, cls = head.raw.outputs[:2]
+    wide = {**statistics, box.name: _stats(-20, 30), cls.name: _stats(-50, 3)}
+    ranges = choose_ranges(model.graph, head.raw, wide, RECIPES[3])
+    assert ranges[cls.name] == pytest.approx((-8.0, 3.0))
+    assert ranges[box.name] == pytest.approx((-6.0, 30.0))
+
+
+def test_zero_is_always_inside_a_range(cut):
+    model, head, statistics = cut
+    ranges = choose_ranges(model.graph, head.raw, {**statistics, "images": _stats(0.4, 0.9)}, PLAIN)
+    assert all(low <= 0 <= high for low, high in ranges.values())
+
+
+def test_nameless_nodes_and_twins_get_names_of_their_own():
+    model = build_tiny_detector()
+    for at, node in enumerate(model.graph.node):
+        node.name = "" if at % 3 else "twin"
+    name_nodes(model.graph)
+    names = [node.name for node in model.graph.node]
+    assert len(set(names)) == len(names)
+    assert "" not in names
+
+
+def test_dynamic_quantization_runs_without_calibration(tmp_path, caplog):
+    onnx.save(build_tiny_detector(), tmp_path / "float.onnx")
+    quantize_dynamic(tmp_path / "float.onnx", tmp_path / "dynamic.onnx")
+    open_engine("onnxruntime", tmp_path / "dynamic.onnx", threads=1).close()
+    assert not caplog.records
+
+
+def test_recipe_names_are_unique_and_the_tutorial_is_not_tried():
+    names = [recipe.name for recipe in RECIPES]
+    assert len(set(names)) == len(names)
+    assert TUTORIAL_RECIPE not in RECIPES
+
+
+def _copy(model):
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
