@@ -1,4 +1,4 @@
-"""Make a contact sheet: `python -m edgewright.data.circuit_boards --contact-sheet OUT.jpg`."""
+"""Boards from the command line: `python -m edgewright.data.circuit_boards --contact-sheet OUT.jpg`, or `--dataset FOLDER`."""
 
 import argparse
 from pathlib import Path
@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright.data.circuit_boards.dataset import write_dataset
 from edgewright.data.circuit_boards.defects import CLASS_NAMES
 from edgewright.data.circuit_boards.parameters import Look, Split
 from edgewright.data.circuit_boards.picture import draw_board
@@ -39,15 +40,23 @@ def contact_sheet(*, seed: int, boards: int, columns: int, side_px: int) -> NDAr
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m edgewright.data.circuit_boards", description=__doc__)
-    parser.add_argument("--contact-sheet", type=Path, required=True, metavar="OUT", help="picture file to write")
-    parser.add_argument("--boards", type=int, default=50)
-    parser.add_argument("--columns", type=int, default=10)
-    parser.add_argument("--side-px", type=int, default=256)
+    parser = argparse.ArgumentParser(
+        prog="python -m edgewright.data.circuit_boards", description="Draw circuit boards with labelled defects."
+    )
+    verbs = parser.add_mutually_exclusive_group(required=True)
+    verbs.add_argument("--contact-sheet", type=Path, metavar="OUT", help="picture file to write")
+    verbs.add_argument("--dataset", type=Path, metavar="FOLDER", help="folder to write in Ultralytics' layout")
     parser.add_argument("--seed", type=int, default=2026)
+    parser.add_argument("--boards", type=int, default=50, help="how many on the contact sheet")
+    parser.add_argument("--train", type=int, default=200, help="how many training boards in the data set")
+    parser.add_argument("--val", type=int, default=100, help="how many held-out boards in the data set")
+    parser.add_argument("--look", choices=("camera", "binary", "mixed"), default="camera", help="of the data set")
     args = parser.parse_args()
-    sheet = contact_sheet(seed=args.seed, boards=args.boards, columns=args.columns, side_px=args.side_px)
-    cv2.imwrite(str(args.contact_sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 78])
+    if args.dataset:
+        print(write_dataset(args.dataset, train=args.train, val=args.val, seed=args.seed, look=args.look))  # noqa: T201 - a command's answer
+    else:
+        sheet = contact_sheet(seed=args.seed, boards=args.boards, columns=10, side_px=256)
+        cv2.imwrite(str(args.contact_sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 78])
 
 
 if __name__ == "__main__":
