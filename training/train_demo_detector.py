@@ -4,7 +4,6 @@
 """
 
 import argparse
-import os
 import platform
 import time
 from functools import partial
@@ -23,12 +22,12 @@ from edgewright.data.circuit_boards import CLASS_NAMES
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("out/demo-detector"), help="cache, checkpoint and log")
-    parser.add_argument("--camera-boards", type=int, default=2000)
-    parser.add_argument("--binary-boards", type=int, default=2000)
-    parser.add_argument("--steps", type=int, default=4200)
+    parser.add_argument("--camera-boards", type=int, default=2400)
+    parser.add_argument("--binary-boards", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 2)
+    parser.add_argument("--threads", type=int, default=1, help="more only on a machine of your own")
     return parser.parse_args()
 
 
