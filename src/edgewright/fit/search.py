@@ -34,7 +34,7 @@ from edgewright.detector import Detector, artifact_of_model
 from edgewright.engines import open_engine
 from edgewright.errors import EngineError, InputError, ModelError
 from edgewright.fit.budget import Budget
-from edgewright.fit.choose import BASELINE, Figures, choose, decide, fallback
+from edgewright.fit.choose import AGREE_ABOVE, BASELINE, Figures, choose, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, tool_versions
 from edgewright.fit.finish import finish
 from edgewright.fit.journal import Journal
@@ -42,7 +42,7 @@ from edgewright.fit.watch import Silent, Watch
 from edgewright.fit.workspace import workspace
 
 MOST_SELECTION = 256  # pictures candidates are ranked on; more would cost time and settle little that agreement does not
-AGREE_ABOVE = 0.25  # the float boxes that count as truth for agreement (contract)
+
 SELECTION_ROUNDS = 6
 FINAL_ROUNDS = 20
 

@@ -51,7 +51,7 @@ def publish(staged: Path, out: Path) -> None:
 
 
 def tidy(work: Path) -> None:
-    """Drop the candidates' models, which weigh most and can be made again; the journal, statistics and predictions stay for a `--resume`."""
+    """Drop the candidates' models, which weigh most and can be made again; what is left is small and serves a `--resume`."""
     for entry in work.iterdir():
         if entry.is_dir():
             shutil.rmtree(entry)
