@@ -130,7 +130,7 @@ def _read_yaml(path: Path) -> dict[Any, Any]:
 
 def _class_names(path: Path, document: dict[Any, Any]) -> tuple[str, ...]:
     names = document.get("names")
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+    if isinstance(names, dict) and set(names) == set(range(len(names))):
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
         raise DataError(
@@ -152,11 +152,20 @@ def _images(root: Path, yaml_path: Path, entry: str) -> list[Path]:
     if place.is_dir():
         return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if place.is_file() and place.suffix == ".txt":
-        return [_under(place.parent, line.strip()) for line in place.read_text("utf-8").splitlines() if line.strip()]
+        return [_under(place.parent, line.strip()) for line in _read_text(place).splitlines() if line.strip()]
     raise DataError(f"{yaml_path} names {entry!r}", got=f"nothing at {place}", expected="a folder of images or a .txt file listing them")
 
 
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no list of images or labels", got="bytes that are no text", expected="text in UTF-8") from error
+
+
 def _under(folder: Path, entry: str) -> Path:
+    if "\0" in entry:
+        raise DataError(f"a path holds a null character: {entry!r}"[:200])
     return Path(entry) if Path(entry).is_absolute() else (folder / entry).resolve()
 
 
@@ -176,10 +185,7 @@ def _read_rows(path: Path, classes: int) -> np.ndarray[tuple[int, int], np.dtype
         return np.zeros((0, BOX_FIELDS))
     if path.stat().st_size > MOST_LABEL_BYTES:
         raise DataError(f"{path} is too large for labels", got=f"{path.stat().st_size} bytes")
-    try:
-        lines = path.read_text("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a label file", got="bytes that are no text") from error
+    lines = _read_text(path).splitlines()
     rows = [_parse_row(path, number, line, classes) for number, line in enumerate(lines, 1) if line.strip()]
     return np.array(list(dict.fromkeys(rows)), float).reshape(-1, BOX_FIELDS)
 
