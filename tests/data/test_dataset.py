@@ -1,0 +1,240 @@
+"""A data.yaml as people write it, and labels as tools leave them."""
+
+import sys
+
+import cv2
+import numpy as np
+import pytest
+
+from edgewright.data.dataset import Sample, open_dataset
+from edgewright.errors import DataError
+from tiny_dataset import write_tiny_dataset
+
+CLASSES = 3
+SIZE_WH = (200, 100)
+
+
+def picture(path, colour=114, size_wh=(8, 8)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), np.full((size_wh[1], size_wh[0], 3), colour, np.uint8))
+    return path
+
+
+def yaml(folder, text, *, at="data.yaml"):
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / at
+    path.write_text(text)
+    return path
+
+
+def truth_of(tmp_path, text):
+    (tmp_path / "a.txt").write_text(text)
+    return Sample(tmp_path / "a.jpg", tmp_path / "a.txt").truth(SIZE_WH, CLASSES)
+
+
+# --- the yaml ---------------------------------------------------------------------------------------------------------------------------
+
+
+def test_path_is_relative_to_the_yaml_s_own_folder(tmp_path, monkeypatch):
+    picture(tmp_path / "set/pictures/images/a.png")
+    path = yaml(tmp_path / "set", "path: pictures\nval: images\nnames: [x]\n")
+    monkeypatch.chdir("/")
+    assert [sample.image.name for sample in open_dataset(path).split("val")] == ["a.png"]
+
+
+def test_without_path_splits_lie_beside_the_yaml(tmp_path):
+    picture(tmp_path / "images/val/a.png")
+    assert len(open_dataset(yaml(tmp_path, "val: images/val\nnames: [x]\n")).split("val")) == 1
+
+
+def test_a_folder_stands_for_its_data_yaml(tmp_path):
+    write_tiny_dataset(tmp_path, train=1, val=2)
+    assert len(open_dataset(tmp_path).split("val")) == 2
+
+
+@pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}"])
+def test_names_are_a_list_or_a_mapping(tmp_path, names):
+    picture(tmp_path / "images/a.png")
+    assert open_dataset(yaml(tmp_path, f"val: images\nnames: {names}\n")).classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize("names", ["", "cat", "[]", "{1: cat}", "{0: cat, 2: dog}", "{a: cat}", "{0: cat, b: dog}", "[[cat]]"])
+def test_names_that_number_nothing_are_refused(tmp_path, names):
+    picture(tmp_path / "images/a.png")
+    with pytest.raises(DataError, match="no usable names"):
+        open_dataset(yaml(tmp_path, f"val: images\nnames: {names}\n"))
+
+
+def test_splits_may_be_folders_lists_of_them_and_text_files(tmp_path):
+    for name in ("one/images/a.png", "two/images/b.jpg", "three/images/c.png"):
+        picture(tmp_path / name)
+    (tmp_path / "lists").mkdir()
+    (tmp_path / "lists/val.txt").write_text("../three/images/c.png\n\n" + str(tmp_path / "one/images/a.png") + "\n")
+    dataset = open_dataset(yaml(tmp_path, "train: [one/images, two/images]\nval: lists/val.txt\nnames: [x]\n"))
+    assert [sample.image.name for sample in dataset.split("train")] == ["a.png", "b.jpg"]
+    assert [sample.image.name for sample in dataset.split("val")] == ["c.png", "a.png"]
+    assert dataset.split("val")[0].labels == tmp_path / "three/labels/c.txt"
+
+
+def test_labels_lie_beside_the_last_folder_called_images(tmp_path):
+    picture(tmp_path / "images/images/val/a.b.png")
+    [sample] = open_dataset(yaml(tmp_path, "val: images/images\nnames: [x]\n")).split("val")
+    assert sample.labels == tmp_path / "images/labels/val/a.b.txt"
+
+
+def test_other_files_among_the_pictures_are_passed_over_and_the_order_is_fixed(tmp_path):
+    for name in ("b.png", "a.PNG", "sub/c.jpeg"):
+        picture(tmp_path / "images" / name)
+    for name in ("Thumbs.db", "a.txt", ".DS_Store"):
+        (tmp_path / "images" / name).write_bytes(b"no picture")
+    samples = open_dataset(yaml(tmp_path, "val: images\nnames: [x]\n")).split("val")
+    assert [sample.image.name for sample in samples] == ["a.PNG", "b.png", "c.jpeg"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("val: nowhere\nnames: [x]\n", "nothing at"),
+        ("val: empty\nnames: [x]\n", "holds no pictures"),
+        ("train: images\nnames: [x]\n", "names no validation images"),
+        ("- a\n- b\n", "is not a data set"),
+        ("just words", "is not a data set"),
+        ("", "is not a data set"),
+        ("val: [unclosed\n", "is not YAML"),
+        ("val: !!python/object/apply:os.system ['true']\n", "is not YAML"),
+        ("val: images\nnames: [x]\ntrain: gone\n", "nothing at"),
+        ("val: 7\nnames: [x]\n", "nothing at"),
+        ('path: "a\\0b"\nval: images\nnames: [x]\n', "null character"),
+        ("val: binary.txt\nnames: [x]\n", "bytes that are no text"),
+    ],
+)
+def test_a_wrong_yaml_is_one_clear_sentence(tmp_path, text, said):
+    picture(tmp_path / "images/a.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError) as caught:
+        open_dataset(yaml(tmp_path, text))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "folder", "words.txt", "words"])
+def test_what_is_no_yaml_file_is_refused(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "words.txt").write_text("val: images")
+    (tmp_path / "words").write_text("val: images")
+    with pytest.raises(DataError, match="is not a data set"):
+        open_dataset(tmp_path / name)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "data.yaml").write_bytes(b"\xff\xfe\x00val")
+    with pytest.raises(DataError, match="is not YAML"):
+        open_dataset(tmp_path / "data.yaml")
+
+
+def test_an_unknown_split_lists_the_known_ones(tmp_path):
+    dataset = open_dataset(write_tiny_dataset(tmp_path, train=1, val=1))
+    with pytest.raises(DataError, match="no split 'test'; expected one of train, val"):
+        dataset.split("test")
+
+
+# --- labels -----------------------------------------------------------------------------------------------------------------------------
+
+
+def test_boxes_come_out_in_pixels(tmp_path):
+    truth = truth_of(tmp_path, "2 0.5 0.5 0.5 0.2\n0 0.1 0.1 0.2 0.2\n")
+    assert truth.class_ids.tolist() == [2, 0]
+    assert truth.boxes_xyxy == pytest.approx(np.array([[50, 40, 150, 60], [0, 0, 40, 20]]), abs=1e-4)
+
+
+def test_a_polygon_is_its_outline(tmp_path):
+    truth = truth_of(tmp_path, "1 0.1 0.2 0.5 0.2 0.3 0.8\n")
+    assert truth.boxes_xyxy == pytest.approx(np.array([[20, 20, 100, 80]]), abs=1e-4)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n  \n"])
+def test_an_empty_label_file_is_a_negative(tmp_path, text):
+    assert truth_of(tmp_path, text).boxes_xyxy.shape == (0, 4)
+
+
+def test_a_missing_label_file_is_a_negative(tmp_path):
+    truth = Sample(tmp_path / "a.jpg", tmp_path / "none.txt").truth(SIZE_WH, CLASSES)
+    assert (truth.boxes_xyxy.shape, truth.class_ids.shape) == ((0, 4), (0,))
+
+
+def test_a_box_written_twice_counts_once(tmp_path):
+    row = "1 0.5 0.5 0.1 0.1"
+    assert truth_of(tmp_path, f"{row}\n{row}\n  {row}  \n0 0.5 0.5 0.1 0.1\n").class_ids.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "3 0.5 0.5 0.1 0.1",  # no such class
+        "-1 0.5 0.5 0.1 0.1",
+        "1.5 0.5 0.5 0.1 0.1",
+        "1 0.5 0.5 0.1",  # too few
+        "1 0.5 0.5 -0.1 0.1",
+        "1 0.5 0.5 nan 0.1",
+        "1 0.5 0.5 inf 0.1",
+        "1 320 240 64 64",  # pixels, not shares
+        "cat 0.5 0.5 0.1 0.1",
+        "1,0.5,0.5,0.1,0.1",
+    ],
+)
+def test_a_line_that_is_no_box_is_named(tmp_path, line):
+    with pytest.raises(DataError) as caught:
+        truth_of(tmp_path, f"1 0.5 0.5 0.1 0.1\n\n{line}\n")
+    assert "a.txt line 3 is no box" in caught.value.what
+    assert line in caught.value.got
+    assert "class 0..2" in caught.value.expected
+
+
+def test_labels_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"\xff\xfe1 0.5")
+    with pytest.raises(DataError, match="bytes that are no text"):
+        Sample(tmp_path / "a.jpg", tmp_path / "a.txt").class_ids(CLASSES)
+
+
+# --- the stream -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_stream_gives_pictures_with_their_truth(tmp_path):
+    dataset = open_dataset(write_tiny_dataset(tmp_path, train=2, val=8))
+    pictures = list(dataset.stream(dataset.split("val")))
+    assert len(pictures) == 8
+    for each in pictures[:7]:
+        left, top, right, bottom = each.truth.boxes_xyxy[0].round().astype(int)
+        inside = each.image_rgb[top:bottom, left:right].reshape(-1, 3).mean(axis=0)
+        assert inside.argmax() == each.truth.class_ids[0]  # red, green, blue
+    assert len(pictures[7].truth.class_ids) == 0
+
+
+def test_a_broken_picture_is_named_and_passed_over_where_that_is_asked_for(tmp_path):
+    dataset = open_dataset(write_tiny_dataset(tmp_path, train=1, val=3))
+    samples = dataset.split("val")
+    samples[1].image.write_bytes(b"no picture")
+    broken: list[str] = []
+    assert [each.sample for each in dataset.stream(samples, broken=broken)] == [samples[0], samples[2]]
+    assert len(broken) == 1
+    assert "0001.png" in broken[0]
+    with pytest.raises(DataError, match="not a picture"):
+        list(dataset.stream(samples))
+
+
+def test_an_opened_data_set_holds_names_and_no_pictures(tmp_path):
+    dataset = open_dataset(write_tiny_dataset(tmp_path, train=20, val=1))
+    for sample in dataset.split("train"):
+        sample.image.unlink()
+        sample.labels.unlink(missing_ok=True)
+    assert len(dataset.split("train")) == 20, "opening reads folders, not files"
+    assert set(Sample.__dataclass_fields__) == {"image", "labels"}
+    assert sys.getsizeof(dataset.split("train")[0]) < 100
+
+
+def test_real_data_sets_open(test_data):
+    for name, classes, val in (("coco", 80, 128), ("deeppcb", 6, 500)):
+        dataset = open_dataset(test_data / name / "data.yaml")
+        assert (len(dataset.classes), len(dataset.split("val"))) == (classes, val)
+        assert any(len(sample.class_ids(classes)) for sample in dataset.split("val")[:20])
