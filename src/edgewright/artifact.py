@@ -6,6 +6,7 @@ type is one clear sentence, never a KeyError three stages later. The keys are th
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -179,63 +180,108 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _parse(document: dict[str, Any], folder: Path) -> Artifact:
     try:
-        raw_input = dict(document["input"])
-        letterbox = raw_input.pop("letterbox")
-        head = document["head"]
         artifact = Artifact(
-            name=str(document["name"]),
-            engine=str(document["engine"]),
-            precision=str(document["precision"]),
-            files=tuple(ArtifactFile(str(f["path"]), str(f["sha256"]), int(f["bytes"])) for f in document["files"]),
-            input=_parse_input(raw_input, letterbox),
-            head=HeadSpec(
-                str(head["family"]),
-                tuple(int(s) for s in head["strides"]),
-                None if head["reg_max"] is None else int(head["reg_max"]),
-                tuple(HeadOutput(str(o["name"]), o["role"], o["stride"]) for o in head["outputs"]),
-            ),
-            classes=tuple(str(c) for c in document["classes"]),
+            name=_text(document, "name"),
+            engine=_text(document, "engine"),
+            precision=_text(document, "precision"),
+            files=tuple(ArtifactFile(_text(f, "path"), _text(f, "sha256"), int(f["bytes"])) for f in _list(document, "files")),
+            input=_parse_input(document["input"]),
+            head=_parse_head(document["head"]),
+            classes=tuple(str(name) for name in _list(document, "classes")),
             folder=folder,
-            task=str(document["task"]),
-            threshold=Threshold(**document["threshold"]),
-            scheme=document["scheme"],
+            task=_text(document, "task"),
+            threshold=_parse_threshold(document["threshold"]),
+            scheme=None if document["scheme"] is None else dict(document["scheme"]),
             target=dict(document["target"]),
             lineage=dict(document["lineage"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        promised = _text(document, "digest")
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ArtifactError(
             f"{folder / FILE_NAME} lacks or garbles a field",
             got=repr(error),
             expected="the keys of docs/reference/artifact.md",
             fix="fit again",
         ) from error
-    if not artifact.files or not artifact.head.outputs:
-        raise ArtifactError(f"{folder / FILE_NAME} names no model file or no output", fix="fit again")
+    if not artifact.files:
+        raise ArtifactError(f"{folder / FILE_NAME} names no model file", fix="fit again")
+    if promised != artifact.digest:
+        raise ArtifactError(
+            f"{folder / FILE_NAME} was changed",
+            got=f"digest {promised[:80]!r}",
+            expected=f"{artifact.digest}, that of its files",
+            fix="fit again",
+        )
     return artifact
 
 
-def _parse_input(raw: dict[str, Any], letterbox: dict[str, Any]) -> InputSpec:
-    shape = tuple(int(n) for n in raw["shape"])
+def _parse_input(raw: dict[str, Any]) -> InputSpec:
+    shape = tuple(int(n) for n in _list(raw, "shape"))
     if len(shape) != 4 or not all(0 < n <= 1 << 14 for n in shape):
         raise ValueError(f"input shape {shape}")
-    red, green, blue = (float(v) for v in raw["mean"])
-    if raw["layout"] not in ("NCHW", "NHWC") or raw["colour"] not in ("RGB", "BGR"):
-        raise ValueError(f"layout {raw['layout']!r}, colour {raw['colour']!r}")
+    red, green, blue = (_finite("mean", each) for each in _list(raw, "mean"))
+    letterbox = raw["letterbox"]
+    if raw["layout"] not in ("NCHW", "NHWC") or raw["colour"] not in ("RGB", "BGR") or letterbox["centred"] is not True:
+        raise ValueError(f"layout {raw['layout']!r}, colour {raw['colour']!r}, letterbox centred {letterbox['centred']!r}")
+    if not 0 <= int(letterbox["value"]) <= 255:
+        raise ValueError(f"letterbox value {letterbox['value']!r}")
     return InputSpec(
-        name=str(raw["name"]),
+        name=_text(raw, "name"),
         shape=(shape[0], shape[1], shape[2], shape[3]),
         layout=raw["layout"],
-        dtype=str(raw["dtype"]),
+        dtype=_text(raw, "dtype"),
         colour=raw["colour"],
-        scale=float(raw["scale"]),
+        scale=_finite("scale", raw["scale"]),
         mean=(red, green, blue),
         letterbox_value=int(letterbox["value"]),
     )
 
 
+def _parse_head(raw: dict[str, Any]) -> HeadSpec:
+    head = HeadSpec(
+        family=_text(raw, "family"),
+        strides=tuple(int(stride) for stride in _list(raw, "strides")),
+        reg_max=None if raw["reg_max"] is None else int(raw["reg_max"]),
+        outputs=tuple(
+            HeadOutput(_text(o, "name"), o["role"], None if o["stride"] is None else int(o["stride"])) for o in _list(raw, "outputs")
+        ),
+    )
+    roles = [output.role for output in head.outputs]
+    if roles not in (["decoded"], ["box", "class"] * len(head.strides)) or not roles:
+        raise ValueError(f"head outputs {roles} for strides {head.strides}")
+    return head
+
+
+def _parse_threshold(raw: dict[str, Any]) -> Threshold:
+    per_class = raw["per_class"]
+    return Threshold(
+        score=_finite("score", raw["score"]),
+        iou=_finite("iou", raw["iou"]),
+        per_class=None if per_class is None else {str(name): _finite(str(name), score) for name, score in per_class.items()},
+    )
+
+
+def _text(raw: dict[str, Any], key: str) -> str:
+    if not isinstance(raw[key], str):
+        raise TypeError(f"{key} is {raw[key]!r}, no text")
+    return str(raw[key])
+
+
+def _list(raw: dict[str, Any], key: str) -> list[Any]:
+    if not isinstance(raw[key], list):
+        raise TypeError(f"{key} is {raw[key]!r}, no list")
+    return list(raw[key])
+
+
+def _finite(key: str, value: Any) -> float:
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError(f"{key} is {value!r}, no number")
+    return float(value)
+
+
 def _check_file(folder: Path, file: ArtifactFile) -> None:
     path = folder / file.path
-    if not path.resolve().is_relative_to(folder.resolve()):
+    if "\0" in file.path or not path.resolve().is_relative_to(folder.resolve()):
         raise ArtifactError(f"the artifact names a file outside its folder, {file.path!r}", fix="do not use it; fit again")
     if not path.is_file():
         raise ArtifactError(f"{path} is missing", expected=f"{file.bytes} bytes", fix="copy the whole folder, or fit again")
