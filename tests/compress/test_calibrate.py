@@ -93,9 +93,9 @@ def test_statistics_survive_the_disk(tmp_path):
     save_statistics(before, tmp_path / "s.npz")
     after = load_statistics(tmp_path / "s.npz")
     assert after.keys() == before.keys()
-    for name in before:
-        assert min_max(after[name]) == min_max(before[name])
-        assert np.array_equal(after[name].counts, before[name].counts)
+    for name, stats in before.items():
+        assert min_max(after[name]) == min_max(stats)
+        assert np.array_equal(after[name].counts, stats.counts)
 
 
 @pytest.mark.parametrize("reach", [1e-6, 1.0, 3e4])

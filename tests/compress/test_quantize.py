@@ -33,7 +33,13 @@ def cut(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("isa", "expected"),
-    [({"avx2", "avx512f", "vnni"}, X86_VNNI), ({"avx2"}, X86_SATURATING), ({"neon", "dotprod"}, ARM), ({"neon"}, ARM), (set(), X86_SATURATING)],
+    [
+        ({"avx2", "avx512f", "vnni"}, X86_VNNI),
+        ({"avx2"}, X86_SATURATING),
+        ({"neon", "dotprod"}, ARM),
+        ({"neon"}, ARM),
+        (set(), X86_SATURATING),
+    ],
 )
 def test_the_scheme_follows_the_instruction_set(isa, expected):
     assert scheme_for(isa) == expected

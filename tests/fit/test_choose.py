@@ -39,10 +39,16 @@ def test_names_the_constraints_a_candidate_breaks(figures, budget, expected):
         pytest.param([FLOAT, CUT, INT8], Budget(max_drop=0.1), "float32, head cut", id="float when INT8 loses too much"),
         pytest.param([FLOAT, CUT, replace(INT8, p50_ms=60.0)], Budget(), "float32, head cut", id="float when INT8 is slower"),
         pytest.param(
-            [FLOAT, INT8, replace(INT8, name="better", p50_ms=23.0 * ABOUT_AS_FAST, agreement=0.97)], Budget(), "better", id="agreement among equals"
+            [FLOAT, INT8, replace(INT8, name="better", p50_ms=23.0 * ABOUT_AS_FAST, agreement=0.97)],
+            Budget(),
+            "better",
+            id="agreement among equals",
         ),
         pytest.param(
-            [FLOAT, INT8, replace(INT8, name="better", p50_ms=23.1 * ABOUT_AS_FAST, agreement=0.97)], Budget(), "int8", id="not if it is slower"
+            [FLOAT, INT8, replace(INT8, name="better", p50_ms=23.1 * ABOUT_AS_FAST, agreement=0.97)],
+            Budget(),
+            "int8",
+            id="not if it is slower",
         ),
         pytest.param([FLOAT, CUT, INT8], Budget(max_latency_ms=10), "int8", id="the nearest when none is within"),
         pytest.param([FLOAT, CUT, INT8], Budget(max_size_mb=5, max_drop=0.1), "int8", id="the nearest breaks least"),
@@ -68,9 +74,7 @@ figures = st.builds(
     peak_mib=st.floats(10, 2000),
     size_mb=st.floats(0.1, 300),
 )
-budgets = st.builds(
-    Budget, st.floats(0, 10), st.none() | st.floats(1, 300), st.none() | st.floats(20, 1000), st.none() | st.floats(1, 100)
-)
+budgets = st.builds(Budget, st.floats(0, 10), st.none() | st.floats(1, 300), st.none() | st.floats(20, 1000), st.none() | st.floats(1, 100))
 
 
 @given(st.lists(figures, min_size=1, max_size=8), budgets)

@@ -40,12 +40,12 @@ def workspace(out: Path, *, resume: bool) -> Iterator[Path]:
 
 
 def publish(staged: Path, out: Path) -> None:
-    """Move every file of `staged` into `out`, artifact.json after the model it names, and take away models that nothing names any more."""
+    """Move every file of `staged` into `out`, artifact.json after the model it names, and take away models that it no longer names."""
     new = sorted(staged.iterdir(), key=lambda path: (path.suffix == ".json", path.name))
     for path in new:
         os.replace(path, out / path.name)  # noqa: PTH105 - the atomic replace is the point
     kept = {path.name for path in new}
-    for old in out.glob("model-*.onnx"):
+    for old in out.glob("model-*.onnx") if FILE_NAME in kept else ():
         if old.name not in kept:
             old.unlink()
 

@@ -1,0 +1,201 @@
+"""What a person gets from a fit: a verdict that follows from the budget, files that agree, and nothing lost when it says no."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import edgewright as ew
+from edgewright.compress.quantize import quantize_dynamic
+from edgewright.compress.recipes import RECIPES, TUTORIAL_RECIPE
+from edgewright.errors import DataError, InputError, ModelError
+from edgewright.fit import Budget, FitRequest, fit
+from edgewright.fit.search import put_through_gate
+from tiny_dataset import write_tiny_dataset
+from tiny_detector import save_tiny_detector
+
+MODEL_KEYS = {"engine", "precision", "map50", "map50_95", "latency_ms", "peak_mib", "size_mb", "threads"}
+CONTRACT = {
+    "verdict": {"schema", "verdict", "binding", "reason", "accuracy_proven", "images_needed", "warnings", "elapsed_s"},
+    "what was asked": {"budget", "host", "board", "calibration", "lineage"},
+    "what was found": {"baseline", "fitted", "delta", "speedup", "candidates"},
+}
+CANDIDATE = {"name", "engine", "precision", "scheme", "threads", "imgsz", "map50_95", "p50_ms", "peak_mib", "verdict"}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory):
+    """A tiny detector and data it is good at."""
+    folder = tmp_path_factory.mktemp("material")
+    return save_tiny_detector(folder / "tiny.onnx"), write_tiny_dataset(folder / "data", train=32, val=12)
+
+
+@pytest.fixture(scope="module")
+def shipped(material, tmp_path_factory):
+    """A fit that ships; its request and its evidence."""
+    request = FitRequest(*material, tmp_path_factory.mktemp("fit") / "fitted", Budget(max_drop=100), threads=1, images=10)
+    return request, fit(request)
+
+
+def test_the_evidence_has_every_key_of_the_contract(shipped):
+    request, _ = shipped
+    document = json.loads((request.out / "evidence.json").read_text())
+    assert document.keys() >= set().union(*CONTRACT.values())
+    assert document["baseline"].keys() >= MODEL_KEYS
+    assert document["fitted"].keys() >= MODEL_KEYS | {"scheme", "float_nodes"}
+    assert document["delta"].keys() >= {"map50", "map50_95", "images"}
+    assert all(candidate.keys() >= CANDIDATE for candidate in document["candidates"])
+    assert document["verdict"] == "ship"
+
+
+def test_the_shipped_artifact_is_the_one_the_evidence_speaks_of(shipped):
+    request, _ = shipped
+    document = json.loads((request.out / "evidence.json").read_text())
+    artifact = ew.Artifact.load(request.out)
+    assert artifact.digest == document["lineage"]["artifact_digest"]
+    assert document["fitted"]["size_mb"] == pytest.approx(artifact.size_bytes / 1e6, abs=1e-3)
+    assert artifact.lineage["source_digest"] == document["lineage"]["source_digest"]
+    assert {path.name for path in request.out.iterdir()} == {
+        artifact.files[0].path,
+        "artifact.json",
+        "evidence.json",
+        "report.html",
+        ".fit",
+    }
+
+
+def test_the_shipped_artifact_finds_what_the_original_finds(shipped, material):
+    request, _ = shipped
+    picture = str(material[1].parent / "images/val/0000.png")
+    with ew.open(request.out) as fitted, ew.open(material[0]) as original:
+        a, b = fitted(picture), original(picture)
+    assert a.names == b.names
+    assert np.abs(a.boxes_xyxy - b.boxes_xyxy).max() < 3
+
+
+def test_calibration_selection_and_judging_share_no_picture(shipped):
+    request, evidence = shipped
+    calibrated = {str(sample.image) for sample in evidence.calibration.samples}
+    judged = set(evidence.judged.predictions[0].pictures)
+    assert len(calibrated) == request.images
+    assert not calibrated & judged
+    assert all("/train/" in picture for picture in calibrated)
+    assert all("/val/" in picture for picture in judged)
+    assert evidence.selection_images == 32 - request.images
+
+
+def test_a_budget_nobody_can_meet_is_refused_with_its_constraint_and_no_artifact(material, tmp_path):
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100, max_latency_ms=1e-6), threads=1, images=10))
+    document = json.loads((tmp_path / "out/evidence.json").read_text())
+    assert (document["verdict"], document["binding"]) == ("refuse", ["latency"])
+    assert document["lineage"]["artifact_digest"] is None
+    assert not evidence.ships
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [".fit", "evidence.json", "report.html"]
+
+
+def test_a_refusal_keeps_the_artifact_that_was_there(shipped, tmp_path):
+    request, _ = shipped
+    out = tmp_path / "out"
+    shutil.copytree(request.out, out)
+    fit(replace(request, out=out, budget=Budget(max_drop=100, max_size_mb=1e-6)))
+    assert ew.Artifact.load(out).digest == ew.Artifact.load(request.out).digest
+
+
+def test_the_float_model_ships_when_every_integer_one_loses_too_much(material, tmp_path):
+    # A budget no rounding can meet on data this easy: better than the original.
+    recipes = tuple(recipe for recipe in RECIPES if recipe.mode == "float")
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=0), threads=1, images=10, recipes=recipes))
+    assert evidence.ships
+    assert evidence.fitted.precision == "float32"
+    assert ew.Artifact.load(tmp_path / "out").precision == "float32"
+
+
+def test_the_same_seed_chooses_the_same_pictures_and_another_seed_others(material, shipped, tmp_path):
+    request, evidence = shipped
+    again = fit(replace(request, out=tmp_path / "again"))
+    other = fit(replace(request, out=tmp_path / "other", seed=3))
+    assert again.calibration.digest == evidence.calibration.digest
+    assert other.calibration.digest != evidence.calibration.digest
+
+
+def test_refuses_a_model_that_is_already_quantized(material, tmp_path):
+    quantize_dynamic(material[0], tmp_path / "int8.onnx")
+    with pytest.raises(ModelError, match=r"already quantized.*float original"):
+        fit(FitRequest(tmp_path / "int8.onnx", material[1], tmp_path / "out"))
+
+
+def test_refuses_a_folder_that_no_fit_wrote_and_touches_nothing(material, tmp_path):
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(InputError, match="no fit wrote"):
+        fit(FitRequest(*material, tmp_path, threads=1))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_refuses_classes_that_are_not_the_models(material, tmp_path):
+    data = write_tiny_dataset(tmp_path / "data", train=4, val=2, classes=("red", "green"))
+    data.write_text(data.read_text().replace("red", "horse"))
+    with pytest.raises(DataError, match="different classes"):
+        fit(FitRequest(material[0], data, tmp_path / "out", threads=1))
+
+
+def test_asks_for_fewer_calibration_images_when_none_is_left_to_choose_on(material, tmp_path):
+    with pytest.raises(InputError, match="lower --images"):
+        fit(FitRequest(*material, tmp_path / "out", threads=1, images=1000))
+
+
+def test_a_second_fit_on_the_same_folder_says_so_and_the_first_goes_on(material, tmp_path):
+    command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
+    options = ["--images", "10", "--max-drop", "100", "--threads", "1"]
+    first = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert next(line for line in first.stderr if line.strip() == "calibrate")
+    second = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+    assert (second.returncode, "another fit is at work" in second.stderr) == (2, True)
+    first.communicate(timeout=120)
+    assert first.returncode == 0
+    ew.Artifact.load(tmp_path / "out")
+
+
+def test_ctrl_c_is_one_sentence_and_resume_goes_on(material, tmp_path):
+    command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
+    options = ["--images", "10", "--max-drop", "100", "--threads", "1"]
+    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    for line in process.stderr:
+        if line.strip() == "select":
+            os.kill(process.pid, signal.SIGINT)
+            break
+    rest = process.stderr.read()
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in rest
+    assert "Traceback" not in rest
+    resumed = subprocess.run([*command, *options, "--resume", "--json", "-", "--quiet"], capture_output=True, text=True, check=True)
+    assert json.loads(resumed.stdout)["verdict"] == "ship"
+    assert resumed.stderr == ""
+
+
+def test_the_tutorial_recipe_is_refused_on_the_real_detector(test_data, tmp_path):
+    """Whole graph, S8S8, reduce_range: one scale for pixels and probabilities rounds every score to nothing."""
+    data = _some_of(test_data / "coco", tmp_path / "data.yaml", train=24, val=16)
+    request = FitRequest(test_data / "models/yolov8n.onnx", data, tmp_path / "out", Budget(max_drop=1.5), images=12)
+    judged = put_through_gate(request, TUTORIAL_RECIPE)
+    assert judged.decision.verdict == "refuse"
+    assert "accuracy" in judged.decision.binding
+    assert judged.fitted.report.map50_95 < 0.01
+    assert "breaks accuracy" in judged.decision.reason
+
+
+def _some_of(coco: Path, target: Path, *, train: int, val: int) -> Path:
+    """A data.yaml over the first few pictures of each split."""
+    for split, count in (("train", train), ("val", val)):
+        pictures = sorted((coco / "images" / split).iterdir())[:count]
+        (target.parent / f"{split}.txt").write_text("\n".join(map(str, pictures)))
+    names = (coco / "data.yaml").read_text().split("names:")[1]
+    target.write_text(f"path: .\ntrain: train.txt\nval: val.txt\nnames:{names}")
+    return target
