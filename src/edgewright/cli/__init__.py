@@ -41,9 +41,11 @@ def main() -> None:
     except EdgewrightError as error:
         _say(error)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        _say(Interrupted("stopped", fix="what was finished is kept; `fit` goes on with --resume"))
-        sys.exit(Interrupted.exit_code)
+    except SystemExit as leaving:
+        # Typer has turned Ctrl-C into this status, without a word.
+        if leaving.code == Interrupted.exit_code:
+            _say(Interrupted("stopped", fix="what was finished is kept; `fit` goes on with --resume"))
+        raise
     except BrokenPipeError:
         # The reader of our output has left (`| head`); writing to it again at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
