@@ -1,0 +1,163 @@
+"""Draw boxes on a picture, so that a person sees what a detector says.
+
+A class has the same colour in every picture. Lines and letters grow with the picture, and labels never leave it.
+
+    >>> import numpy as np
+    >>> from edgewright.detections import Detections
+    >>> draw(np.zeros((48, 64, 3), np.uint8), Detections.none()).shape
+    (48, 64, 3)
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.detections import Detections, ImageRgb
+
+Colour: TypeAlias = tuple[int, int, int]
+Corner: TypeAlias = tuple[int, int]
+
+# Twelve hues that stay apart on photographs and from each other; neighbours in class order are far apart on the wheel.
+PALETTE: tuple[Colour, ...] = (
+    (255, 92, 66),
+    (46, 196, 255),
+    (255, 205, 51),
+    (158, 122, 255),
+    (64, 214, 124),
+    (255, 112, 190),
+    (0, 178, 169),
+    (255, 150, 40),
+    (96, 140, 255),
+    (184, 222, 64),
+    (214, 90, 214),
+    (214, 160, 110),
+)
+DARK: Colour = (22, 24, 29)
+WHITE: Colour = (255, 255, 255)
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+SMALLEST_LETTERS = 0.36  # below that they cannot be read, and a label only hides the picture
+ELLIPSIS = ".."  # the font knows ASCII only
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """How thick and how large to draw on a picture of some size."""
+
+    line_px: int
+    letters: float
+    stroke_px: int
+    padding_px: int
+
+    @classmethod
+    def for_picture(cls, image_rgb: ImageRgb) -> "Pen":
+        """2 pixels and small letters on a 640 pixel picture, in proportion elsewhere."""
+        size = float(np.sqrt(image_rgb.shape[0] * image_rgb.shape[1]))
+        letters = max(SMALLEST_LETTERS, size / 1300)
+        return cls(max(1, round(size / 320)), letters, max(1, round(letters * 1.6)), max(2, round(letters * 7)))
+
+    def extent(self, text: str) -> tuple[int, int, int]:
+        """Width and height of a text, and how far its letters hang below the line."""
+        (wide, high), below = cv2.getTextSize(text, FONT, self.letters, self.stroke_px)
+        return int(wide), int(high), int(below)
+
+    def fitting(self, text: str, most_px: int) -> str:
+        """The text, shortened until it is at most `most_px` wide; empty when not even two letters have room."""
+        if self.extent(text)[0] <= most_px:
+            return text
+        for letters in range(len(text) - 1, 1, -1):
+            short = text[:letters].rstrip() + ELLIPSIS
+            if self.extent(short)[0] <= most_px:
+                return short
+        return ""
+
+
+def colour_of(class_id: int) -> Colour:
+    """The colour of a class, the same everywhere."""
+    return PALETTE[class_id % len(PALETTE)]
+
+
+def draw(image_rgb: ImageRgb, detections: Detections, *, quiet: NDArray[np.bool_] | None = None) -> ImageRgb:
+    """A copy of the picture with boxes and labels; those marked in `quiet` [N] get a thin box and no label."""
+    canvas = np.ascontiguousarray(image_rgb).copy()
+    pen = Pen.for_picture(canvas)
+    loud = np.ones(len(detections), bool) if quiet is None else ~quiet
+    corners = _corners(detections, canvas)
+    names = detections.names
+    # The most certain last, so that it lies on top; quiet ones below all others.
+    for at in sorted(range(len(detections)), key=lambda i: (bool(loud[i]), float(detections.scores[i]))):
+        colour = colour_of(int(detections.class_ids[at]))
+        _draw_box(canvas, corners[at], colour, pen.line_px if loud[at] else max(1, pen.line_px // 2))
+        if loud[at]:
+            _draw_label(canvas, corners[at], f"{printable(names[at])} {detections.scores[at]:.2f}", colour, pen)
+    return canvas
+
+
+def side_by_side(left_rgb: ImageRgb, right_rgb: ImageRgb, captions: tuple[str, str]) -> ImageRgb:
+    """Two pictures beside each other, a caption above each; width and height are even, as video encoders want them."""
+    high = left_rgb.shape[0]
+    right_rgb = _with_height(right_rgb, high)
+    pen = Pen.for_picture(left_rgb)
+    letters_high, below = pen.extent("Hg")[1:]
+    bar = letters_high + below + 3 * pen.padding_px
+    gap = 2 * pen.line_px
+    wide = left_rgb.shape[1] + gap + right_rgb.shape[1]
+    canvas = np.full((_even(high + bar), _even(wide), 3), DARK, np.uint8)
+    for picture, caption, x in ((left_rgb, captions[0], 0), (right_rgb, captions[1], left_rgb.shape[1] + gap)):
+        canvas[bar : bar + high, x : x + picture.shape[1]] = picture
+        text = pen.fitting(printable(caption), picture.shape[1] - 4 * pen.padding_px)
+        _write(canvas, text, (x + 2 * pen.padding_px, bar - below - pen.padding_px), WHITE, pen)
+    return canvas
+
+
+def printable(text: str) -> str:
+    """The text in letters that the font has: accents dropped, everything else it lacks as a question mark."""
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    return "".join(c if " " <= c <= "~" else "?" for c in plain)
+
+
+def _corners(detections: Detections, canvas: ImageRgb) -> list[tuple[Corner, Corner]]:
+    """Whole-pixel corners inside the picture; what is no number becomes its border."""
+    high, wide = canvas.shape[:2]
+    inside = np.nan_to_num(detections.boxes_xyxy, nan=0.0)
+    inside = np.clip(np.round(inside), 0, [wide - 1, high - 1, wide - 1, high - 1]).astype(int)
+    return [((x1, y1), (x2, y2)) for x1, y1, x2, y2 in inside.tolist()]
+
+
+def _draw_box(canvas: ImageRgb, corners: tuple[Corner, Corner], colour: Colour, line_px: int) -> None:
+    cv2.rectangle(canvas, *corners, colour, line_px)
+
+
+def _draw_label(canvas: ImageRgb, corners: tuple[Corner, Corner], text: str, colour: Colour, pen: Pen) -> None:
+    """A plate above the box, or inside its top where there is no room above; left as far as the picture's edge asks."""
+    high, wide = canvas.shape[:2]
+    text = pen.fitting(text, wide - 2 * pen.padding_px)
+    text_wide, text_high, below = pen.extent(text)
+    plate_wide, plate_high = text_wide + 2 * pen.padding_px, text_high + below + pen.padding_px
+    if not text or plate_high > high:
+        return
+    (x1, y1), _ = corners
+    left = max(0, min(x1 - pen.line_px // 2, wide - plate_wide))
+    top = max(0, min(y1 - plate_high if y1 >= plate_high else y1, high - plate_high))
+    cv2.rectangle(canvas, (left, top), (left + plate_wide - 1, top + plate_high - 1), colour, cv2.FILLED)
+    baseline = top + (pen.padding_px + 1) // 2 + text_high
+    _write(canvas, text, (left + pen.padding_px, baseline), DARK, pen)
+
+
+def _write(canvas: ImageRgb, text: str, at: Corner, colour: Colour, pen: Pen) -> None:
+    cv2.putText(canvas, text, at, FONT, pen.letters, colour, pen.stroke_px, cv2.LINE_AA)
+
+
+def _with_height(image_rgb: ImageRgb, high: int) -> ImageRgb:
+    if image_rgb.shape[0] == high:
+        return image_rgb
+    wide = max(1, round(image_rgb.shape[1] * high / image_rgb.shape[0]))
+    return cv2.resize(image_rgb, (wide, high), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+
+
+def _even(pixels: int) -> int:
+    return pixels + pixels % 2

@@ -1,0 +1,104 @@
+"""Drawing: what it leaves alone, where labels go, and pictures of any size."""
+
+import numpy as np
+import pytest
+
+from edgewright.detections import Detections
+from edgewright.vision.drawing import PALETTE, Pen, colour_of, draw, printable, side_by_side
+
+
+def found(*boxes, class_ids=None, classes=("cat", "dog")):
+    count = len(boxes)
+    ids = np.zeros(count, np.int64) if class_ids is None else np.array(class_ids)
+    return Detections(np.array(boxes, np.float32).reshape(count, 4), np.linspace(0.9, 0.5, count, dtype=np.float32), ids, classes)
+
+
+def grey(high=240, wide=320):
+    return np.full((high, wide, 3), 90, np.uint8)
+
+
+def touched(image):
+    """Rows and columns that are no longer grey."""
+    return np.argwhere((image != 90).any(axis=2))
+
+
+def test_draws_on_a_copy():
+    picture = grey()
+
+    drawn = draw(picture, found([40, 80, 120, 200]))
+
+    assert (picture == 90).all()
+    assert len(touched(drawn))
+
+
+def test_leaves_a_picture_without_boxes_as_it_is():
+    assert np.array_equal(draw(grey(), Detections.none()), grey())
+
+
+def test_draws_the_box_in_the_colour_of_its_class():
+    drawn = draw(grey(), found([40, 80, 120, 200], class_ids=[1]))
+
+    assert tuple(drawn[200, 80]) == colour_of(1)
+    assert tuple(drawn[140, 40]) == colour_of(1)
+    assert tuple(drawn[140, 80]) == (90, 90, 90), "boxes are not filled"
+
+
+def test_gives_a_class_the_same_colour_everywhere_and_neighbours_different_ones():
+    assert colour_of(3) == colour_of(3 + len(PALETTE))
+    assert len(set(PALETTE)) == len(PALETTE)
+
+
+def test_draws_a_quiet_box_without_label():
+    loud = touched(draw(grey(), found([40, 80, 120, 200])))
+    quiet = touched(draw(grey(), found([40, 80, 120, 200]), quiet=np.array([True])))
+
+    assert loud[:, 0].min() < 78, "the label stands above the box"
+    assert quiet[:, 0].min() == 80
+    assert len(quiet) < len(loud)
+
+
+@pytest.mark.parametrize(
+    "box", [[0, 0, 60, 60], [300, 100, 319, 120], [0, 230, 30, 239], [-50, -50, 900, 900]], ids=["corner", "right", "bottom", "beyond"]
+)
+def test_keeps_the_label_inside_the_picture(box):
+    name = "a rather long name"
+    pen = Pen.for_picture(grey())
+    plate_px = (pen.extent(f"{name} 0.90")[0] + 2 * pen.padding_px) * pen.extent(name)[1]
+
+    drawn = draw(grey(), found(box, classes=(name,)))
+
+    plate = (drawn == colour_of(0)).all(axis=2).sum() + (drawn.max(axis=2) < 60).sum()
+    assert plate > plate_px * 0.6, "most of the plate is seen"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 3), (12, 9), (2160, 3840)])
+def test_takes_pictures_of_any_size(shape):
+    boxes = found([0, 0, shape[1], shape[0]], [0, 0, 1, 1])
+
+    assert draw(grey(*shape), boxes).shape == (*shape, 3)
+    assert side_by_side(draw(grey(*shape), boxes), grey(*shape), ("before", "after")).shape[2] == 3
+
+
+def test_survives_boxes_that_are_no_numbers():
+    assert draw(grey(), found([np.nan, np.inf, -np.inf, 5])).shape == (240, 320, 3)
+
+
+def test_takes_pictures_that_are_views():
+    assert draw(grey()[:, ::-1], found([40, 80, 120, 200])).shape == (240, 320, 3)
+
+
+def test_puts_pictures_beside_each_other_at_the_left_ones_height_with_even_sides():
+    both = side_by_side(np.full((101, 151, 3), 10, np.uint8), np.full((202, 302, 3), 200, np.uint8), ("left", "right"))
+
+    assert both.shape[0] % 2 == 0
+    assert both.shape[1] % 2 == 0
+    assert (both[-50, 20] == 10).all()
+    assert (both[-50, -20] == 200).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("person", "person"), ("Käse", "Kase"), ("猫", "?"), ("a\x1b[31mb", "a?[31mb"), ("", "")],
+)
+def test_writes_what_the_font_has(text, shown):
+    assert printable(text) == shown
