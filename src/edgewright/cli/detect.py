@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, write_json
+from edgewright.errors import InputError
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -38,6 +39,8 @@ def detect(
     from edgewright.data.source import open_source  # noqa: PLC0415
     from edgewright.detector import open_detector  # noqa: PLC0415
 
+    if str(jsonl) == str(json_path) == "-":
+        raise InputError("--jsonl and --json both ask for standard output", fix="give one of them a file")
     frames = boxes = 0
     pictures = open_source(source)
     with (

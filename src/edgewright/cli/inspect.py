@@ -1,11 +1,11 @@
 """`edgewright inspect`: what a model is, and whether anyone should run it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from edgewright.cli.output import JsonPath, Quiet, console_for, table, write_json
+from edgewright.cli.output import JsonPath, Quiet, console_for, write_json
 
 EXAMPLES = """
 [bold]Example[/bold]
@@ -33,9 +33,30 @@ def inspect(
 
     document = inspect_model(model, recognise=family_of).to_json()
     console = console_for(quiet=quiet, json_path=json_path)
-    shown = {**document, "classes": len(document["classes"]) if document["classes"] else None}
-    rows = [[key, value] for key, value in shown.items() if key != "findings" and not isinstance(value, dict)]
-    console.print(table(str(model), ["", "value"], rows))
+    for name, value in _facts(document).items():
+        console.print(f"{name:<11} {'-' if value is None else value}", markup=False, soft_wrap=True)
     for finding in document["findings"]:
         console.print(f"{finding['severity']}: {finding['what']} ({finding['where']}); {finding['fix']}", markup=False)
     write_json(document, json_path)
+
+
+def _facts(document: dict[str, Any]) -> dict[str, Any]:
+    """What fits on a line each."""
+    macs, classes = document["macs"], document["classes"]
+    return {
+        "model": document["name"],
+        "family": document["family"] or "not a detector we decode",
+        "inputs": ", ".join(_tensor(each) for each in document["inputs"]),
+        "outputs": ", ".join(_tensor(each) for each in document["outputs"]),
+        "classes": f"{len(classes)}: {', '.join(classes[:5])}{', ...' if len(classes) > 5 else ''}" if classes else None,
+        "parameters": f"{document['parameters']:,}",
+        "MACs": None if macs is None else f"{macs / 1e9:.3g} G",
+        "precision": document["precision"],
+        "opset": document["opset"],
+        "digest": document["digest"],
+    }
+
+
+def _tensor(described: dict[str, Any]) -> str:
+    shape = "?" if described["shape"] is None else ", ".join("?" if axis is None else str(axis) for axis in described["shape"])
+    return f"{described['name']} {described['dtype']} [{shape}]"

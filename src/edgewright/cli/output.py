@@ -17,9 +17,26 @@ from rich.text import Text
 
 from edgewright.errors import InputError
 
+
+def _in_a_folder(path: Path | None) -> Path | None:
+    """Refused before the work, not after it."""
+    if path is not None and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise InputError(
+            f"--json {path} cannot be written",
+            got="a folder" if path.is_dir() else "a folder that is not there",
+            fix=f"create {path.parent} first, or name another file",
+        )
+    return path
+
+
 JsonPath: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--json", metavar="PATH", help="Write the result as JSON to PATH; - is standard output, with nothing else on it."),
+    typer.Option(
+        "--json",
+        metavar="PATH",
+        help="Write the result as JSON to PATH; - is standard output, with nothing else on it.",
+        callback=_in_a_folder,
+    ),
 ]
 Quiet: TypeAlias = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no tables.")]
 Threads: TypeAlias = Annotated[
@@ -37,8 +54,6 @@ def write_json(document: Any, target: Path | None) -> None:
     if str(target) == "-":
         sys.stdout.write(text)
         return
-    if not target.absolute().parent.is_dir():
-        raise InputError(f"--json {target} lies in a folder that is not there", fix=f"create {target.parent} first")
     target.write_text(text, "utf-8")
 
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
-from edgewright.data.images import encode_jpeg
+from edgewright.data.images import SUFFIXES, encode_jpeg
 from edgewright.data.source import PictureSource
 from edgewright.data.video import USUAL_FPS, WebmWriter
 from edgewright.detections import Detections, Frame
@@ -29,7 +29,7 @@ def open_sinks(source: PictureSource, *, out: Path | None, jsonl: Path | None) -
         if jsonl is not None:
             sinks.append(_jsonl(jsonl, stack))
         if out is not None:
-            sinks.append(_video(out, source, stack) if out.suffix.lower() == ".webm" else _pictures(out))
+            sinks.append(_video(out, source, stack) if out.suffix.lower() == ".webm" else _pictures(out, source))
 
         def write(name: str, frame: Frame, found: Detections) -> None:
             for sink in sinks:
@@ -39,6 +39,8 @@ def open_sinks(source: PictureSource, *, out: Path | None, jsonl: Path | None) -
 
 
 def _jsonl(path: Path, stack: ExitStack) -> Write:
+    if not path.absolute().parent.is_dir():
+        raise InputError(f"--jsonl {path} lies in a folder that is not there", fix=f"create {path.parent} first")
     stream = sys.stdout if str(path) == "-" else stack.enter_context(path.open("w", encoding="utf-8"))
 
     def write(_name: str, frame: Frame, found: Detections) -> None:
@@ -50,15 +52,21 @@ def _jsonl(path: Path, stack: ExitStack) -> Write:
 def _video(path: Path, source: PictureSource, stack: ExitStack) -> Write:
     if not source.is_video:
         raise InputError(f"--out {path} is a video, but {source.path} is not", expected="a folder for pictures")
+    if path.resolve() == source.path.resolve():
+        raise InputError(f"--out {path} is the video itself", fix="name another file")
     writer = stack.enter_context(WebmWriter(path, source.fps or USUAL_FPS))
     return lambda _name, frame, found: writer.write(draw(frame.image_rgb, found))
 
 
-def _pictures(folder: Path) -> Write:
+def _pictures(folder: Path, source: PictureSource) -> Write:
     if folder.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov"):
         raise InputError(
             f"--out {folder}: we write WebM, which every browser plays", got=folder.suffix, expected=".webm, or a folder for pictures"
         )
+    if folder.is_file() or folder.suffix.lower() in SUFFIXES:
+        raise InputError(f"--out {folder} is no folder", expected="a folder, which gets a .jpg for each picture")
+    if folder.resolve() in (source.path.resolve(), source.path.resolve().parent) and not source.is_video:
+        raise InputError(f"--out {folder} holds the pictures themselves", fix="name another folder, so that none is overwritten")
     folder.mkdir(parents=True, exist_ok=True)
 
     def write(name: str, frame: Frame, found: Detections) -> None:

@@ -3,7 +3,9 @@
 VP8 in WebM, which browsers play).
 """
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -60,6 +62,19 @@ def probe(path: Path) -> tuple[float, int | None]:
         capture.release()
 
 
+@contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """OpenCV complains about a WebM tag straight to file descriptor 2, each time, though the file is right; there is no switch for it."""
+    held = os.dup(2)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 - a device, not a path of ours
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(held, 2)
+        os.close(held)
+
+
 class WebmWriter:
     """Writes RGB frames as VP8 into a WebM file; the first frame fixes the size. A context manager."""
 
@@ -72,7 +87,8 @@ class WebmWriter:
         """Append a frame, H x W x 3."""
         if self._writer is None:
             size_wh = (image_rgb.shape[1], image_rgb.shape[0])
-            self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
+            with _quiet_stderr():
+                self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
             if not self._writer.isOpened():
                 raise HostError(
                     f"cannot write {self._path}", got="this OpenCV opens no VP8 encoder there", fix="check the folder, or use --out FOLDER"

@@ -73,8 +73,9 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
         InputError: the model, the data set or the folder cannot be used.
         HostError: an engine is missing.
     """
+    baseline, dataset = _open(request)
     with workspace(request.out, resume=request.resume) as work:
-        run = _Fit(request, Journal(work), watch or Silent())
+        run = _Fit(request, baseline, dataset, Journal(work), watch or Silent())
         calibration = run.calibrate()
         candidates = run.compress(calibration)
         selection = run.select(candidates, calibration)
@@ -91,8 +92,9 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
         InputError: as `fit`.
         EngineError: the recipe's model cannot be made.
     """
+    baseline, dataset = _open(request)
     with workspace(request.out, resume=request.resume) as work:
-        run = _Fit(replace(request, recipes=(recipe,)), Journal(work), watch or Silent())
+        run = _Fit(replace(request, recipes=(recipe,)), baseline, dataset, Journal(work), watch or Silent())
         calibration = run.calibrate()
         candidates = run.compress(calibration)
         if recipe.name not in candidates:
@@ -102,18 +104,17 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
 
 
 class _Fit:
-    """What the stages share: the request, the journal, the opened model and data set."""
+    """What the stages share: the request, the model and data set, the journal."""
 
-    def __init__(self, request: FitRequest, journal: Journal, watch: Watch) -> None:
+    def __init__(self, request: FitRequest, baseline: Artifact, dataset: Dataset, journal: Journal, watch: Watch) -> None:
         self.request = request
         self.journal = journal
         self.watch = watch
         self.cores = usable_cores()
         self.threads = request.threads or self.cores
         self.board = Board.detect()
-        self.baseline = _open_float_model(request.model)
-        self.dataset = open_dataset(request.data)
-        class_translation(self.baseline.classes, self.dataset.classes)
+        self.baseline = baseline
+        self.dataset = dataset
         self.warnings: list[str] = []
         self.identity = {
             "model": self.baseline.digest,
@@ -359,6 +360,14 @@ class _Fit:
 
 
 FEW_IMAGES = 100
+
+
+def _open(request: FitRequest) -> tuple[Artifact, Dataset]:
+    """The model and the data set, before anything is written: a wrong input leaves no trace."""
+    baseline = _open_float_model(request.model)
+    dataset = open_dataset(request.data)
+    class_translation(baseline.classes, dataset.classes)
+    return baseline, dataset
 
 
 def _open_float_model(path: Path) -> Artifact:
