@@ -65,7 +65,8 @@ def _pictures(folder: Path, source: PictureSource) -> Write:
         )
     if folder.is_file() or folder.suffix.lower() in SUFFIXES:
         raise InputError(f"--out {folder} is no folder", expected="a folder, which gets a .jpg for each picture")
-    if folder.resolve() in (source.path.resolve(), source.path.resolve().parent) and not source.is_video:
+    pictures = source.path if source.path.is_dir() else source.path.parent
+    if folder.resolve() == pictures.resolve() and not source.is_video:
         raise InputError(f"--out {folder} holds the pictures themselves", fix="name another folder, so that none is overwritten")
     folder.mkdir(parents=True, exist_ok=True)
 

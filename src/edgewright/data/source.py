@@ -1,5 +1,6 @@
 """Pictures from a place: an image file, a folder of them, or a video file, as one stream of frames."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,7 +29,9 @@ class PictureSource:
 
     def _images(self) -> Iterator[tuple[str, Frame]]:
         index = 0
-        for path in _image_files(self.path):
+        files = _image_files(self.path)
+        stems = Counter(path.stem for path in files)
+        for path in files:
             try:
                 pixels = images.read_image(path)
             except DataError as error:
@@ -36,7 +39,8 @@ class PictureSource:
                     raise
                 self.broken.append(str(error))
                 continue
-            yield path.stem, Frame(pixels, index, 0.0)
+            # a.jpg beside a.png: the whole name tells them apart.
+            yield path.stem if stems[path.stem] == 1 else path.name, Frame(pixels, index, 0.0)
             index += 1
         if index == 0:
             raise DataError(f"no picture in {self.path} can be decoded", got=self.broken[0] if self.broken else "no picture")
