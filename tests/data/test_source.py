@@ -31,6 +31,12 @@ def test_a_folder_is_its_pictures_by_name(tmp_path):
     assert [(name, frame.index) for name, frame in source] == [("a", 0), ("b", 1), ("c", 2)]
 
 
+def test_pictures_that_differ_in_their_suffix_alone_have_names_of_their_own(tmp_path):
+    for name in ("a.png", "a.bmp", "b.png"):
+        picture(tmp_path / name, 1)
+    assert [name for name, _ in open_source(tmp_path)] == ["a.bmp", "a.png", "b"]
+
+
 def test_a_broken_picture_of_a_folder_is_passed_over_and_named(tmp_path):
     picture(tmp_path / "a.png", 1)
     (tmp_path / "b.png").write_bytes(b"no picture")

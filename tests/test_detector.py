@@ -1,0 +1,181 @@
+"""From a picture to boxes in its own pixels, through the one path everything uses."""
+
+import json
+import os
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+
+import edgewright as ew
+from edgewright.artifact import FILE_NAME, describe_file
+from edgewright.compress.candidates import prepare_float_forms
+from edgewright.data.dataset import open_dataset
+from edgewright.data.video import WebmWriter
+from edgewright.detector import artifact_of_model, letterbox_for, open_detector, to_tensor
+from edgewright.errors import ArtifactError, DataError, InputError, ModelError
+from tiny_dataset import write_tiny_dataset
+from tiny_detector import COLOURS, save_tiny_detector
+
+
+@pytest.fixture
+def path(tmp_path):
+    return save_tiny_detector(tmp_path / "tiny.onnx", activation="relu")
+
+
+@pytest.fixture
+def detector(path):
+    with open_detector(path, threads=1) as opened:
+        yield opened
+
+
+def scene(colour="green", box=(20, 12, 44, 36), size_wh=(64, 64)):
+    picture = np.full((size_wh[1], size_wh[0], 3), 114, np.uint8)
+    left, top, right, bottom = box
+    picture[top:bottom, left:right] = COLOURS[colour]
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("box", "size_wh"), [((20, 12, 44, 36), (64, 64)), ((80, 48, 176, 144), (256, 256)), ((99, 20, 171, 92), (192, 96))]
+)
+def test_finds_a_rectangle_where_it_is_in_the_source(detector, box, size_wh):
+    best = detector(scene(box=box, size_wh=size_wh))[:1]
+    assert best.names == ["green"]
+    assert best.boxes_xyxy[0] == pytest.approx(box, abs=10 * max(size_wh) / 64)
+
+
+def test_a_path_an_array_and_a_list_say_the_same(detector, tmp_path):
+    picture = scene()
+    cv2.imwrite(str(tmp_path / "a.png"), picture[..., ::-1])
+    expected = detector(picture)
+    assert len(expected) > 0
+    for found in (detector(tmp_path / "a.png"), detector(str(tmp_path / "a.png")), *detector([picture, tmp_path / "a.png"])):
+        assert np.array_equal(found.boxes_xyxy, expected.boxes_xyxy)
+        assert np.array_equal(found.scores, expected.scores)
+    assert detector([]) == []
+
+
+def test_best_scores_come_first_and_above_the_threshold(detector):
+    everything = detector.detect(scene(), score_above=0.0)
+    assert (np.diff(everything.scores) <= 0).all()
+    assert len(everything) > len(detector(scene()))
+    assert (detector(scene()).scores > 0.25).all()
+    assert len(detector.detect(scene(), score_above=1.0)) == 0
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((64, 64), np.uint8),
+        np.zeros((64, 64, 4), np.uint8),
+        np.zeros((3, 64, 64), np.uint8),
+        np.zeros((64, 64, 3), np.float32),
+        np.zeros((0, 64, 3), np.uint8),
+        np.zeros((1, 64, 64, 3), np.uint8),
+    ],
+    ids=lambda array: f"{array.dtype}{array.shape}",
+)
+def test_an_array_that_is_no_picture_is_refused(detector, array):
+    with pytest.raises(DataError, match="this array is no picture") as caught:
+        detector(array)
+    assert str(array.shape) in caught.value.got
+    assert "uint8 H x W x 3" in caught.value.expected
+
+
+def test_a_slice_of_a_picture_is_a_picture(detector):
+    wide = np.concatenate([scene(), scene("red")], axis=1)
+    assert detector(wide[:, 64:])[:1].names == ["red"]
+    assert detector(wide[::-1, 64:])[:1].names == ["red"]
+
+
+def test_a_video_is_streamed(detector, tmp_path):
+    with WebmWriter(tmp_path / "clip.webm", 10.0) as writer:
+        for colour in ("red", "green", "blue"):
+            writer.write(scene(colour))
+    seen = [(frame.index, found[:1].names) for frame, found in detector.stream(tmp_path / "clip.webm")]
+    assert seen == [(0, ["red"]), (1, ["green"]), (2, ["blue"])]
+    with pytest.raises(DataError, match="is not there"):
+        next(detector.stream(str(tmp_path / "none.webm")))
+
+
+def test_a_data_set_is_found_again(detector, tmp_path):
+    dataset = open_dataset(write_tiny_dataset(tmp_path / "data", train=1, val=8))
+    hits = sum(
+        each.truth.class_ids[0] in detector.detect(each.image_rgb, score_above=0.05).class_ids
+        for each in dataset.stream(dataset.split("val"))
+        if len(each.truth.class_ids)
+    )
+    assert hits >= 5
+
+
+def test_a_folder_is_an_artifact_and_its_threshold_counts(path, tmp_path):
+    artifact = artifact_of_model(path)
+    strict = replace(artifact, threshold=replace(artifact.threshold, score=0.9999))
+    (tmp_path / FILE_NAME).write_text(json.dumps(strict.to_json()))
+    with ew.open(tmp_path, threads=1) as detector:
+        assert detector.artifact == strict
+        assert len(detector(scene())) == 0
+
+
+def test_a_cut_head_finds_what_the_whole_network_finds(path, tmp_path):
+    forms = prepare_float_forms(artifact_of_model(path), tmp_path)
+    cut = replace(forms.baseline, head=forms.head.raw, files=(describe_file(forms.cut, tmp_path),))
+    (tmp_path / FILE_NAME).write_text(json.dumps(cut.to_json()))
+    with ew.open(tmp_path) as raw, ew.open(path) as whole:
+        found, expected = raw(scene()), whole(scene())
+    assert found.boxes_xyxy == pytest.approx(expected.boxes_xyxy, abs=1e-2)
+    assert found.scores == pytest.approx(expected.scores, abs=1e-4)
+    assert found.names == expected.names
+
+
+def test_colour_order_mean_and_scale_are_the_artifact_s(path):
+    artifact = artifact_of_model(path)
+    picture = scene(size_wh=(32, 16), box=(0, 0, 8, 8))
+    letterbox = letterbox_for(picture, artifact)
+    usual = to_tensor(picture, letterbox, artifact)
+    assert (usual.shape, usual.dtype) == ((1, 3, 64, 64), np.float32)
+    assert usual[0, :, 0, 0] == pytest.approx([114 / 255] * 3)
+    odd = replace(artifact, input=replace(artifact.input, colour="BGR", mean=(1.0, 2.0, 3.0), scale=0.5, letterbox_value=0))
+    assert to_tensor(picture, letterbox, odd)[0, :, 0, 0] == pytest.approx([-0.5, -1.0, -1.5])
+    inside = to_tensor(picture, letterbox, odd)[0, :, 20, 4]
+    red, green, blue = COLOURS["green"]
+    assert inside == pytest.approx([(blue - 1) / 2, (green - 2) / 2, (red - 3) / 2])
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".pth", ".PT"])
+def test_a_checkpoint_is_refused_with_the_export_command_and_never_opened(tmp_path, suffix):
+    checkpoint = tmp_path / f"best{suffix}"
+    os.mkfifo(checkpoint)  # opening it would wait for a writer that never comes
+    for path in (checkpoint, tmp_path / f"absent{suffix}"):  # what is never opened need not exist
+        with pytest.raises(ModelError, match="a PyTorch checkpoint and is never opened") as caught:
+            open_detector(path)
+        assert f"yolo export model={path} format=onnx" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("none.onnx", InputError, "there is no file"),
+        ("words.onnx", ModelError, "not an ONNX model"),
+        ("folder", ArtifactError, "is no artifact"),
+    ],
+)
+def test_what_cannot_be_opened_is_one_clear_sentence(tmp_path, name, error, said):
+    (tmp_path / "words.onnx").write_text("words")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(error) as caught:
+        open_detector(tmp_path / name)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_without_names_numbers_its_classes(tmp_path):
+    model = onnx.load(save_tiny_detector(tmp_path / "tiny.onnx"))
+    del model.metadata_props[:]
+    for value in model.graph.input:  # imgsz is gone too, so the shape must stand in the graph
+        assert value.type.tensor_type.shape.dim[2].dim_value == 64
+    onnx.save(model, tmp_path / "bare.onnx")
+    assert artifact_of_model(tmp_path / "bare.onnx").classes == ("class 0", "class 1", "class 2")
