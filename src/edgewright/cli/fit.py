@@ -83,8 +83,8 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
         for c in evidence["candidates"]
     ]
     images = evidence["calibration"]["selection_images"]
-    columns = ["candidate", "mAP50-95", "points", "agreement", "p50 ms", "speed", "MiB", "MB", ""]
-    console.print(table(f"Selection split, {images} images, {evidence['baseline']['threads']} thread(s)", columns, rows))
+    columns = ["candidate", "mAP", "points", "agree", "p50 ms", "speed", "MiB", "MB", ""]
+    console.print(table(f"mAP50-95 on the selection split ({images} images), {evidence['baseline']['threads']} thread(s)", columns, rows))
     delta, speedup = evidence["delta"]["map50_95"], evidence["speedup"]["p50"]
     before, after = evidence["baseline"], evidence["fitted"]
     for name, text in (

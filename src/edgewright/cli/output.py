@@ -118,7 +118,7 @@ class Terminal:
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     """A table whose first column is text and whose others are figures; cells are shown as they are, without markup."""
-    drawn = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for at, name in enumerate(columns):
         drawn.add_column(name, justify="left" if at == 0 else "right", no_wrap=at == 0)
     for row in rows:

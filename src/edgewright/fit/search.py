@@ -217,7 +217,7 @@ class _Fit:
         broken = sorted({each for found in (*selection.values(), *judged.predictions) for each in found.broken})
         self.warnings += [f"skipped: {each}" for each in broken]
         if len(judged.predictions[0].pictures) < FEW_IMAGES:
-            self.warnings.append(f"only {len(judged.predictions[0].pictures)} images to judge on: the interval is wide")
+            self.warnings.append(f"only {len(judged.predictions[0].pictures)} images to judge on")
         return Evidence(
             request_budget=self.request.budget,
             board=self.board,
@@ -359,7 +359,7 @@ class _Fit:
         )
 
 
-FEW_IMAGES = 100
+FEW_IMAGES = 50
 
 
 def _open(request: FitRequest) -> tuple[Artifact, Dataset]:
