@@ -30,7 +30,7 @@ bench: $(VENV)/dev  ## Remake the tables of docs/performance.md (needs the test 
 	$(BIN)/python benchmarks/first_light.py
 
 soak: $(VENV)/dev  ## The long form of the checks
-	$(BIN)/python -m pytest -m soak --soak --timeout 3600
+	@{ echo "commit $$(git rev-parse --short HEAD), $$(date -u +%F)"; $(BIN)/python -m pytest -m soak --soak --timeout 3600 -s -q; } | tee docs/soak.txt
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis

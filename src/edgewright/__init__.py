@@ -1,9 +1,10 @@
 """edgewright: a detector, a board and a budget in; a fitted model with evidence out.
 
-    import edgewright as ew
     from pathlib import Path
+    import edgewright as ew
+    from edgewright.fit import fit
 
-    evidence = ew.fit(ew.FitRequest(Path("yolov8n.onnx"), Path("data.yaml"), Path("fitted"), ew.Budget(max_drop=1.0)))
+    evidence = fit(ew.FitRequest(Path("yolov8n.onnx"), Path("data.yaml"), Path("fitted"), ew.Budget(max_drop=1.0)))
     print(evidence.judged.decision.reason)                  # why it ships, or why it does not
 
     with ew.open("fitted") as detector:                     # the artifact, in the engine it was fitted for
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
     from edgewright.detector import Detector
     from edgewright.detector import open_detector as open  # noqa: A004 - `ew.open` is the contract
     from edgewright.errors import EdgewrightError
-    from edgewright.fit import Budget, FitRequest, fit
+    from edgewright.fit import Budget, FitRequest
 
-__all__ = ["Artifact", "Board", "Budget", "Detections", "Detector", "EdgewrightError", "FitRequest", "Frame", "__version__", "fit", "open"]
+__all__ = ["Artifact", "Board", "Budget", "Detections", "Detector", "EdgewrightError", "FitRequest", "Frame", "__version__", "open"]
 
 _HOME = {
     "Artifact": ("edgewright.artifact", "Artifact"),
@@ -44,8 +45,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "fit":
-        return import_module("edgewright.fit.search").fit
     if name not in _HOME:
         raise AttributeError(f"module 'edgewright' has no attribute {name!r}")
     module, attribute = _HOME[name]
