@@ -153,6 +153,7 @@ def test_without_truth_there_is_no_figure():
     report = evaluate(Predictions(found, Boxed(NO_BOXES, np.zeros(0, np.int64), np.zeros(13, np.int64)), ("a", "b", "c", "d"))).report
     assert (report.map50, report.map50_95, report.per_class) == (0.0, 0.0, {})
     assert report.per_size == {"small": None, "medium": None, "large": None}
+    assert np.isnan(mean_average_precision((), np.ones((3, 12)))).all()
 
 
 def test_classes_without_a_true_box_do_not_count():

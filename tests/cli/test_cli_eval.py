@@ -55,6 +55,13 @@ def test_a_data_set_that_does_not_fit_is_one_sentence(edgewright, tiny_model, ti
     edgewright("eval", tiny_model, "--data", path, "--quiet").assert_refused(2, said)
 
 
+def test_a_split_without_labels_has_no_accuracy(edgewright, tiny_model, tmp_path):
+    data = write_tiny_dataset(tmp_path / "data", train=1, val=2)
+    for labels in (tmp_path / "data/labels/val").iterdir():
+        labels.unlink()
+    edgewright("eval", tiny_model, "--data", data, "--quiet").assert_refused(2, "no picture of val", "has a label")
+
+
 def test_a_wrong_label_is_one_sentence(edgewright, tiny_model, tmp_path):
     data = write_tiny_dataset(tmp_path / "data", train=1, val=2)
     (tmp_path / "data/labels/val/0001.txt").write_text("9 0.5 0.5 0.1 0.1\n")

@@ -101,6 +101,8 @@ def mean_average_precision(
 
     NaN where a row holds no true box at all.
     """
+    if not matches:
+        return np.full(len(image_weights), np.nan), np.full(len(image_weights), np.nan)
     ap = np.stack([average_precision(each, image_weights) for each in matches])  # classes, R, thresholds
     with np.errstate(invalid="ignore"):
         counted = np.isfinite(ap)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
+from edgewright.errors import DataError
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -42,6 +43,10 @@ def evaluate(
         predictions = predict(detector, dataset, samples, progress=terminal.advance)
         for line in predictions.broken:
             terminal.note(f"skipped: {line}")
+    if not predictions.truth.class_ids.size:
+        raise DataError(
+            f"no picture of {split} in {data} has a label", expected="labels beside the images", fix="without truth there is no mAP"
+        )
     report = coco.evaluate(predictions).report
     console = console_for(quiet=quiet, json_path=json_path)
     rows = [[name, f"{each.ap50:.4f}", f"{each.ap50_95:.4f}"] for name, each in report.per_class.items()]
