@@ -133,7 +133,7 @@ def test_a_cut_head_finds_what_the_whole_network_finds(path, tmp_path):
 
 def test_colour_order_mean_and_scale_are_the_artifact_s(path):
     artifact = artifact_of_model(path)
-    picture = scene(size_wh=(32, 16), box=(0, 0, 8, 8))
+    picture = scene("red", size_wh=(32, 16), box=(0, 0, 8, 8))
     letterbox = letterbox_for(picture, artifact)
     usual = to_tensor(picture, letterbox, artifact)
     assert (usual.shape, usual.dtype) == ((1, 3, 64, 64), np.float32)
@@ -141,7 +141,7 @@ def test_colour_order_mean_and_scale_are_the_artifact_s(path):
     odd = replace(artifact, input=replace(artifact.input, colour="BGR", mean=(1.0, 2.0, 3.0), scale=0.5, letterbox_value=0))
     assert to_tensor(picture, letterbox, odd)[0, :, 0, 0] == pytest.approx([-0.5, -1.0, -1.5])
     inside = to_tensor(picture, letterbox, odd)[0, :, 20, 4]
-    red, green, blue = COLOURS["green"]
+    red, green, blue = COLOURS["red"]
     assert inside == pytest.approx([(blue - 1) / 2, (green - 2) / 2, (red - 3) / 2])
 
 

@@ -110,6 +110,15 @@ def test_a_child_that_is_killed_in_the_middle_takes_no_other_with_it_and_leaves_
     assert children() == before
 
 
+def test_the_first_run_of_a_block_is_not_counted(job, tmp_path, monkeypatch):
+    opened = '{"load_ms": 1, "first_ms": 2, "version": "0", "peak_mib": 3}'
+    answer = '{"samples_ms": [99, 1, 2], "wall_s": 2, "cpu_s": 1, "peak_mib": 5}'
+    instead_of_python(tmp_path, monkeypatch, f"echo '{opened}'; while read -r line; do echo '{answer}'; done")
+    [measured] = measure([job], rounds=3)
+    assert measured.rounds_ms == ((1, 2),) * 3
+    assert (measured.load_ms, measured.first_ms, measured.cpu_percent, measured.peak_mib) == (1, 2, 50.0, 5)
+
+
 def test_a_child_that_says_nothing_is_given_up_and_killed(job, tmp_path, monkeypatch):
     instead_of_python(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; exec sleep 600")
     monkeypatch.setattr(measure_module, "ANSWER_S", 0.3)

@@ -139,6 +139,22 @@ def test_finds_wrong_strides_or_bins_when_the_cut_is_checked(tmp_path):
         check_head_cut(forms, {"images": np.random.default_rng(0).random((1, 3, 64, 64), np.float32)}, threads=1)
 
 
+def test_a_grid_with_a_third_branch_is_refused():
+    """As a segmentation or pose head has."""
+    model = build_tiny_detector()
+    nodes = model.graph.node
+    at, concat = next((at, node) for at, node in enumerate(nodes) if node.op_type == "Concat")
+    cls = next(node for node in nodes if concat.input[1] in node.output)
+    third, summed = onnx.NodeProto(), helper.make_node("Add", [concat.input[1], "third"], ["summed"])
+    third.CopyFrom(cls)
+    third.output[0] = "third"
+    concat.input[1] = "summed"
+    nodes.insert(at, summed)
+    nodes.insert(at, third)
+    with pytest.raises(ModelError, match="3 head convolutions at stride 8"):
+        recognise(model)
+
+
 def with_input(shape, elem_type=TensorProto.FLOAT, *, more=0):
     model = build_tiny_detector()
     del model.graph.input[:]
