@@ -9,6 +9,7 @@ from accuracy.random_boxes import boxed, perturbed, random_predictions
 from edgewright.accuracy.coco import evaluate
 from edgewright.accuracy.compare import compare
 from edgewright.accuracy.predictions import Predictions
+from edgewright.errors import DataError
 
 
 def pair(seed=0, images=40):
@@ -70,6 +71,12 @@ def test_pairing_cancels_what_is_hard_for_both():
 def test_different_images_are_not_compared():
     with pytest.raises(ValueError, match="different images"):
         compare(pair(images=10)[0], pair(images=11)[0])
+
+
+def test_without_a_labelled_box_there_is_no_verdict():
+    nothing = evaluate(Predictions(random_predictions(0).found, boxed([], [], [], 12), ("a", "b", "c", "d")))
+    with pytest.raises(DataError, match="none of the 12 images to judge on has a labelled box"):
+        compare(nothing, nothing)
 
 
 def test_a_single_image_has_an_interval_without_width():

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.accuracy.coco import ClassMatches, Evaluation, mean_average_precision
+from edgewright.errors import DataError
 from edgewright.stats import Interval, interval_of, resample_counts
 
 POINTS = 100.0  # mAP in points
@@ -29,10 +30,18 @@ class AccuracyDelta:
 
 
 def compare(fitted: Evaluation, baseline: Evaluation, *, seed: int = 0) -> AccuracyDelta:
-    """The change in mAP from `baseline` to `fitted`, both evaluated on the same images in the same order."""
+    """The change in mAP from `baseline` to `fitted`, both evaluated on the same images in the same order.
+
+    Raises:
+        DataError: no image holds a labelled box, so there is nothing to lose.
+    """
     images = baseline.report.images
     if fitted.report.images != images:
         raise ValueError(f"the two were evaluated on different images: {fitted.report.images} and {images}")
+    if not baseline.matches:
+        raise DataError(
+            f"none of the {images} images to judge on has a labelled box", fix="without truth no loss of accuracy can be measured"
+        )
     draws = resample_counts(images, seed=seed)
     fitted50, fitted50_95 = _replicates(fitted.matches, draws)
     base50, base50_95 = _replicates(baseline.matches, draws)
