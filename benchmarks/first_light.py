@@ -198,9 +198,10 @@ def _threads_section(r: dict[str, Any]) -> str:
 
 
 def _tutorial_section(r: dict[str, Any]) -> str:
+    speed = f"{r['speedup']['estimate']:.2f}x the speed of float32"
     return (
         "## The tutorial recipe, put through the gate (yolov8n on COCO)\n\n"
-        f"Whole graph, S8S8, per channel, reduce_range: mAP50-95 {r['map50_95']:.3f}, {r['speedup']['estimate']:.2f}x the speed of float32. "
+        f"Whole graph, S8S8, per channel, reduce_range: mAP50-95 {r['map50_95']:.3f}, {speed}. "
         f"Verdict **{r['verdict']}**, binding: {', '.join(r['binding'])}."
     )
 

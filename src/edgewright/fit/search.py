@@ -131,14 +131,14 @@ class _Fit:
     def calibrate(self) -> CalibrationSet:
         """Choose the calibration pictures and watch every tensor's range over them."""
         self.watch.stage("calibrate")
-        chosen: list[CalibrationSet] = []
 
         def work() -> tuple[dict[str, Any], list[Path]]:
-            chosen.append(choose_calibration(self.dataset, self.request.images, self.request.seed, progress=self.watch.advance))
-            return {**chosen[0].to_json(), "pictures": [str(s.image) for s in chosen[0].samples], "sha256": list(chosen[0].sha256)}, []
+            chosen = choose_calibration(self.dataset, self.request.images, self.request.seed, progress=self.watch.advance)
+            return {**chosen.to_json(), "pictures": [str(s.image) for s in chosen.samples], "sha256": list(chosen.sha256)}, []
 
-        entry = self.journal.step("calibrate", self.identity, work)
-        calibration = chosen[0] if chosen else self._recalled_set(entry.result)
+        held = self.journal.step("calibrate", self.identity, work).result
+        by_path = {str(sample.image): sample for sample in self.dataset.split("train")}
+        calibration = CalibrationSet(tuple(by_path[path] for path in held["pictures"]), tuple(held["sha256"]), held["seed"])
         if len(calibration.samples) < self.request.images:
             self.warnings.append(f"only {len(calibration.samples)} train images to calibrate with ({self.request.images} asked for)")
         check_head_cut(self.forms, next(iter(calibration_feeds(self.baseline, calibration))), self.cores)
@@ -247,10 +247,6 @@ class _Fit:
         self.watch.stage("open")
         self.journal.step("open", self.identity, work)
         return FloatForms.at(self.baseline, folder)
-
-    def _recalled_set(self, result: dict[str, Any]) -> CalibrationSet:
-        by_path = {str(sample.image): sample for sample in self.dataset.split("train")}
-        return CalibrationSet(tuple(by_path[path] for path in result["pictures"]), tuple(result["sha256"]), result["seed"])
 
     def _statistics(self, recipe: Recipe, calibration: CalibrationSet) -> dict[str, TensorStatistics]:
         path = self.journal.folder / f"statistics-{'cut' if recipe.head_cut else 'whole'}.npz"
