@@ -199,3 +199,11 @@ def _some_of(coco: Path, target: Path, *, train: int, val: int) -> Path:
     names = (coco / "data.yaml").read_text().split("names:")[1]
     target.write_text(f"path: .\ntrain: train.txt\nval: val.txt\nnames:{names}")
     return target
+
+
+def test_refuses_to_judge_by_images_without_labels_before_any_work(material, tmp_path):
+    data = write_tiny_dataset(tmp_path / "data", train=8, val=4)
+    shutil.rmtree(tmp_path / "data/labels/val")
+    with pytest.raises(DataError, match="no val image"):
+        fit(FitRequest(material[0], data, tmp_path / "out", threads=1))
+    assert not (tmp_path / "out").exists()

@@ -26,6 +26,7 @@ from edgewright.stats import Interval, Latency, paired_ratio
 BLOCK_MS = 250.0  # about how long one model runs before the next has its turn
 MOST_RUNS = 100  # in a block
 ANSWER_S = 300.0  # a child silent for longer hangs
+LAST_BREATH_S = 5.0  # between closing its output and being gone
 ROUNDS = 12
 
 
@@ -189,7 +190,11 @@ class _Child:
         return answer
 
     def _died(self) -> EngineError:
-        status = self._process.wait()
+        try:
+            status = self._process.wait(timeout=LAST_BREATH_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            status = self._process.wait()
         self._complaints.seek(0)
         last = (self._complaints.read().splitlines() or ["nothing"])[-1][:300]
         return EngineError(

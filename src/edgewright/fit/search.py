@@ -32,7 +32,7 @@ from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.dataset import Dataset, Sample, open_dataset
 from edgewright.detector import Detector, artifact_of_model
 from edgewright.engines import open_engine
-from edgewright.errors import EngineError, InputError, ModelError
+from edgewright.errors import DataError, EngineError, InputError, ModelError
 from edgewright.fit.budget import Budget
 from edgewright.fit.choose import AGREE_ABOVE, BASELINE, Figures, choose, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, tool_versions
@@ -363,6 +363,8 @@ def _open(request: FitRequest) -> tuple[Artifact, Dataset]:
     baseline = _open_float_model(request.model)
     dataset = open_dataset(request.data)
     class_translation(baseline.classes, dataset.classes)
+    if not any(sample.class_ids(len(dataset.classes)).size for sample in dataset.split("val")):
+        raise DataError(f"no val image of {request.data} has a label", expected="labelled boxes to judge by")
     return baseline, dataset
 
 
