@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgewright.data.dataset import Sample, open_dataset
+from edgewright.data.dataset import Sample, open_dataset, part_train_from_val
 from edgewright.errors import DataError
 from tiny_dataset import write_tiny_dataset
 
@@ -238,3 +238,17 @@ def test_real_data_sets_open(test_data):
         dataset = open_dataset(test_data / name / "data.yaml")
         assert (len(dataset.classes), len(dataset.split("val"))) == (classes, val)
         assert any(len(sample.class_ids(classes)) for sample in dataset.split("val")[:20])
+
+
+def test_a_picture_in_train_and_val_is_left_in_one_of_them(tmp_path):
+    path = write_tiny_dataset(tmp_path, train=24, val=4)
+    path.write_text(path.read_text().replace("val: images/val", "val: images/train"))
+    whole = open_dataset(path)
+    parted, shared = part_train_from_val(whole)
+    train, val = ({sample.image for sample in parted.split(name)} for name in ("train", "val"))
+    assert shared == 24
+    assert not train & val
+    assert train | val == {sample.image for sample in whole.split("train")}
+    assert train
+    assert val
+    assert part_train_from_val(parted) == (parted, 0)

@@ -8,12 +8,13 @@ Nothing but file names is held in memory: pictures and labels are read when they
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from edgewright.artifact import sha256_of
 from edgewright.data.images import SUFFIXES, read_image
 from edgewright.detections import Boxes, ClassIds, ImageRgb
 from edgewright.errors import DataError
@@ -109,6 +110,23 @@ def open_dataset(path: Path) -> Dataset:
     if "val" not in splits:
         raise DataError(f"{path} names no validation images", got=f"keys {sorted(map(str, document))}", expected="train: and val: folders")
     return Dataset(path, _class_names(path, document), splits)
+
+
+def part_train_from_val(dataset: Dataset) -> tuple[Dataset, int]:
+    """The data set with no picture in both train and val, and how many were (tutorial data sets name one folder for both).
+
+    Which side keeps a picture is decided by its bytes' digest, half and half, so it is the same on every machine.
+    """
+    train, val = dataset.splits.get("train", ()), dataset.split("val")
+    shared = {sample.image for sample in train} & {sample.image for sample in val}
+    if not shared:
+        return dataset, 0
+    to_train = {image for image in shared if int(sha256_of(image)[0], 16) < 8}  # noqa: PLR2004 - half of sixteen
+    parted = {
+        "train": tuple(sample for sample in train if sample.image not in shared or sample.image in to_train),
+        "val": tuple(sample for sample in val if sample.image not in to_train),
+    }
+    return replace(dataset, splits={**dataset.splits, **parted}), len(shared)
 
 
 def _read_yaml(path: Path) -> dict[Any, Any]:

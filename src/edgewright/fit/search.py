@@ -29,7 +29,7 @@ from edgewright.compress.candidates import (
 )
 from edgewright.compress.recipes import RECIPES, Recipe
 from edgewright.data.calibration import CalibrationSet, choose_calibration
-from edgewright.data.dataset import Dataset, Sample, open_dataset
+from edgewright.data.dataset import Dataset, Sample, open_dataset, part_train_from_val
 from edgewright.detector import Detector, artifact_of_model
 from edgewright.engines import open_engine
 from edgewright.errors import DataError, EngineError, InputError, ModelError
@@ -73,9 +73,9 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
         InputError: the model, the data set or the folder cannot be used.
         HostError: an engine is missing.
     """
-    baseline, dataset = _open(request)
+    baseline, dataset, warnings = _open(request)
     with workspace(request.out, resume=request.resume) as work:
-        run = _Fit(request, baseline, dataset, Journal(work), watch or Silent())
+        run = _Fit(request, baseline, dataset, Journal(work), watch or Silent(), warnings)
         calibration = run.calibrate()
         candidates = run.compress(calibration)
         selection = run.select(candidates, calibration)
@@ -92,9 +92,9 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
         InputError: as `fit`.
         EngineError: the recipe's model cannot be made.
     """
-    baseline, dataset = _open(request)
+    baseline, dataset, warnings = _open(request)
     with workspace(request.out, resume=request.resume) as work:
-        run = _Fit(replace(request, recipes=(recipe,)), baseline, dataset, Journal(work), watch or Silent())
+        run = _Fit(replace(request, recipes=(recipe,)), baseline, dataset, Journal(work), watch or Silent(), warnings)
         calibration = run.calibrate()
         candidates = run.compress(calibration)
         if recipe.name not in candidates:
@@ -106,7 +106,9 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
 class _Fit:
     """What the stages share: the request, the model and data set, the journal."""
 
-    def __init__(self, request: FitRequest, baseline: Artifact, dataset: Dataset, journal: Journal, watch: Watch) -> None:
+    def __init__(
+        self, request: FitRequest, baseline: Artifact, dataset: Dataset, journal: Journal, watch: Watch, warnings: Iterable[str]
+    ) -> None:
         self.request = request
         self.journal = journal
         self.watch = watch
@@ -115,7 +117,7 @@ class _Fit:
         self.board = Board.detect()
         self.baseline = baseline
         self.dataset = dataset
-        self.warnings: list[str] = []
+        self.warnings = list(warnings)
         self.identity = {
             "model": self.baseline.digest,
             "data": _listing(self.dataset),
@@ -358,14 +360,15 @@ class _Fit:
 FEW_IMAGES = 50
 
 
-def _open(request: FitRequest) -> tuple[Artifact, Dataset]:
-    """The model and the data set, before anything is written: a wrong input leaves no trace."""
+def _open(request: FitRequest) -> tuple[Artifact, Dataset, list[str]]:
+    """The model, the data set and what to know of them, before anything is written: a wrong input leaves no trace."""
     baseline = _open_float_model(request.model)
-    dataset = open_dataset(request.data)
+    dataset, shared = part_train_from_val(open_dataset(request.data))
+    warnings = [f"{shared} images were in train and in val; each is now in one of them, by its digest"] if shared else []
     class_translation(baseline.classes, dataset.classes)
     if not any(sample.class_ids(len(dataset.classes)).size for sample in dataset.split("val")):
         raise DataError(f"no val image of {request.data} has a label", expected="labelled boxes to judge by")
-    return baseline, dataset
+    return baseline, dataset, warnings
 
 
 def _open_float_model(path: Path) -> Artifact:
