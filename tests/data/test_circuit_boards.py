@@ -191,3 +191,14 @@ def test_boards_pass_by_on_the_belt():
     moved = np.abs(frames[1][:, :-6].astype(int) - frames[0][:, 6:]).mean()
     stood = np.abs(frames[1].astype(int) - frames[0]).mean()
     assert moved < stood
+
+
+@pytest.mark.parametrize(("split", "look"), CORNERS)
+def test_every_labelled_defect_is_in_view(split, look):
+    """A box cut by the picture's edge may lose margin, never the defect: ten pixels of margin a side stay at most outside."""
+    for seed in range(12):
+        for x0, y0, x1, y1 in draw_board(seed, split=split, look=look).boxes_xyxy:
+            assert x1 > 10
+            assert y1 > 10
+            assert x0 < 630
+            assert y0 < 630

@@ -47,6 +47,7 @@ class _Metal:
     depth: NDArray[np.float32]
     edges_xy: NDArray[np.int64]
     inner: tuple[int, int]
+    seen: tuple[int, int]
 
     @classmethod
     def of(cls, mask: Mask, border_px: int) -> "_Metal":
@@ -55,7 +56,7 @@ class _Metal:
         inner = (border_px + 8, mask.shape[0] - border_px - 8)
         band = depth[inner[0] : inner[1], inner[0] : inner[1]]
         edges = np.argwhere((band > 0) & (band < 1.2))[:, ::-1] + inner[0]
-        return cls(mask, np.asarray(depth, np.float32), edges, inner)
+        return cls(mask, np.asarray(depth, np.float32), edges, inner, (border_px, mask.shape[0] - border_px))
 
     def at(self, points: Points) -> NDArray[np.float32]:
         xy = np.clip(np.round(points).astype(int), 0, self.mask.shape[0] - 1)
@@ -238,9 +239,12 @@ def _try_one(rng: np.random.Generator, surface: _Metal, class_id: int, blocked: 
         changed = np.abs(after.astype(np.int16) - before) > 127
         if changed.sum() < 18 or blocked[rows, columns].any() or not _is_what_it_says(kind, before, after):
             continue
+        changed_xy = np.argwhere(changed)[:, ::-1] + [columns.start, rows.start]
+        if changed_xy.min() < surface.seen[0] or changed_xy.max() >= surface.seen[1]:
+            continue
         surface.mask[rows, columns] = after
         blocked[rows, columns] = True
-        return Defect(class_id, (np.argwhere(changed)[:, ::-1] + [columns.start, rows.start]).astype(np.float32))
+        return Defect(class_id, changed_xy.astype(np.float32))
     return None
 
 

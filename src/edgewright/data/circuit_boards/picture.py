@@ -17,6 +17,7 @@ from edgewright.data.circuit_boards.looks import binary, camera, compressed, vie
 from edgewright.data.circuit_boards.parameters import BoardParameters, Look, Split, draw_parameters
 
 _BORDER_PX: Final = 32  # artwork beyond the picture's edge, for the tilted camera to see
+_TILT_SHARE: Final = 0.045  # of the picture's side that the most tilted camera can leave out of view
 _CLEAN_SHARE: Final = 0.06
 
 
@@ -58,7 +59,8 @@ def _draw(seed: int, split: Split, look: Look, size_px: int, *, defective: bool)
     if defective:
         keep_clear = canvas.drill | canvas.silk if look == "camera" else np.zeros_like(metal)
         count = 0 if for_defects.random() < _CLEAN_SHARE else int(for_defects.integers(4, 13))
-        defects = add_defects(for_defects, metal, count=count, border_px=_BORDER_PX, keep_clear=keep_clear)
+        unseen_px = _BORDER_PX if look == "binary" else _BORDER_PX + round(_TILT_SHARE * size_px)
+        defects = add_defects(for_defects, metal, count=count, border_px=unseen_px, keep_clear=keep_clear)
     if look == "binary":
         image, seen = _scanned(for_look, metal, defects, size_px)
     else:
