@@ -1,5 +1,6 @@
 """From a detector and a split to boxes beside the truth, in the data set's own classes."""
 
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -113,3 +114,15 @@ def test_rows_and_images_of_a_flat_table():
     assert held.images == 4
     assert held.image_of.tolist() == [0, 2, 2]
     assert [held.boxes_xyxy[held.rows(at), 2].tolist() for at in range(4)] == [[2], [], [1, 3], []]
+
+
+def test_memory_does_not_grow_with_the_number_of_pictures(detector, tmp_path):
+    """Pictures of 3 MB each: four or sixteen of them cost the same at the peak."""
+    peaks = {}
+    for count in (4, 16):
+        data = open_dataset(write_tiny_dataset(tmp_path / str(count), train=1, val=count, size_wh=(1000, 1000)))
+        tracemalloc.start()
+        predict(detector, data, data.split("val"))
+        peaks[count] = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert peaks[16] < peaks[4] + 3_000_000

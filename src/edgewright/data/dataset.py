@@ -121,7 +121,7 @@ def part_train_from_val(dataset: Dataset) -> tuple[Dataset, int]:
     shared = {sample.image for sample in train} & {sample.image for sample in val}
     if not shared:
         return dataset, 0
-    to_train = {image for image in shared if int(sha256_of(image)[0], 16) < 8}  # noqa: PLR2004 - half of sixteen
+    to_train = {image for image in shared if int(sha256_of(image)[0], 16) < 8}
     parted = {
         "train": tuple(sample for sample in train if sample.image not in shared or sample.image in to_train),
         "val": tuple(sample for sample in val if sample.image not in to_train),
