@@ -140,4 +140,5 @@ def test_twenty_kills_on_a_real_detector(tmp_path):
     options = ("--images", "32", "--max-drop", "5", "--threads", "1")
     jobs = [Job(demo_model(), data, tmp_path / name, options) for name in ("killed", "undisturbed")]
     deaths = tell_the_story(*jobs, per_stage=3, longest_s=1.0)
+    print(f"SIGKILLs by stage: {deaths}, {sum(deaths.values())} in all")
     assert min(deaths.values()) >= 3

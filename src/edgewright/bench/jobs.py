@@ -4,7 +4,6 @@ from pathlib import Path
 
 from edgewright.artifact import Artifact
 from edgewright.bench.measure import Job
-from edgewright.graph.inspect import inspect_model
 
 
 def job_for(path: Path, threads: int) -> Job:
@@ -17,4 +16,6 @@ def job_for(path: Path, threads: int) -> Job:
         artifact = Artifact.load(path)
         scheme = None if artifact.scheme is None else str(artifact.scheme["recipe"]["mode"])
         return Job(str(path), artifact.model_path, artifact.engine, artifact.precision, threads, scheme, artifact.input.size_wh[0])
+    from edgewright.graph.inspect import inspect_model  # noqa: PLC0415 - onnx is heavy, and a board that measures its artifact has none
+
     return Job(str(path), path, "onnxruntime", inspect_model(path).precision, threads)

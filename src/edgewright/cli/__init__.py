@@ -10,6 +10,8 @@ from edgewright.cli import eval as evaluate
 from edgewright.errors import EdgewrightError, HostError, Interrupted
 from edgewright.version import __version__
 
+FIT_EXTRA = frozenset({"jinja2", "onnx", "pycocotools", "yaml"})  # what a board does not have; see pyproject.toml
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -46,6 +48,11 @@ def main() -> None:
         if leaving.code == Interrupted.exit_code:
             _say(Interrupted("stopped", fix="what was finished is kept; `fit` goes on with --resume"))
         raise
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in FIT_EXTRA:
+            raise
+        _say(HostError(f"this needs the package {error.name}, which is not installed", fix="run: pip install 'edgewright[fit]'"))
+        sys.exit(HostError.exit_code)
     except BrokenPipeError:
         # The reader of our output has left (`| head`); writing to it again at exit would complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
