@@ -12,7 +12,8 @@ from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
 
 # None in sys.modules makes an import fail as if the package were not installed.
-BOARD = "import sys; sys.modules.update(dict.fromkeys(['onnx', 'pycocotools', 'yaml', 'jinja2', 'torch'])); from edgewright.cli import main; main()"
+MISSING = ["onnx", "pycocotools", "yaml", "jinja2", "torch"]
+BOARD = f"import sys; sys.modules.update(dict.fromkeys({MISSING})); from edgewright.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
