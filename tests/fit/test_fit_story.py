@@ -165,7 +165,15 @@ def test_a_second_fit_on_the_same_folder_says_so_and_the_first_goes_on(material,
 def test_ctrl_c_is_one_sentence_and_resume_goes_on(material, tmp_path):
     command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
     options = ["--images", "10", "--max-drop", "100", "--threads", "1"]
-    process = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        [*command, *options],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Started from a background job, as CI may be, a process would inherit a SIGINT that is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no thread runs here
+    )
     for line in process.stderr:
         if line.strip() == "select":
             os.kill(process.pid, signal.SIGINT)
@@ -207,3 +215,16 @@ def test_refuses_to_judge_by_images_without_labels_before_any_work(material, tmp
     with pytest.raises(DataError, match="no val image"):
         fit(FitRequest(material[0], data, tmp_path / "out", threads=1))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("budget", "status", "verdict"), [(("--max-drop", "100"), 0, "ship"), (("--max-drop", "100", "--max-size-mb", "0.001"), 1, "refuse")]
+)
+def test_the_exit_status_is_the_verdict(material, tmp_path, budget, status, verdict):
+    command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
+    done = subprocess.run(
+        [*command, *budget, "--images", "10", "--threads", "1", "--json", "-"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status
+    assert json.loads(done.stdout)["verdict"] == verdict
+    assert f"{verdict.upper()}: " in done.stderr
