@@ -74,7 +74,7 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
             f"{c['map50_95']:.4f}",
             f"{c['delta_points']:+.2f}",
             f"{c['agreement']:.3f}",
-            f"{c['p50_ms']:.1f}",
+            _ms(c["p50_ms"]),
             f"{c['speedup']:.2f}x",
             f"{c['peak_mib']:.0f}",
             f"{c['size_mb']:.1f}",
@@ -89,7 +89,7 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
     before, after = evidence["baseline"], evidence["fitted"]
     for name, text in (
         ("mAP50-95", f"{before['map50_95']:.4f} -> {after['map50_95']:.4f}, {_points(delta)} on {evidence['delta']['images']} images"),
-        ("p50", f"{before['latency_ms']['p50']:.1f} -> {after['latency_ms']['p50']:.1f} ms, {_times(speedup)}"),
+        ("p50", f"{_ms(before['latency_ms']['p50'])} -> {_ms(after['latency_ms']['p50'])} ms, {_times(speedup)}"),
         ("memory", f"{before['peak_mib']:.0f} -> {after['peak_mib']:.0f} MiB"),
         ("size", f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"),
     ):
@@ -100,6 +100,11 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
         console.print(f"warning: {warning}", markup=False)
     console.print(f"\n{evidence['verdict'].upper()}: {evidence['reason']}", markup=False, style="bold")
     console.print(f"report: {out / 'report.html'}", markup=False)
+
+
+def _ms(value: float) -> str:
+    """One decimal is what a measurement repeats; below ten milliseconds it would hide the difference."""
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def _points(interval: dict[str, float]) -> str:
