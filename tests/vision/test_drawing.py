@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgewright.detections import Detections
-from edgewright.vision.drawing import PALETTE, Pen, colour_of, draw, printable, side_by_side
+from edgewright.vision.drawing import PALETTE, Pen, colour_of, draw, in_font, side_by_side
 
 
 def found(*boxes, class_ids=None, classes=("cat", "dog")):
@@ -101,4 +101,4 @@ def test_puts_pictures_beside_each_other_at_the_left_ones_height_with_even_sides
     [("person", "person"), ("Käse", "Kase"), ("猫", "?"), ("a\x1b[31mb", "a?[31mb"), ("", "")],
 )
 def test_writes_what_the_font_has(text, shown):
-    assert printable(text) == shown
+    assert in_font(text) == shown

@@ -8,10 +8,10 @@ import sys
 import time
 from pathlib import Path
 
+from edgewright.cli.failures import one_sentence
 from edgewright.cli.fit import show
 from edgewright.cli.output import Terminal, console_for
 from edgewright.demo import VIDEO, demo
-from edgewright.errors import EdgewrightError
 
 
 def main() -> int:
@@ -22,12 +22,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="where everything goes (default: %(default)s)")
     folder: Path = parser.parse_args().out
     began = time.monotonic()
-    try:
-        with Terminal(quiet=False) as terminal:
-            evidence = demo(folder, terminal)
-    except EdgewrightError as error:
-        sys.stderr.write(f"edgewright: {error}\n")
-        return error.exit_code
+    with one_sentence(), Terminal(quiet=False) as terminal:
+        evidence = demo(folder, terminal)
     console = console_for(quiet=False, json_path=None)
     show(evidence.to_json(), folder / "fitted", console)
     if evidence.ships:

@@ -1,8 +1,9 @@
 """Which candidate wins, and does it ship: pure rules over figures, so that the same journal always gives the same decision.
 
-On the few hundred pictures of a selection split, mAP differences below a point are mostly chance; how far a candidate agrees
-with the float model (its mAP when the float model's own boxes are the truth) is several times steadier, because the labels'
-difficulty drops out. So mAP says who may run, speed who leads, and among those about as fast as the leader agreement decides.
+On the few hundred pictures of a selection split, mAP differences below a point are mostly chance. How far a candidate agrees
+with the float model (its mAP when the float model's own boxes are the truth) tells candidates apart more clearly, because the
+labels' difficulty drops out; docs/performance.md has the figure, under "What holds over calibration draws". So mAP says who may
+run, speed who leads, and among those about as fast as the leader agreement decides.
 """
 
 from collections.abc import Sequence

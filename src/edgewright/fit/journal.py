@@ -35,12 +35,12 @@ class Journal:
         self._path = folder / "journal.jsonl"
         self._clock = clock
         self._entries = {(entry.step, entry.inputs): entry for entry in _read(self._path)}
-        self.used: list[Entry] = []  # the steps of this run, done or recalled, in order
+        self._used: dict[tuple[str, str], Entry] = {}  # the steps of this run, done or recalled
 
     @property
     def seconds(self) -> float:
-        """What the steps of this run took, whichever process did them."""
-        return sum(entry.seconds for entry in self.used)
+        """What the steps of this run took, whichever process did them; a step that is asked for twice took its time once."""
+        return sum(entry.seconds for entry in self._used.values())
 
     def step(self, name: str, inputs: Any, work: Callable[[], tuple[dict[str, Any], list[Path]]]) -> Entry:
         """The finished step `name` for these inputs.
@@ -53,7 +53,7 @@ class Journal:
             started = self._clock()
             result, files = work()
             entry = self._record(name, digest, result, files, self._clock() - started)
-        self.used.append(entry)
+        self._used[name, digest] = entry
         return entry
 
     def _recall(self, name: str, digest: str) -> Entry | None:

@@ -4,7 +4,7 @@ Each step is in the journal before the next begins, so a killed fit goes on wher
 is chosen on the selection split (train pictures that calibration did not see); the judging split is met by the winner alone.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ from edgewright.fit.budget import Budget
 from edgewright.fit.choose import AGREE_ABOVE, BASELINE, Figures, choose, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, tool_versions
 from edgewright.fit.finish import finish
-from edgewright.fit.journal import Journal
+from edgewright.fit.journal import Journal, digest_of
 from edgewright.fit.watch import Silent, Watch
 from edgewright.fit.workspace import workspace
 
@@ -45,6 +45,7 @@ MOST_SELECTION = 256  # pictures candidates are ranked on; more would cost time 
 
 SELECTION_ROUNDS = 6
 FINAL_ROUNDS = 20
+CONTEXT_ROUNDS = 8  # of what stands beside the verdict, not under it
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,14 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
         return run.judge_one(next(figures for figures in ranking if figures.name == recipe.name), candidates)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a candidate said about a split, and its mAP50-95 there as the journal has it."""
+
+    predictions: Predictions
+    map50_95: float
+
+
 class _Fit:
     """What the stages share: the request, the model and data set, the journal."""
 
@@ -120,12 +129,13 @@ class _Fit:
         self.warnings = list(warnings)
         self.identity = {
             "model": self.baseline.digest,
-            "data": _listing(self.dataset),
+            "data": digest_of(_listing(self.dataset)),
             "tools": tool_versions(),
             "isa": sorted(self.board.isa),
             "images": request.images,
             "seed": request.seed,
         }
+        self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; four recipes share one
         self.forms = self._float_forms()
 
     # --- stages -------------------------------------------------------------------------------------------------------------------------
@@ -157,12 +167,12 @@ class _Fit:
             self.watch.advance(done, len(self.request.recipes))
         return candidates
 
-    def select(self, candidates: dict[str, Artifact], calibration: CalibrationSet) -> dict[str, Predictions]:
+    def select(self, candidates: dict[str, Artifact], calibration: CalibrationSet) -> dict[str, Scored]:
         """What every candidate says about the selection split."""
         self.watch.stage("select")
         samples = self._selection_samples(calibration)
         return {
-            name: self._predictions("select", name, artifact, samples, at, len(candidates))
+            name: self._scored("select", name, artifact, samples, at, len(candidates))
             for at, (name, artifact) in enumerate(candidates.items())
         }
 
@@ -172,17 +182,17 @@ class _Fit:
         jobs = [self._job(name, artifact, self.threads) for name, artifact in candidates.items()]
         return {m.job.name: m for m in self._measured("measure", jobs, SELECTION_ROUNDS)}
 
-    def rank(self, selection: dict[str, Predictions], speeds: dict[str, Measurement]) -> list[Figures]:
+    def rank(self, selection: dict[str, Scored], speeds: dict[str, Measurement]) -> list[Figures]:
         """The candidates' figures on the selection split; a pure function of what is in the journal."""
-        truth = pseudo_truth(selection[BASELINE], AGREE_ABOVE)
-        maps = {name: evaluate(found).report.map50_95 for name, found in selection.items()}
+        truth = pseudo_truth(selection[BASELINE].predictions, AGREE_ABOVE)
+        float_map = selection[BASELINE].map50_95
         return [
             Figures(
                 name=name,
                 precision=speeds[name].job.precision,
-                map50_95=maps[name],
-                delta_points=(maps[name] - maps[BASELINE]) * POINTS,
-                agreement=evaluate(replace(found, truth=truth)).report.map50_95,
+                map50_95=found.map50_95,
+                delta_points=(found.map50_95 - float_map) * POINTS,
+                agreement=evaluate(replace(found.predictions, truth=truth)).report.map50_95,
                 p50_ms=speeds[name].latency.p50,
                 peak_mib=speeds[name].peak_mib,
                 size_mb=speeds[name].size_bytes / 1e6,
@@ -212,11 +222,12 @@ class _Fit:
         calibration: CalibrationSet,
         candidates: dict[str, Artifact],
         ranking: Sequence[Figures],
-        selection: dict[str, Predictions],
+        selection: dict[str, Scored],
         judged: Judged,
     ) -> Evidence:
         """Everything the report and evidence.json are made from."""
-        broken = sorted({each for found in (*selection.values(), *judged.predictions) for each in found.broken})
+        seen = (selection[BASELINE].predictions, judged.predictions[0])
+        broken = sorted({each for found in seen for each in found.broken})
         self.warnings += [f"skipped: {each}" for each in broken]
         if len(judged.predictions[0].pictures) < FEW_IMAGES:
             self.warnings.append(f"only {len(judged.predictions[0].pictures)} images to judge on")
@@ -230,7 +241,7 @@ class _Fit:
             ranking=tuple(ranking),
             candidates=candidates,
             calibration=calibration,
-            selection_images=selection[BASELINE].images,
+            selection_images=selection[BASELINE].predictions.images,
             warnings=tuple(self.warnings),
             elapsed_s=self.journal.seconds,
             command=self.request.command,
@@ -257,8 +268,10 @@ class _Fit:
             save_statistics(watch_ranges(self.forms, recipe, calibration, path.with_suffix(".onnx"), self.cores, self.watch.advance), path)
             return {}, [path]
 
-        self.journal.step(path.stem, [self.identity, calibration.digest], work)
-        return load_statistics(path)
+        if path.stem not in self._held:
+            self.journal.step(path.stem, [self.identity, calibration.digest], work)
+            self._held[path.stem] = load_statistics(path)
+        return self._held[path.stem]
 
     def _candidate(self, recipe: Recipe, calibration: CalibrationSet) -> Artifact | None:
         folder = self.journal.folder / "candidates" / _slug(recipe.name)
@@ -293,7 +306,7 @@ class _Fit:
         drawn = np.random.default_rng(self.request.seed).permutation(len(rest))[:MOST_SELECTION]
         return [rest[at] for at in sorted(drawn)]
 
-    def _predictions(self, split: str, name: str, artifact: Artifact, samples: Sequence[Sample], part: int, parts: int) -> Predictions:
+    def _scored(self, split: str, name: str, artifact: Artifact, samples: Sequence[Sample], part: int, parts: int) -> Scored:
         path = self.journal.folder / f"{split}-{_slug(name)}.npz"
 
         def advance(done: int, total: int) -> None:
@@ -306,8 +319,8 @@ class _Fit:
             report = evaluate(found).report
             return {"map50": report.map50, "map50_95": report.map50_95, "images": report.images}, [path]
 
-        self.journal.step(f"{split} {name}", [self.identity, artifact.digest, [str(s.image) for s in samples]], work)
-        return Predictions.load(path)
+        entry = self.journal.step(f"{split} {name}", [self.identity, artifact.digest, [str(s.image) for s in samples]], work)
+        return Scored(Predictions.load(path), entry.result["map50_95"])
 
     def _measured(self, step: str, jobs: Sequence[Job], rounds: int) -> list[Measurement]:
         def work() -> tuple[dict[str, Any], list[Path]]:
@@ -320,13 +333,15 @@ class _Fit:
     def judge_one(self, winner: Figures, candidates: dict[str, Artifact]) -> Judged:
         """A candidate meets the judging split, beside the baseline, and is measured once more."""
         samples = self.dataset.split("val")
-        found = [self._predictions("judge", name, candidates[name], samples, at, 2) for at, name in enumerate((BASELINE, winner.name))]
+        pair = (BASELINE, winner.name)
+        found = [self._scored("judge", name, candidates[name], samples, at, 2).predictions for at, name in enumerate(pair)]
         self.watch.note(f"{winner.name} meets the judging split: {found[0].images} images")
         baseline, fitted = (evaluate(each) for each in found)
         delta = compare(fitted, baseline, seed=self.request.seed)
         self.watch.stage("bench")
-        measurements = self._measured(f"bench {winner.name}", list(self._final_jobs(winner.name, candidates)), FINAL_ROUNDS)
-        final = measurements[0] if winner.name == BASELINE else measurements[1]
+        jobs = [self._job(name, candidates[name], self.threads) for name in dict.fromkeys(pair)]
+        paired = self._measured(f"bench {winner.name}", jobs, FINAL_ROUNDS)
+        final = paired[-1]
         figures = replace(
             winner,
             map50_95=fitted.report.map50_95,
@@ -335,21 +350,20 @@ class _Fit:
             peak_mib=final.peak_mib,
             size_mb=final.size_bytes / 1e6,
         )
-        decision = decide(figures, delta.map50_95, ratio(measurements[0], final), self.request.budget)
-        return Judged(winner.name, decision, delta, baseline, fitted, (found[0], found[1]), tuple(measurements))
+        decision = decide(figures, delta.map50_95, ratio(paired[0], final), self.request.budget)
+        return Judged(winner.name, decision, delta, baseline, fitted, (found[0], found[1]), (*paired, *self._by_threads(pair, candidates)))
 
-    def _final_jobs(self, winner: str, candidates: dict[str, Artifact]) -> Iterable[Job]:
-        """Baseline and winner at the asked threads.
+    def _by_threads(self, pair: Iterable[str], candidates: dict[str, Artifact]) -> Iterator[Measurement]:
+        """Baseline, winner and the dynamic model everyone tries first, by the number of threads.
 
-        Then both, and the dynamic model everyone tries first, at every smaller number of threads.
+        A count at a time, so that a small board never holds more than three models at once.
         """
-        pair = dict.fromkeys((BASELINE, winner))
-        for name in pair:
-            yield self._job(name, candidates[name], self.threads)
-        for threads in range(1, self.threads + 1):
-            for name in dict.fromkeys((*pair, *(n for n, a in candidates.items() if _is_dynamic(a)))):
-                if threads < self.threads or name not in pair:
-                    yield self._job(name, candidates[name], threads)
+        names = dict.fromkeys((*pair, *(name for name, artifact in candidates.items() if _is_dynamic(artifact))))
+        for threads in thread_counts(self.threads):
+            # At the asked number of threads the pair has just been measured.
+            jobs = [self._job(name, candidates[name], threads) for name in names if threads < self.threads or name not in pair]
+            if jobs:
+                yield from self._measured(f"bench {threads} threads", jobs, CONTEXT_ROUNDS)
 
     def _job(self, name: str, artifact: Artifact, threads: int) -> Job:
         return Job(
@@ -358,6 +372,11 @@ class _Fit:
 
 
 FEW_IMAGES = 50
+
+
+def thread_counts(most: int) -> list[int]:
+    """Every number of threads up to four, then doubling, and `most` itself: what a board of that many cores might be given."""
+    return sorted({*range(1, min(most, 4) + 1), *(2**power for power in range(3, most.bit_length()) if 2**power < most), most})
 
 
 def _open(request: FitRequest) -> tuple[Artifact, Dataset, list[str]]:

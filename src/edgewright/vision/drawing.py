@@ -93,7 +93,7 @@ def draw(image_rgb: ImageRgb, detections: Detections, *, quiet: NDArray[np.bool_
         colour = colour_of(int(detections.class_ids[at]))
         _draw_box(canvas, corners[at], colour, pen.line_px if loud[at] else max(1, pen.line_px // 2))
         if loud[at]:
-            _draw_label(canvas, corners[at], f"{printable(names[at])} {detections.scores[at]:.2f}", colour, pen)
+            _draw_label(canvas, corners[at], f"{in_font(names[at])} {detections.scores[at]:.2f}", colour, pen)
     return canvas
 
 
@@ -109,12 +109,12 @@ def side_by_side(left_rgb: ImageRgb, right_rgb: ImageRgb, captions: tuple[str, s
     canvas = np.full((_even(high + bar), _even(wide), 3), DARK, np.uint8)
     for picture, caption, x in ((left_rgb, captions[0], 0), (right_rgb, captions[1], left_rgb.shape[1] + gap)):
         canvas[bar : bar + high, x : x + picture.shape[1]] = picture
-        text = pen.fitting(printable(caption), picture.shape[1] - 4 * pen.padding_px)
+        text = pen.fitting(in_font(caption), picture.shape[1] - 4 * pen.padding_px)
         _write(canvas, text, (x + 2 * pen.padding_px, bar - below - pen.padding_px), WHITE, pen)
     return canvas
 
 
-def printable(text: str) -> str:
+def in_font(text: str) -> str:
     """The text in letters that the font has: accents dropped, everything else it lacks as a question mark."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
     return "".join(c if " " <= c <= "~" else "?" for c in plain)
