@@ -105,9 +105,11 @@ def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, progress: Progress = u
         EngineError: a model does not run; the message is the engine's.
     """
     with ExitStack() as stack:
-        children = [stack.enter_context(_Child(job)) for job in jobs]
-        for child in children:
-            child.settle()
+        children = []
+        for job in jobs:
+            # One after the other: loading and the first run are timed too, and must not share the cores with the next one's start.
+            children.append(stack.enter_context(_Child(job)))
+            children[-1].settle()
         for done in range(rounds):
             # Every second round goes backwards, so that none always runs in the heat of the same neighbour.
             for child in children if done % 2 == 0 else reversed(children):

@@ -1,16 +1,14 @@
 """A folder of boards in the layout that Ultralytics reads: images/, labels/ and a data.yaml."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
-
-import cv2
 
 from edgewright.data.circuit_boards.defects import CLASS_NAMES
 from edgewright.data.circuit_boards.parameters import Look, Split
 from edgewright.data.circuit_boards.picture import BoardPicture, draw_board
+from edgewright.data.images import encode_jpeg
+from edgewright.progress import Progress, unseen
 
-Progress = Callable[[int, int], None]
 _SEEDS_PER_SET: Final = 1_000_000
 
 
@@ -22,7 +20,7 @@ def write_dataset(
     seed: int = 0,
     look: Literal["camera", "binary", "mixed"] = "camera",
     size_px: int = 640,
-    progress: Progress | None = None,
+    progress: Progress = unseen,
 ) -> Path:
     """Write `train` boards and `val` held-out boards; the same arguments write the same bytes.
 
@@ -38,8 +36,7 @@ def write_dataset(
             picture = draw_board(seed * _SEEDS_PER_SET + index, split=split, look=_look_of(index, look), size_px=size_px)
             _write_one(folder, name, f"board_{index:06d}", picture)
             done += 1
-            if progress is not None:
-                progress(done, total)
+            progress(done, total)
     return _write_yaml(folder)
 
 
@@ -50,8 +47,8 @@ def _look_of(index: int, look: Literal["camera", "binary", "mixed"]) -> Look:
 
 
 def _write_one(folder: Path, name: str, stem: str, picture: BoardPicture) -> None:
-    image = cv2.cvtColor(picture.image_rgb, cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(folder / "images" / name / f"{stem}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    # Not cv2.imwrite: on a full disk that says nothing.
+    (folder / "images" / name / f"{stem}.jpg").write_bytes(encode_jpeg(picture.image_rgb, quality=95))
     (folder / "labels" / name / f"{stem}.txt").write_text(label_text(picture), encoding="utf-8")
 
 
