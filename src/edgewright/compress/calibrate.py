@@ -39,8 +39,9 @@ class TensorStatistics:
         flat = values.reshape(-1)
         step = max(1, flat.size // MOST_SAMPLED)
         # An odd step walks through all columns of an even-sized grid instead of always the same few.
-        # The reach is a power of two, so this is exact, and a value falls into the same bin whenever it is seen.
-        at = np.floor(flat[:: step | 1] * np.float32(BINS / (2 * self.reach))).astype(np.int64) + BINS // 2
+        # The reach is a power of two, so in double precision (where no float32 underflows) this is exact, and a value falls into
+        # the same bin whenever it is seen.
+        at = np.floor(flat[:: step | 1].astype(np.float64) * (BINS / (2 * self.reach))).astype(np.int64) + BINS // 2
         self.counts += np.bincount(np.clip(at, 0, BINS - 1), minlength=BINS)
 
     @property

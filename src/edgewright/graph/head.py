@@ -187,8 +187,8 @@ def _box_and_class(convs: list[HeadConv], classes: int, stride: int) -> tuple[He
     """Which of a grid's two convolutions is which: one has a channel a class, the other four sides of bins.
 
     When both have the same width the walk, which is last in first out, has met the class branch first: exporters concatenate
-    box, class. The cut head is compared with the whole network before it is used (`compress.candidates.check_head_cut`), so a wrong guess is
-    refused there.
+    box, class. The cut head is compared with the whole network before it is used (`compress.candidates.check_head_cut`), so a
+    wrong guess is refused there.
     """
     if len(convs) != 2:
         raise _not_supported(f"{len(convs)} head convolutions at stride {stride} (expected a box and a class branch)")
