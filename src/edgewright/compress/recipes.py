@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 Part: TypeAlias = Literal["stem", "head"]
-RangeRuleName: TypeAlias = Literal["min_max", "percentile", "least_squares"]
+RangeRuleName: TypeAlias = Literal["min_max", "percentile", "entropy", "least_squares"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,9 @@ class Recipe:
     `silu_floor` SiLU is flat; a class logit of -8 is a probability of 0.0003, below any threshold; a box bin at -6 has no
     weight in the softmax beside one that fires
     (were a network to hold all its bins that low, agreement with the float model would show it, and the `head` stays float).
+    `float_layers` are single nodes of the recipe's source that stay in float as well, by name. `bias_correction` takes the mean error
+    that quantization leaves in each convolution out of its bias. `container` is how integers are written down: Q/DQ pairs round float
+    operators, which the runtime fuses, or integer operators.
     """
 
     name: str
@@ -31,6 +34,9 @@ class Recipe:
     class_logit_floor: float | None = -8.0
     box_logit_floor: float | None = -6.0
     float_parts: tuple[Part, ...] = ()
+    float_layers: tuple[str, ...] = ()
+    bias_correction: bool = False
+    container: Literal["qdq", "qoperator"] = "qdq"
     scheme: Literal["by target", "tutorial"] = "by target"
 
     def to_json(self) -> dict[str, Any]:
