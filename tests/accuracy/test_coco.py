@@ -112,6 +112,21 @@ def test_weights_of_one_or_two_on_every_image_change_nothing(seed):
         assert (ap[0], ap.mean()) == pytest.approx((accuracy.ap50, accuracy.ap50_95), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_matches_of_a_size_accumulate_to_its_figure(seed):
+    evaluation = evaluate(random_predictions(seed))
+    for figure, matches in zip(evaluation.report.per_size.values(), evaluation.matches_by_size, strict=True):
+        assert mean_average_precision(matches, np.ones((1, 12)))[1] == pytest.approx([figure], abs=1e-12)
+
+
+def test_rows_taken_apart_to_save_memory_are_the_same(monkeypatch):
+    matches = evaluate(random_predictions(0)).matches_by_size[1][0]
+    weights = np.random.default_rng(0).integers(0, 3, (20, 12)).astype(float)
+    whole = average_precision(matches, weights)
+    monkeypatch.setattr("edgewright.accuracy.coco.MOST_AT_ONCE", 3 * len(matches.image))
+    assert np.array_equal(average_precision(matches, weights), whole, equal_nan=True)
+
+
 def repeated(predictions: Predictions, counts) -> Predictions:
     """A data set in which image i occurs counts[i] times."""
     images = np.repeat(np.arange(len(counts)), counts)

@@ -18,6 +18,7 @@ from edgewright.accuracy.predictions import Boxed, Predictions
 IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 RECALL_THRESHOLDS = np.linspace(0, 1, 101)
 MOST_PER_CLASS = 100  # detections of a class an image that count: COCO's maxDets
+MOST_AT_ONCE = 1 << 18  # weighted boxes in memory at once: 2 MB, which stay in the cache
 ALL_SIZES = 0  # index of pycocotools' first area range
 SIZES = ("small", "medium", "large")  # below 32 x 32, below 96 x 96, the rest
 
@@ -59,6 +60,7 @@ class ClassMatches:
     `image` [D]; `hit` and `ignored` [10, D], one row an IoU threshold; `true_boxes` [images]: how many count in each image.
     """
 
+    name: str
     image: NDArray[np.int64]
     hit: NDArray[np.bool_]
     ignored: NDArray[np.bool_]
@@ -67,10 +69,11 @@ class ClassMatches:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The report, and the matches it came from (one entry a class that has true boxes)."""
+    """The report, and the matches it came from: an entry a class that has true boxes, of any size and of each of `SIZES` alone."""
 
     report: AccuracyReport
     matches: tuple[ClassMatches, ...]
+    matches_by_size: tuple[tuple[ClassMatches, ...], ...]
 
 
 def evaluate(predictions: Predictions) -> Evaluation:
@@ -91,7 +94,8 @@ def evaluate(predictions: Predictions) -> Evaluation:
         images=predictions.images,
         detections=len(predictions.found.scores),
     )
-    return Evaluation(report, _matches(cocoeval, predictions))
+    by_size = tuple(_matches(cocoeval, predictions, at) for at in range(1, 1 + len(SIZES)))
+    return Evaluation(report, _matches(cocoeval, predictions, ALL_SIZES), by_size)
 
 
 def mean_average_precision(
@@ -114,18 +118,37 @@ def mean_average_precision(
 def average_precision(matches: ClassMatches, image_weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """101-point interpolated precision of one class, [R, 10]; NaN where the row's weights leave it no true box.
 
-    Precision can only peak at a hit, so everything after the two running sums looks at the hits alone.
+    Precision can only peak at a hit, so everything after the running sums looks at the hits alone. Boxes that count, or are ignored,
+    at every IoU threshold alike are nearly all; they are summed once, the few others at each threshold.
     """
-    rows = len(image_weights)
+    rows = max(1, MOST_AT_ONCE // max(1, len(matches.image)))
+    return np.concatenate([_average_precision(matches, image_weights[at : at + rows]) for at in range(0, len(image_weights), rows)])
+
+
+def _average_precision(matches: ClassMatches, image_weights: NDArray[np.float64]) -> NDArray[np.float64]:
     true_boxes = image_weights @ matches.true_boxes
-    ap = np.full((rows, len(IOU_THRESHOLDS)), np.nan)
-    weights = image_weights[:, matches.image]
+    ap = np.full((len(image_weights), len(IOU_THRESHOLDS)), np.nan)
+    hit = matches.hit & ~matches.ignored
+    last = int(np.flatnonzero(hit.any(axis=0)).max(initial=-1)) + 1  # what follows the last hit changes no precision at a hit
+    hit, ignored = hit[:, :last], matches.ignored[:, :last]
+    always = np.flatnonzero(~ignored.any(axis=0))
+    mixed = np.flatnonzero(ignored.any(axis=0) & ~ignored.all(axis=0))
+    always_counted, mixed_weights = _running(image_weights[:, matches.image[always]]), image_weights[:, matches.image[mixed]]
     for at in range(len(IOU_THRESHOLDS)):
-        hits = np.flatnonzero(matches.hit[at] & ~matches.ignored[at])
-        counted = np.cumsum(np.where(matches.ignored[at], 0, weights), axis=1)[:, hits]
-        ap[:, at] = _interpolated(np.cumsum(weights[:, hits], axis=1), counted, true_boxes)
+        hits = np.flatnonzero(hit[at])
+        counted = always_counted[:, np.searchsorted(always, hits, side="right")]
+        if mixed.size:
+            counted += _running(np.where(ignored[at, mixed], 0, mixed_weights))[:, np.searchsorted(mixed, hits, side="right")]
+        ap[:, at] = _interpolated(np.cumsum(image_weights[:, matches.image[hits]], axis=1), counted, true_boxes)
     ap[true_boxes == 0] = np.nan
     return ap
+
+
+def _running(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Running sums along each row, a zero before the first: [R, D] -> [R, 1 + D]."""
+    sums = np.zeros((len(weights), weights.shape[1] + 1))
+    np.cumsum(weights, axis=1, out=sums[:, 1:])
+    return sums
 
 
 def _interpolated(hits: NDArray[np.float64], counted: NDArray[np.float64], true_boxes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -174,28 +197,28 @@ def _annotations(boxed: Boxed) -> list[dict[str, Any]]:
     ]
 
 
-def _matches(cocoeval: Any, predictions: Predictions) -> tuple[ClassMatches, ...]:
-    """Pycocotools' matches at all sizes, regrouped by class."""
+def _matches(cocoeval: Any, predictions: Predictions, size: int) -> tuple[ClassMatches, ...]:
+    """Pycocotools' matches in one of its area ranges, regrouped by class."""
     images, sizes = predictions.images, len(cocoeval.params.areaRng)
     found = []
-    for at in range(len(predictions.classes)):
-        start = (at * sizes + ALL_SIZES) * images
+    for at, name in enumerate(predictions.classes):
+        start = (at * sizes + size) * images
         entries = [entry for entry in cocoeval.evalImgs[start : start + images] if entry is not None]
         true_boxes = np.zeros(images, np.int64)
         for entry in entries:
             true_boxes[entry["image_id"]] = np.count_nonzero(~np.asarray(entry["gtIgnore"], bool))
         if true_boxes.any():
-            found.append(_by_score(entries, true_boxes))
+            found.append(_by_score(name, entries, true_boxes))
     return tuple(found)
 
 
-def _by_score(entries: list[dict[str, Any]], true_boxes: NDArray[np.int64]) -> ClassMatches:
+def _by_score(name: str, entries: list[dict[str, Any]], true_boxes: NDArray[np.int64]) -> ClassMatches:
     scores = np.concatenate([entry["dtScores"] for entry in entries])
     order = np.argsort(-scores, kind="mergesort")  # pycocotools' own order among equal scores
     image = np.concatenate([np.full(len(entry["dtScores"]), entry["image_id"], np.int64) for entry in entries])
     hit = np.concatenate([entry["dtMatches"] for entry in entries], axis=1) > 0
     ignored = np.concatenate([entry["dtIgnore"] for entry in entries], axis=1).astype(bool)
-    return ClassMatches(image[order], hit[:, order], ignored[:, order], true_boxes)
+    return ClassMatches(name, image[order], hit[:, order], ignored[:, order], true_boxes)
 
 
 def _mean_above_minus_one(values: NDArray[np.float64]) -> float | None:

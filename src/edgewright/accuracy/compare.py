@@ -6,15 +6,11 @@ images, so each replicate accumulates anew, with every image weighed by how ofte
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgewright.accuracy.coco import ClassMatches, Evaluation, mean_average_precision
+from edgewright.accuracy.coco import Evaluation, mean_average_precision
 from edgewright.errors import DataError
 from edgewright.stats import Interval, interval_of, resample_counts
 
 POINTS = 100.0  # mAP in points
-ROWS_AT_ONCE = 64  # replicates accumulated together: bounds memory at 64 x detections
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +39,10 @@ def compare(fitted: Evaluation, baseline: Evaluation, *, seed: int = 0) -> Accur
             f"none of the {images} images to judge on has a labelled box", fix="without truth no loss of accuracy can be measured"
         )
     draws = resample_counts(images, seed=seed)
-    fitted50, fitted50_95 = _replicates(fitted.matches, draws)
-    base50, base50_95 = _replicates(baseline.matches, draws)
+    fitted50, fitted50_95 = mean_average_precision(fitted.matches, draws)
+    base50, base50_95 = mean_average_precision(baseline.matches, draws)
     return AccuracyDelta(
         map50=interval_of(fitted.report.map50 - baseline.report.map50, fitted50 - base50).scaled(POINTS),
         map50_95=interval_of(fitted.report.map50_95 - baseline.report.map50_95, fitted50_95 - base50_95).scaled(POINTS),
         images=images,
     )
-
-
-def _replicates(matches: tuple[ClassMatches, ...], draws: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    parts = [mean_average_precision(matches, draws[at : at + ROWS_AT_ONCE]) for at in range(0, len(draws), ROWS_AT_ONCE)]
-    map50, map50_95 = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return map50, map50_95
