@@ -79,6 +79,7 @@ def test_an_image_s_boxes_are_its_own(detector, dataset):
         (("a", "b", "c"), ("c", "a"), [1, -1, 0]),  # a part of what the model knows
         (("x", "y"), ("a", "b"), [0, 1]),  # other names, as many: the order decides
         (("a", "a"), ("a", "b"), [0, 1]),  # names that name nothing
+        (("a", "b"), (), [0, 1]),  # pictures without labels
     ],
 )
 def test_classes_are_matched_by_name_then_by_order(model, data, expected):

@@ -100,17 +100,20 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         progress(done + len(broken), len(samples))
     if not truth.boxes:
         raise DataError(f"no picture of {dataset.source} can be decoded", got=broken[0] if broken else "no pictures")
-    return Predictions(found.boxed(), truth.boxed(), dataset.classes, tuple(pictures), tuple(broken))
+    return Predictions(found.boxed(), truth.boxed(), dataset.classes or detector.artifact.classes, tuple(pictures), tuple(broken))
 
 
 def class_translation(model_classes: Sequence[str], data_classes: Sequence[str]) -> NDArray[np.int64]:
     """For each class of the model its number in the data set, -1 where the data set does not label it.
 
-    Names decide where the data set's all occur in the model; else the order decides, if there are equally many.
+    Names decide where the data set's all occur in the model; else the order decides, if there are equally many. A data set that names
+    no classes (pictures without labels) takes the model's.
 
     Raises:
         DataError: neither fits.
     """
+    if not data_classes:
+        return np.arange(len(model_classes))
     if len(set(model_classes)) == len(model_classes) and set(data_classes) <= set(model_classes):
         number = {name: i for i, name in enumerate(data_classes)}
         return np.array([number.get(name, -1) for name in model_classes], np.int64)
