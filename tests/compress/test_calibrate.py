@@ -1,5 +1,8 @@
 """Ranges are read in bounded memory and agree with what a naive look at all values says."""
 
+import math
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -9,6 +12,8 @@ from hypothesis.extra.numpy import arrays
 from edgewright.compress.calibrate import (
     BINS,
     TensorStatistics,
+    entropy,
+    kl_divergence,
     least_squares,
     load_statistics,
     min_max,
@@ -52,7 +57,7 @@ def test_the_order_of_pictures_changes_nothing(batches):
 def test_every_rule_stays_inside_what_was_seen_and_zero(found):
     stats = _seen(found)
     low, high = min(float(found.min()), 0.0), max(float(found.max()), 0.0)
-    for rule in (min_max, least_squares, lambda s: percentile(s, inside=0.999)):
+    for rule in (min_max, least_squares, entropy, lambda s: percentile(s, inside=0.999)):
         a, b = rule(stats)
         assert low - 1e-6 <= a <= b + 1e-6
         assert b <= high + 1e-6
@@ -80,6 +85,67 @@ def test_least_squares_finds_what_a_naive_search_finds():
     assert error(*least_squares(stats)) < error(*min_max(stats))
 
 
+def _divergence_by_loops(counts, low, high, levels):
+    """Migacz's slides, line by line."""
+    reference = [float(count) for count in counts[low:high]]
+    reference[0] += counts[:low].sum()
+    reference[-1] += counts[high:].sum()
+    candidate = []
+    bounds = [level * (high - low) // levels for level in range(levels + 1)]
+    for begin, end in pairwise(bounds):
+        held = counts[low + begin : low + end]
+        occupied = sum(count > 0 for count in held)
+        candidate += [held.sum() / occupied if count else 0.0 for count in held]
+    pairs = [(p, max(q, 1e-4)) for p, q in zip(reference, candidate, strict=True) if p]
+    all_p, all_q = sum(p for p, _ in pairs), sum(q for _, q in pairs)
+    return sum(p / all_p * math.log((p / all_p) / (q / all_q)) for p, q in pairs)
+
+
+@given(arrays(np.int64, 96, elements=st.integers(0, 50)), st.integers(0, 30), st.integers(60, 96), st.sampled_from([4, 7, 16]))
+def test_divergence_is_what_the_slides_say(counts, low, high, levels):
+    counts[[low, high - 1]] = 1
+    assert kl_divergence(counts, low, high, levels) == pytest.approx(_divergence_by_loops(counts, low, high, levels), abs=1e-9)
+
+
+def test_entropy_finds_what_a_search_over_both_ends_finds():
+    rng = np.random.default_rng(3)
+    found = np.concatenate([rng.exponential(1, 60_000), -rng.exponential(0.2, 8_000), rng.uniform(10, 30, 12)]).astype(np.float32)
+    stats = _seen(*np.array_split(found, 4))
+    low, high = entropy(stats)
+    assert 5 < high < 25
+    width, zero = 2 * stats.reach / BINS, BINS // 2
+    first, last = np.flatnonzero(stats.counts)[[0, -1]]
+    shares = np.linspace(0.1, 1.0, 31)
+    pairs = [(round(zero - a * (zero - first)), round(zero + b * (last + 1 - zero))) for a in shares for b in shares]
+    best = min(kl_divergence(stats.counts, a, b, 256) for a, b in pairs if b - a >= 256)
+    ours = kl_divergence(stats.counts, zero + round(low / width), zero + round(high / width), 256)
+    # How bins fall into levels makes the divergence ragged: a fifth is the next grid point.
+    assert ours <= best * 1.25
+    assert ours < kl_divergence(stats.counts, first, last + 1, 256)
+
+
+def test_entropy_takes_all_of_what_has_fewer_bins_than_levels():
+    assert entropy(_seen([0.5, -1.0, 0.51])) == min_max(_seen([-1.0, 0.51]))
+    assert entropy(TensorStatistics()) == (np.inf, -np.inf)
+
+
+def test_channels_have_extremes_of_their_own_where_a_tensor_is_a_picture():
+    rng = np.random.default_rng(0)
+    pictures = [rng.normal(0, 1, (1, 5, 4, 3)).astype(np.float32) * [[[[1]], [[9]], [[0]], [[2]], [[1]]]] for _ in range(3)]
+    stats = _seen(*pictures)
+    everything = np.concatenate(pictures).astype(np.float32)
+    assert np.array_equal(stats.channel_low, everything.min(axis=(0, 2, 3)))
+    assert np.array_equal(stats.channel_high, everything.max(axis=(0, 2, 3)))
+    assert min_max(stats) == (everything.min(), everything.max())
+    assert _seen(np.zeros((1, 7, 3))).channel_low is None
+
+
+def test_what_is_not_finite_is_left_out():
+    stats = _seen([1.0, np.inf, -np.inf, np.nan, -3.0], [np.nan])
+    assert min_max(stats) == (-3, 1)
+    assert stats.counts.sum() == 2
+
+
 def test_observes_every_tensor_of_a_real_graph_one_picture_at_a_time(tmp_path):
     path = save_tiny_detector(tmp_path / "tiny.onnx")
     rng = np.random.default_rng(0)
@@ -91,13 +157,19 @@ def test_observes_every_tensor_of_a_real_graph_one_picture_at_a_time(tmp_path):
 
 
 def test_statistics_survive_the_disk(tmp_path):
-    before = {"a": _seen([1.0, -2.0]), "b": _seen([1e6])}
+    before = {"a": _seen([1.0, -2.0]), "p": _seen(np.ones((1, 2, 3, 3))), "b": _seen([1e6]), "q": _seen(np.zeros((1, 1, 2, 2)))}
     save_statistics(before, tmp_path / "s.npz")
     after = load_statistics(tmp_path / "s.npz")
     assert after.keys() == before.keys()
     for name, stats in before.items():
         assert min_max(after[name]) == min_max(stats)
         assert np.array_equal(after[name].counts, stats.counts)
+        assert _or_none(after[name].channel_high) == _or_none(stats.channel_high)
+        assert _or_none(after[name].channel_low) == _or_none(stats.channel_low)
+
+
+def _or_none(extremes):
+    return None if extremes is None else extremes.tolist()
 
 
 @pytest.mark.parametrize("reach", [1e-6, 1.0, 3e4])

@@ -1,23 +1,45 @@
 """Which integer encoding suits which instruction set: data, with a source for each row.
 
-ONNX Runtime's quantization page: reduce_range is for U8S8 on AVX2 and AVX-512 without VNNI, whose multiply-add saturates;
-with VNNI and on Arm it throws a bit away for nothing. S8S8 on x86 falls off the integer convolution path altogether (docs/performance.md).
+x86. ONNX Runtime's quantization page: reduce_range is for U8S8 on AVX2 and AVX-512 without VNNI, whose multiply-add saturates; with VNNI
+and on Arm it throws a bit away for nothing. S8S8 on x86 falls off the integer convolution path altogether (docs/performance.md).
+
+arm64. Both encodings have vector kernels at every level of the architecture (onnxruntime/core/mlas/lib/platform.cpp), but signed ones
+need no preparation: without dot product the one GEMM kernel is signed and U8 activations are flipped on the way in
+(microsoft/onnxruntime#9902, table of dispatchers); with dot product, U8S8 multiplies on UDOT by flipped weights and S8S8 on SDOT as
+they are, with no fix-up of the zero point (mlas/lib/convsym.cpp); with i8mm, SMMLA (#17160), and there ONNX Runtime's own dynamic
+quantization makes activations signed (ArmNeonIsQuantActivationsUnsigned). The answers are the same
+either way: the ranges are asymmetric in both, and no sum saturates. Which one is faster on a given board is for a measurement there to say.
+
+TensorRT. NVIDIA's "Explicit Quantization": Q/DQ pairs in front of convolutions, symmetric (zero point 0), one scale a channel for weights;
+biases stay float, and outputs are not quantized, because what follows may need them precise. Weights are written as floats behind a
+pair of their own: TensorRT 8 on the older Jetsons takes no other form, newer ones take both.
 """
 
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+
+from edgewright.errors import InputError
+
+Placement: TypeAlias = Literal["every operator", "inputs of weighted operators"]
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How activations and weights become integers. Weights are symmetric, one scale a channel where `per_channel`."""
+    """How activations and weights become integers. Weights are symmetric, one scale a channel where `per_channel`.
+
+    Activations have a zero point of their own, or 0 where `symmetric`. `placement` says where pairs of Q/DQ stand: around every
+    operator that can be an integer one, biases included; or in front of convolutions and matrix products alone, biases left float.
+    """
 
     activation: Literal["uint8", "int8"]
     weight: Literal["int8"]
     per_channel: bool
     reduce_range: bool
     why: str
+    symmetric: bool = False
+    placement: Placement = "every operator"
 
     @property
     def name(self) -> str:
@@ -29,8 +51,25 @@ class Scheme:
 
 X86_VNNI = Scheme("uint8", "int8", per_channel=True, reduce_range=False, why="x86 with VNNI multiplies u8 by s8 without saturation")
 X86_SATURATING = Scheme("uint8", "int8", per_channel=True, reduce_range=True, why="x86 without VNNI saturates u8 by s8 sums: 7-bit weights")
-ARM = Scheme("int8", "int8", per_channel=True, reduce_range=False, why="Arm has no such saturation; ONNX Runtime's own default there")
+ARM = Scheme("int8", "int8", per_channel=True, reduce_range=False, why="Arm's signed kernels (SDOT, SMMLA) take both sides as they are")
+TENSORRT = Scheme(
+    "int8",
+    "int8",
+    per_channel=True,
+    reduce_range=False,
+    why="TensorRT takes zero point 0 only, and wants biases and outputs in float",
+    symmetric=True,
+    placement="inputs of weighted operators",
+)
 TUTORIAL = Scheme("int8", "int8", per_channel=True, reduce_range=True, why="what most tutorials give; kept to be measured and refused")
+
+SCHEMES: Mapping[str, Scheme] = {
+    "x86-vnni": X86_VNNI,
+    "x86": X86_SATURATING,
+    "arm64": ARM,
+    "tensorrt": TENSORRT,
+    "tutorial": TUTORIAL,
+}
 
 
 def scheme_for(isa: AbstractSet[str]) -> Scheme:
@@ -38,3 +77,14 @@ def scheme_for(isa: AbstractSet[str]) -> Scheme:
     if "vnni" in isa:
         return X86_VNNI
     return ARM if "neon" in isa else X86_SATURATING
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of this name in `SCHEMES`.
+
+    Raises:
+        InputError: there is none.
+    """
+    if name not in SCHEMES:
+        raise InputError(f"there is no scheme {name!r}", expected=f"one of {', '.join(SCHEMES)}")
+    return SCHEMES[name]
