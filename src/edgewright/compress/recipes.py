@@ -6,7 +6,7 @@ What each choice is worth was measured over five calibration draws; docs/perform
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
-Part: TypeAlias = Literal["stem", "head"]
+Part: TypeAlias = Literal["stem", "head", "decode"]
 RangeRuleName: TypeAlias = Literal["min_max", "percentile", "entropy", "least_squares"]
 
 
@@ -16,7 +16,8 @@ class Recipe:
     (dynamic).
 
     `float_parts` stay in float: the `stem` (the first three convolutions, few channels and wide ranges), the `head` (its last
-    convolutions, whose error nothing averages out). The floors clip a range from below where less means nothing: under
+    convolutions, whose error nothing averages out), the `decode` behind it where the head is not cut. The floors clip a range
+    from below where less means nothing: under
     `silu_floor` SiLU is flat; a class logit of -8 is a probability of 0.0003, below any threshold; a box bin at -6 has no
     weight in the softmax beside one that fires
     (were a network to hold all its bins that low, agreement with the float model would show it, and the `head` stays float).
@@ -43,6 +44,7 @@ class Recipe:
         return asdict(self)
 
 
+INT8 = Recipe("int8", "int8", "static")
 PLAIN = Recipe("int8, plain min-max", "int8", "static", ranges="min_max", silu_floor=None, class_logit_floor=None, box_logit_floor=None)
 TUTORIAL_RECIPE = replace(PLAIN, name="tutorial: whole graph, S8S8, reduce_range", head_cut=False, scheme="tutorial")
 
@@ -50,7 +52,8 @@ RECIPES = (
     Recipe("float32, head cut", "float32", "float"),
     Recipe("int8 dynamic", "int8", "dynamic", head_cut=False),
     PLAIN,
-    Recipe("int8", "int8", "static"),
-    Recipe("int8, float head", "int8", "static", float_parts=("head",)),
-    Recipe("int8, float head+stem", "int8", "static", float_parts=("head", "stem")),
+    INT8,
+    replace(INT8, name="int8, QOperator", container="qoperator"),
+    replace(INT8, name="int8, float head", float_parts=("head",)),
+    replace(INT8, name="int8, float head+stem", float_parts=("head", "stem")),
 )

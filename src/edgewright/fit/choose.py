@@ -25,12 +25,13 @@ Verdict = Literal["ship", "provisional", "refuse"]
 class Figures:
     """What is known of a candidate.
 
-    MAP50-95 (0..1) and its change against the baseline in points, on the selection or judging split; agreement 0..1; cost.
+    MAP50-95 (0..1; None without labels) and its change against the baseline in points (without labels: of agreement), on the selection
+    or judging split; agreement 0..1; cost.
     """
 
     name: str
     precision: str
-    map50_95: float
+    map50_95: float | None
     delta_points: float
     agreement: float
     p50_ms: float
@@ -80,23 +81,25 @@ def fallback(candidates: Sequence[Figures], budget: Budget) -> Figures | None:
     return min(fit, key=lambda each: each.p50_ms, default=None)
 
 
-def decide(winner: Figures, delta: Interval, speedup: Interval, budget: Budget) -> Decision:
+def decide(winner: Figures, delta: Interval, speedup: Interval, budget: Budget, *, assumed: Sequence[str] = ()) -> Decision:
     """The verdict on the judging split.
 
     `winner` holds the final measurement; `delta` is its change in mAP50-95 in points, `speedup` how many times faster it is than the
-    baseline.
+    baseline. `assumed`: what the verdict would rest on without having been measured; then it is provisional, and nothing is proven.
     """
     binding = violated(winner, budget)
-    proven = delta.low > -budget.max_drop
+    proven = delta.low > -budget.max_drop and not assumed
     change = (
-        f"{winner.name} changes mAP50-95 by {delta.estimate:+.2f} points "
+        f"{winner.name} changes {'mAP50-95' if winner.map50_95 is not None else 'agreement'} by {delta.estimate:+.2f} points "
         f"(95 % {delta.low:+.2f} to {delta.high:+.2f}; allowed {-budget.max_drop:+.2f}) and runs {speedup.estimate:.2f}x as fast"
     )
     if binding:
         broken = ", ".join(_limit(constraint, winner, budget) for constraint in binding)
         return Decision("refuse", binding, f"no candidate meets the budget; the nearest, {change}, breaks {broken}", proven)
     if winner.name == BASELINE:
-        return Decision("ship", (), "nothing within the budget is faster than the model as given, so that ships", proven)
+        change = "nothing within the budget is faster than the model as given, so that ships"
+    if assumed:
+        return Decision("provisional", (), f"{change}; provisional, because {' and '.join(assumed)}", proven)
     return Decision("ship", (), change, proven)
 
 

@@ -1,0 +1,136 @@
+"""What a fit tries, and in which order: pure rules over what was measured.
+
+Two questions are asked of a few pictures, by how far the integer network is from the float one on them (`compress.disagreement`), because
+mAP on a few pictures is all chance: how should ranges be read, and which layers do most harm? The answers become recipes, and recipes are
+judged as whole models by mAP and by measured speed, like everything else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, get_args
+
+from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe
+from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge, free_layers, nodes_of
+
+LOOK_IMAGES = 16  # pictures the two questions are asked of: told apart plain min-max and percentiles on each of three draws of 16
+LEAST_CHARGE = 0.01  # of the network's time: what eight alternating runs can tell from nothing
+CHARGES = (0.05, 0.12, 0.25)  # of the network's time, paid for layers in float
+MOST_HALVINGS = 3  # of the gap between a set too small and one large enough
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A way of reading ranges, and the disagreement with the float model that it leaves."""
+
+    recipe: Recipe
+    error: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {"name": self.recipe.name, "error": self.error}
+
+
+@dataclass(frozen=True, slots=True)
+class FloatSet:
+    """A set of layers in float: how many (`ranked` of them at a price), what it promised, and what its model did on the selection
+    split (None: not tried there).
+    """
+
+    recipe: Recipe
+    layers: int
+    ranked: int
+    charge: float
+    gain: float
+    delta_points: float | None = None
+    within: bool | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "name": self.recipe.name,
+            "layers": self.layers,
+            "expected_gain": self.gain,
+            "expected_charge": self.charge,
+            "delta_points": self.delta_points,
+            "within_budget": self.within,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Exploration:
+    """Everything that was looked at before candidates were judged; empty where a fit was told what to try."""
+
+    images: int = 0
+    looks: tuple[Look, ...] = ()
+    base: str = ""  # the name of the look that the integer candidates are made from
+    sensitivity: Sensitivity | None = None
+    float_sets: tuple[FloatSet, ...] = ()
+
+    @property
+    def base_recipe(self) -> Recipe:
+        """What the integer candidates are made from, under the name it has among them."""
+        return next((replace(look.recipe, name=INT8.name) for look in self.looks if look.recipe.name == self.base), INT8)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "images": self.images,
+            "ranges": [{**look.to_json(), "chosen": look.recipe.name == self.base} for look in self.looks],
+            "sensitivity": None if self.sensitivity is None else self.sensitivity.to_json(),
+            "float_sets": [each.to_json() for each in self.float_sets],
+        }
+
+
+def range_trials() -> tuple[Recipe, ...]:
+    """Every way of reading ranges, with the floors that a detector's own arithmetic allows; and the plain one without them."""
+    plain = next(recipe for recipe in RECIPES if recipe.mode == "static" and recipe.silu_floor is None)
+    return (plain, *(replace(INT8, name=f"int8, {rule.replace('_', ' ')}", ranges=rule) for rule in get_args(RangeRuleName)))
+
+
+def with_bias_correction(look: Look) -> Recipe:
+    """The same with biases corrected."""
+    return replace(look.recipe, name=f"{look.recipe.name}, bias corrected", bias_correction=True)
+
+
+def closest(looks: Sequence[Look]) -> Look:
+    """The look that leaves least; the first of equals."""
+    return min(looks, key=lambda look: look.error)
+
+
+def candidates_from(base: Recipe) -> tuple[Recipe, ...]:
+    """The standing list of recipes, its integer ones reading their ranges as `base` does; plain min-max stays as it is, to compare with."""
+    taken = {"ranges": base.ranges, "bias_correction": base.bias_correction, **{name: getattr(base, name) for name in FLOORS}}
+    return tuple(recipe if recipe.mode != "static" or recipe.silu_floor is None else replace(recipe, **taken) for recipe in RECIPES)
+
+
+FLOORS = ("silu_floor", "class_logit_floor", "box_logit_floor")
+
+
+def float_sets(base: Recipe, sensitivity: Sensitivity) -> tuple[FloatSet, ...]:
+    """Sets worth trying, smallest first: the layers that are better off in float anyway, then more and more of those that gain most for
+    their charge, for the charges of `CHARGES`.
+    """
+    counts = [0, *(_affordable(ranked(sensitivity), charge) for charge in CHARGES)]
+    sets = [growing_set(base, sensitivity, count) for count in sorted(set(counts))]
+    return tuple(each for each in sets if each.layers)
+
+
+def ranked(sensitivity: Sensitivity) -> list[LayerSensitivity]:
+    """The layers that cost something in float, most gain for the charge first."""
+    free = free_layers(sensitivity, at_most=-LEAST_CHARGE)
+    return [layer for layer in by_gain_for_charge(sensitivity, least_charge=LEAST_CHARGE) if layer not in free]
+
+
+def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
+    """The recipe that keeps the free layers and the first `count` of the ranked in float."""
+    layers = free_layers(sensitivity, at_most=-LEAST_CHARGE) + ranked(sensitivity)[:count]
+    name = f"int8, {len(layers)} layer{'' if len(layers) == 1 else 's'} float"
+    recipe = replace(base, name=name, float_layers=nodes_of(layers))
+    return FloatSet(recipe, len(layers), count, sum(layer.charge for layer in layers), sum(layer.gain for layer in layers))
+
+
+def _affordable(ordered: Sequence[LayerSensitivity], charge: float) -> int:
+    """How many from the front cost no more than `charge` together."""
+    spent = 0.0
+    for count, layer in enumerate(ordered):
+        spent += max(layer.charge, LEAST_CHARGE)
+        if spent > charge:
+            return count
+    return len(ordered)

@@ -1,0 +1,142 @@
+"""Which layers hurt: a network in which the answer is known, and the claim that reverting is the same as quantizing without."""
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from edgewright.compress.calibrate import observe
+from edgewright.compress.candidates import prepare_float_forms
+from edgewright.compress.disagreement import Reference
+from edgewright.compress.quantize import quantize_static
+from edgewright.compress.recipes import INT8
+from edgewright.compress.schemes import X86_VNNI
+from edgewright.compress.sensitivity import (
+    LayerSensitivity,
+    Sensitivity,
+    by_gain_for_charge,
+    free_layers,
+    layers_of,
+    measure_sensitivity,
+    nodes_of,
+    revert,
+)
+from edgewright.detector import artifact_of_model
+from edgewright.engines import open_engine
+from tiny_detector import save_tiny_detector
+
+
+def opened(path: Path):
+    return open_engine("onnxruntime", path, threads=1)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """The forms of a tiny detector, feeds for it, and its Q/DQ model."""
+    folder = tmp_path_factory.mktemp("tiny")
+    baseline = artifact_of_model(save_tiny_detector(folder / "tiny.onnx"))
+    forms = prepare_float_forms(baseline, folder)
+    rng = np.random.default_rng(0)
+    feeds = [{baseline.input.name: rng.random(baseline.input.shape, np.float32)} for _ in range(3)]
+    statistics = observe(forms.cut, feeds, opened, folder / "scratch.onnx")
+    return forms, feeds, statistics, folder
+
+
+def quantized(tiny, **changes) -> onnx.ModelProto:
+    forms, _, statistics, folder = tiny
+    path = folder / "quantized.onnx"
+    quantize_static(onnx.load(forms.cut), forms.head_of(INT8), statistics, replace(INT8, **changes), X86_VNNI, path)
+    return onnx.load(path)
+
+
+def test_layers_are_convolutions_with_their_activation(tiny):
+    layers = layers_of(onnx.load(tiny[0].cut).graph)
+    convs = [node.name for node in onnx.load(tiny[0].cut).graph.node if node.op_type == "Conv"]
+    assert [layer.name for layer in layers] == convs
+    assert [kind.partition("_")[0] for kind in layers[0].nodes] == ["conv", "sigmoid", "mul"]  # SiLU, as two nodes
+    assert len(layers[-1].nodes) == 1  # a head convolution ends the network
+    assert len({node for layer in layers for node in layer.nodes}) == sum(len(layer.nodes) for layer in layers)
+
+
+@pytest.mark.parametrize("count", [1, 2, 99])
+def test_reverting_layers_is_the_same_as_quantizing_without_them(tiny, count, tmp_path):
+    forms, feeds, _, _ = tiny
+    source = onnx.load(forms.cut).graph
+    nodes = [node for layer in layers_of(source)[:count] for node in layer.nodes]
+    onnx.save(revert(quantized(tiny), source, set(nodes)), tmp_path / "reverted.onnx")
+    onnx.save(quantized(tiny, float_layers=tuple(nodes)), tmp_path / "anew.onnx")
+    answers = [opened(tmp_path / name).run(feeds[0]) for name in ("reverted.onnx", "anew.onnx")]
+    for reverted, anew in zip(*answers, strict=True):
+        np.testing.assert_allclose(reverted, anew, atol=1e-4)
+
+
+def test_everything_reverted_is_the_float_network(tiny, tmp_path):
+    forms, feeds, _, _ = tiny
+    source = onnx.load(forms.cut).graph
+    everything = revert(quantized(tiny), source, {node.name for node in source.node})
+    onnx.save(everything, tmp_path / "reverted.onnx")
+    assert "QuantizeLinear" not in {node.op_type for node in everything.graph.node}
+    for reverted, original in zip(opened(tmp_path / "reverted.onnx").run(feeds[0]), opened(forms.cut).run(feeds[0]), strict=True):
+        np.testing.assert_allclose(reverted, original, atol=1e-5)
+
+
+def spoiled(model: onnx.ModelProto, conv: str) -> onnx.ModelProto:
+    """The network with one weight of a convolution so large that the channel's other weights all round to nothing."""
+    weight_name = next(node.input[1] for node in model.graph.node if node.name == conv)
+    for tensor in model.graph.initializer:
+        if tensor.name == weight_name:
+            weight = numpy_helper.to_array(tensor).copy()
+            weight[:, 0, 0, 0] += 40 * np.abs(weight).max()
+            tensor.CopyFrom(numpy_helper.from_array(weight, weight_name))
+    return model
+
+
+def test_the_layer_that_was_spoiled_is_the_most_sensitive(tiny, tmp_path):
+    forms, feeds, _, _ = tiny
+    victim = layers_of(onnx.load(forms.cut).graph)[2].name
+    source = spoiled(onnx.load(forms.cut), victim)
+    onnx.save(source, tmp_path / "float.onnx")
+    statistics = observe(tmp_path / "float.onnx", feeds, opened, tmp_path / "scratch.onnx")
+    quantize_static(onnx.load(tmp_path / "float.onnx"), forms.head_of(INT8), statistics, INT8, X86_VNNI, tmp_path / "int8.onnx")
+    reference = Reference.of(forms.head_of(INT8), forms.baseline.input.size_wh, feeds, opened(tmp_path / "float.onnx").run)
+    found = measure_sensitivity(onnx.load(tmp_path / "int8.onnx"), source.graph, reference, opened, tmp_path / "question.onnx")
+    assert max(found.layers, key=lambda layer: layer.gain).layer == victim
+    assert found.error > 0
+    assert not (tmp_path / "question.onnx").exists()
+    assert Sensitivity.from_json(found.to_json()) == found
+
+
+def test_charges_are_ratios_of_alternating_runs(tiny, tmp_path):
+    forms, feeds, _, _ = tiny
+    source = onnx.load(forms.cut).graph
+    reference = Reference.of(forms.head_of(INT8), forms.baseline.input.size_wh, feeds, opened(forms.cut).run)
+    ticks = itertools.count()
+    found = measure_sensitivity(quantized(tiny), source, reference, opened, tmp_path / "q.onnx", clock=lambda: float(next(ticks)))
+    assert [layer.charge for layer in found.layers] == [0.0] * len(layers_of(source))  # every run takes one tick
+
+
+def layer(name: str, gain: float, charge: float) -> LayerSensitivity:
+    return LayerSensitivity(name, (name, f"{name}/act"), gain, charge)
+
+
+def test_orders_by_gain_for_charge_and_finds_what_is_free():
+    found = Sensitivity(0.1, (layer("stem", 0.05, -0.04), layer("dear", 0.2, 0.1), layer("cheap", 0.1, 0.001), layer("harm", -0.1, -0.05)))
+    assert [each.layer for each in free_layers(found, at_most=-0.01)] == ["stem"]
+    # 0.1 for 0.01 (what timing can tell from nothing) before 0.05 for 0.01 before 0.2 for 0.1; what does harm is not there
+    assert [each.layer for each in by_gain_for_charge(found, least_charge=0.01)] == ["cheap", "stem", "dear"]
+    assert nodes_of(found.layers[:2]) == ("stem", "stem/act", "dear", "dear/act")
+
+
+def test_an_activation_that_reads_two_layers_belongs_to_neither():
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], name="a"),
+        helper.make_node("Conv", ["x", "w"], ["b"], name="b"),
+        helper.make_node("Mul", ["a", "b"], ["c"], name="gate"),
+        helper.make_node("Relu", ["c"], ["d"], name="relu"),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [])
+    assert [layer.nodes for layer in layers_of(graph)] == [("a",), ("b",)]
