@@ -108,8 +108,10 @@ def choose_ranges(graph: onnx.GraphProto, head: HeadSpec, statistics: Mapping[st
     """The range each tensor is encoded in: the recipe's rule, and what the graph itself says about a tensor."""
     rule = RULES[recipe.ranges]
     ranges = {name: rule(stats) for name, stats in statistics.items()}
-    # Rare large logits are the detections themselves: the ends of an output are never cut from above.
-    ranges |= {output.name: min_max(statistics[output.name]) for output in head.outputs if output.name in statistics}
+    # Rare large logits are the detections themselves: from the head convolutions on, nothing is cut off but what a floor says.
+    behind = {*float_nodes(graph, ("head", "decode"))}
+    kept = [name for node in graph.node if node.name in behind for name in node.output]
+    ranges |= {name: min_max(statistics[name]) for name in [*kept, *(o.name for o in head.outputs)] if name in statistics}
     floors = dict.fromkeys(_silu_inputs(graph), recipe.silu_floor)
     floors |= {output.name: _floor(output, head, recipe) for output in head.outputs}
     for name, floor in floors.items():
