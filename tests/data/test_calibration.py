@@ -9,7 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.data.calibration import choose_calibration, cover
+from edgewright.data.cameras import PRESETS
 from edgewright.data.dataset import Dataset, Sample, open_dataset
+from edgewright.data.images import read_image
 from edgewright.errors import DataError
 from tiny_dataset import write_tiny_dataset
 
@@ -23,7 +25,7 @@ def test_the_same_seed_chooses_the_same_pictures(dataset):
     first, second = (choose_calibration(dataset, 6, seed=3) for _ in range(2))
     assert first == second
     assert len(first.samples) == 6
-    assert first.to_json() == {"digest": first.digest, "images": 6, "seed": 3}
+    assert first.to_json() == {"digest": first.digest, "images": 6, "seed": 3, "camera": None}
 
 
 def test_another_seed_may_choose_others(dataset):
@@ -37,6 +39,27 @@ def test_the_digest_names_the_pictures_not_their_order_or_place(dataset, tmp_pat
     moved = write_tiny_dataset(tmp_path / "moved", train=24, val=4)
     assert choose_calibration(open_dataset(moved), 5, seed=0).digest == chosen.digest
     assert replace(chosen, sha256=chosen.sha256[1:]).digest != chosen.digest
+
+
+def test_a_camera_changes_the_pictures_and_so_their_digest(dataset):
+    clean = choose_calibration(dataset, 4, seed=0)
+    dark = choose_calibration(dataset, 4, seed=0, camera=PRESETS["dim-line"])
+    assert dark.samples == clean.samples
+    sample = clean.samples[0]
+    assert (clean.read(sample) == read_image(sample.image)).all()
+    assert dark.read(sample).mean() < 0.8 * clean.read(sample).mean()
+    assert (dark.read(sample) == dark.read(sample)).all()
+    assert (dark.read(sample) != replace(dark, seed=1).read(sample)).any()
+    others = [dark, replace(dark, seed=1), replace(dark, camera=PRESETS["clean"]), replace(dark, sha256=dark.sha256[1:])]
+    assert len({each.digest for each in (clean, *others)}) == 5
+    assert replace(dark, camera=PRESETS["none"]).digest == clean.digest
+    assert dark.to_json()["camera"]["name"] == "dim-line"
+
+
+def test_a_folder_without_labels_is_covered_by_brightness(tmp_path):
+    dataset = grey_dataset(tmp_path, [5 if n == 11 else 128 for n in range(20)], [[]] * 20)
+    unlabelled = replace(dataset, classes=())
+    assert unlabelled.split("train")[11] in choose_calibration(unlabelled, 2, seed=0).samples
 
 
 def test_only_train_pictures_are_chosen(dataset):

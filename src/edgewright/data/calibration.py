@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.artifact import sha256_of
+from edgewright.data.camera_model import CameraModel, picture_rng
 from edgewright.data.dataset import Dataset, Sample
+from edgewright.data.images import read_image
+from edgewright.detections import ImageRgb
 from edgewright.errors import DataError
 from edgewright.progress import Progress, unseen
 
@@ -26,23 +29,42 @@ BRIGHTNESS_WEIGHT = 0.5  # a new brightness counts half of a new class
 
 @dataclass(frozen=True, slots=True)
 class CalibrationSet:
-    """The chosen samples, their files' digests in the same order, and the seed they were chosen with."""
+    """The chosen samples, their files' digests in the same order, and the seed they were chosen with.
+
+    With a `camera`, every picture is read as that camera would have taken it; the seed decides within the camera's ranges as well.
+    """
 
     samples: tuple[Sample, ...]
     sha256: tuple[str, ...]
     seed: int
+    camera: CameraModel | None = None
 
     @property
     def digest(self) -> str:
-        """One name for the pictures, whatever their order or folder."""
-        return "sha256:" + hashlib.sha256("\n".join(sorted(self.sha256)).encode()).hexdigest()
+        """One name for the pictures as they are read, whatever their order or folder."""
+        pictures = "\n".join(sorted(self.sha256))
+        # A camera that does nothing leaves the pictures, and so their name, as they are.
+        seen_through = f"\n{self.camera.digest} {self.seed}" if self.camera and self.camera.steps() else ""
+        return "sha256:" + hashlib.sha256((pictures + seen_through).encode()).hexdigest()
+
+    def read(self, sample: Sample) -> ImageRgb:
+        """A picture of the set, H x W x 3 RGB, as calibration shall see it; the same whenever it is read.
+
+        Raises:
+            DataError: it cannot be decoded.
+        """
+        image_rgb = read_image(sample.image)
+        return image_rgb if self.camera is None else self.camera.apply(image_rgb, picture_rng(self.seed, sha256_of(sample.image)))
 
     def to_json(self) -> dict[str, Any]:
-        return {"digest": self.digest, "images": len(self.samples), "seed": self.seed}
+        camera = None if self.camera is None else self.camera.to_json()
+        return {"digest": self.digest, "images": len(self.samples), "seed": self.seed, "camera": camera}
 
 
-def choose_calibration(dataset: Dataset, count: int, seed: int, *, progress: Progress = unseen) -> CalibrationSet:
-    """`count` pictures of the train split (all of them if it holds fewer), the same for the same seed.
+def choose_calibration(
+    dataset: Dataset, count: int, seed: int, *, camera: CameraModel | None = None, progress: Progress = unseen
+) -> CalibrationSet:
+    """`count` pictures of the train split (all of them if it holds fewer), the same for the same seed, to be read through `camera`.
 
     Raises:
         DataError: there is no train split, or it has no picture that can be decoded.
@@ -59,7 +81,7 @@ def choose_calibration(dataset: Dataset, count: int, seed: int, *, progress: Pro
     if not sound:
         raise DataError(f"no train image of {dataset.source} can be decoded")
     chosen = [sound[at] for at in cover(features, min(count, len(sound)), rng)]
-    return CalibrationSet(tuple(chosen), tuple(sha256_of(sample.image) for sample in chosen), seed)
+    return CalibrationSet(tuple(chosen), tuple(sha256_of(sample.image) for sample in chosen), seed, camera)
 
 
 def cover(features: NDArray[np.float64], count: int, rng: np.random.Generator) -> list[int]:
