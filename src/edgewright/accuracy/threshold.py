@@ -9,6 +9,7 @@ nothing.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -169,6 +170,12 @@ def _shown_by_class(marked: Marked, by_class: Values) -> Values:
 def _f1(marked: Marked, by_class: Values) -> float:
     shown = marked.scores > by_class.astype(np.float32)[marked.class_ids]
     return float(2 * (marked.hit & shown).sum() / max(shown.sum() + marked.true_boxes.sum(), 1))
+
+
+def f1_at(predictions: Predictions, score: float, per_class: Mapping[str, float] | None = None) -> float:
+    """F1 (0..1) at IoU 0.5 over all images and classes when boxes above `score` are shown, or above a class's own in `per_class`."""
+    own = {at: per_class[name] for at, name in enumerate(predictions.classes) if per_class and name in per_class}
+    return _f1(mark(predictions), _spread(score, own, len(predictions.classes)))
 
 
 def _log_odds(probability: float) -> float:

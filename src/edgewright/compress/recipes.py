@@ -9,6 +9,8 @@ from typing import Any, Literal, TypeAlias
 Part: TypeAlias = Literal["stem", "head", "decode"]
 RangeRuleName: TypeAlias = Literal["min_max", "percentile", "entropy", "least_squares"]
 
+BY_TARGET = "by target"  # the scheme that suits the board's instruction set; else a name of `schemes.SCHEMES`
+
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
@@ -38,7 +40,7 @@ class Recipe:
     float_layers: tuple[str, ...] = ()
     bias_correction: bool = False
     container: Literal["qdq", "qoperator"] = "qdq"
-    scheme: Literal["by target", "tutorial"] = "by target"
+    scheme: str = BY_TARGET
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
