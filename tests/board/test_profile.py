@@ -1,10 +1,12 @@
 """What a machine is, from the files its kernel keeps."""
 
 import json
+import os
 
 import pytest
 
-from edgewright.board.profile import Board, usable_cores
+from edgewright.board.profile import CATALOG, Board, known_boards, usable_cores
+from edgewright.errors import InputError
 
 X86 = """processor\t: 0
 vendor_id\t: GenuineIntel
@@ -70,5 +72,94 @@ def test_bytes_that_are_no_text_are_no_error(tmp_path):
 def test_this_machine_is_known_and_can_be_written_down():
     document = json.loads(json.dumps(Board.detect().to_json()))
     assert document["cores"] == usable_cores() >= 1
-    assert set(document) == {"machine", "cpu", "cores", "isa", "memory_mib", "os", "python"}
+    assert set(document) == {"name", "machine", "cpu", "cores", "isa", "memory_mib", "accelerators", "os", "python"}
+    assert document["name"] == "host"
     assert document["isa"] == sorted(document["isa"])
+
+
+def test_every_board_of_the_catalog_can_be_loaded_and_names_its_sources():
+    assert set(known_boards()) == {"jetson-nano", "jetson-orin-nano", "rpi4", "rpi5", "x86-avx2", "x86-vnni"}
+    for name in known_boards():
+        board = Board.load(name)
+        document = json.loads(json.dumps(board.to_json()))
+        assert document["name"] == name
+        assert "python" not in document  # what runs here says nothing of a board elsewhere
+        assert "ource" in (CATALOG / f"{name}.toml").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "isa", "accelerators"),
+    [
+        ("rpi5", {"neon", "dotprod", "fp16"}, ()),
+        ("rpi4", {"neon"}, ()),
+        ("jetson-nano", {"neon"}, ()),
+        ("jetson-orin-nano", {"neon", "dotprod", "fp16"}, ("tensorrt",)),
+        ("x86-avx2", {"avx2"}, ()),
+        ("x86-vnni", {"avx2", "vnni"}, ()),
+    ],
+)
+def test_known_boards_have_the_instruction_sets_their_cores_have(name, isa, accelerators):
+    board = Board.load(name)
+    assert (board.isa, board.accelerators) == (isa, accelerators)
+
+
+def test_a_pi_that_is_detected_is_the_pi_of_the_catalog(tmp_path):
+    assert Board.load("rpi5").differs_from(Board.detect(machine(tmp_path, cpuinfo=PI5))) == ()
+
+
+def test_says_which_instruction_sets_a_measurement_was_made_without():
+    target, here = Board.load("rpi5"), Board("x86_64", None, 2, frozenset({"avx2", "vnni"}), None)
+    assert target.differs_from(here) == (
+        "rpi5 has dotprod, fp16, neon, which this machine lacks",
+        "this machine has avx2, vnni, which rpi5 lacks",
+    )
+    assert Board.load("rpi4").differs_from(target) == ("rpi5 has dotprod, fp16, which rpi4 lacks",)
+
+
+MINE = 'name = "mine"\nmachine = "aarch64"\ncores = 2\nisa = ["neon"]\n'
+
+
+def test_a_board_of_ones_own_is_a_file(tmp_path):
+    (tmp_path / "mine.toml").write_text(MINE)
+    assert Board.load(str(tmp_path / "mine.toml")) == Board("aarch64", None, 2, frozenset({"neon"}), None, "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no field 'isa'"),
+        (MINE + "colour = 3", "a field 'colour' that no board has"),
+        (MINE.replace("neon", "mmx"), "isa 'mmx', not among amx_int8"),
+        (MINE.replace('["neon"]', '"neon"'), "isa = 'neon', not a list"),
+        (MINE.replace("= 2", "= true"), "cores = True, not a whole number from 1 to 1024"),
+        (MINE.replace("= 2", "= 2000"), "not a whole number from 1 to 1024"),
+        (MINE.replace('"mine"', '"host"'), "kept for the machine we are on"),
+        (MINE.replace('"mine"', '"a\\u001b[31mb"'), "not one short line of text"),
+        (MINE + "memory_mib = 1.5", "memory_mib = 1.5"),
+        (MINE + "cpu = []", "cpu = []"),
+        ("name = ", "does not describe a board"),
+        ("a = " + "[" * 5000, "does not describe a board"),
+        ("#" * 70_000, "too large"),
+    ],
+)
+def test_a_file_that_is_no_board_is_refused_in_a_sentence(tmp_path, text, said):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(InputError) as caught:
+        Board.load(str(path))
+    assert said in str(caught.value)
+
+
+def test_what_is_not_there_or_no_file_is_said(tmp_path):
+    with pytest.raises(InputError, match="one of jetson-nano, jetson-orin-nano, rpi4, rpi5"):
+        Board.load("rpi6")
+    with pytest.raises(InputError, match="no such file"):
+        Board.load(str(tmp_path / "none.toml"))
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(InputError, match="no regular file"):
+        Board.load(str(tmp_path / "pipe.toml"))
+    (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="does not describe a board"):
+        Board.load(str(tmp_path / "bytes.toml"))
+    with pytest.raises(InputError):
+        Board.load("nul\0.toml")

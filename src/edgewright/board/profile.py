@@ -1,11 +1,25 @@
-"""The machine we are on, read from the files the kernel keeps, under a root that a test can replace."""
+"""A machine: the one we are on, read from the files the kernel keeps under a root that a test can replace, or one from a file.
+
+The catalog beside this module holds the boards we know, a TOML file each, with the source of every figure in it.
+"""
 
 import os
 import platform
+import stat
 import sys
+import tomllib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from edgewright.errors import InputError
+
+HOST = "host"
+CATALOG = Path(__file__).with_name("catalog")
+MOST_TOML_BYTES = 1 << 16
+MOST_CORES = 1024
+MOST_MEMORY_MIB = 1 << 24
+LONGEST_TEXT = 100
 
 # The instruction sets that decide which integer scheme is fast, by the flag the kernel prints (x86: flags, Arm: Features).
 ISA_FLAGS = {
@@ -25,13 +39,18 @@ ISA_FLAGS = {
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """A device: its processor, how many cores we may use, instruction sets, memory. Unknown is None."""
+    """A device: its processor, how many cores we may use, instruction sets, memory. Unknown is None.
+
+    `accelerators` are what runs networks beside the processor, by the name of the scheme it wants (compress/schemes.py).
+    """
 
     machine: str
     cpu: str | None
     cores: int
     isa: frozenset[str]
     memory_mib: int | None
+    name: str = HOST
+    accelerators: tuple[str, ...] = ()
 
     @classmethod
     def detect(cls, root: Path = Path("/")) -> "Board":
@@ -39,13 +58,130 @@ class Board:
         cpuinfo = _read(root / "proc/cpuinfo")
         return cls(platform.machine(), _cpu_name(root, cpuinfo), usable_cores(), _isa(cpuinfo), _memory_mib(root))
 
+    @classmethod
+    def load(cls, name_or_file: str) -> "Board":
+        """The board of this name in the catalog, or described in this TOML file.
+
+        Raises:
+            InputError: no such board or file, or the file is not a board's description.
+        """
+        if name_or_file in known_boards():
+            return _parse(CATALOG / f"{name_or_file}.toml")
+        path = Path(name_or_file)
+        if path.suffix != ".toml":
+            raise InputError(
+                f"there is no board {ascii(name_or_file)[:LONGEST_TEXT]}",
+                expected=f"one of {', '.join(known_boards())}, or a .toml file made like theirs",
+            )
+        return _parse(path)
+
+    def differs_from(self, host: "Board") -> tuple[str, ...]:
+        """In what respects a figure measured on `host` may not hold here, a sentence each; none where the instruction sets are the same."""
+        lacking, beyond = sorted(self.isa - host.isa), sorted(host.isa - self.isa)
+        here = "this machine" if host.name == HOST else host.name
+        sentences = []
+        if lacking:
+            sentences.append(f"{self.name} has {', '.join(lacking)}, which {here} lacks")
+        if beyond:
+            sentences.append(f"{here} has {', '.join(beyond)}, which {self.name} lacks")
+        return tuple(sentences)
+
     def to_json(self) -> dict[str, Any]:
-        return {**asdict(self), "isa": sorted(self.isa), "os": platform.platform(), "python": sys.version.split()[0]}
+        """What is known of it; of this machine also what runs on it."""
+        found = {**asdict(self), "isa": sorted(self.isa), "accelerators": list(self.accelerators)}
+        return {**found, "os": platform.platform(), "python": sys.version.split()[0]} if self.name == HOST else found
+
+
+def known_boards() -> tuple[str, ...]:
+    """The names in the catalog."""
+    return tuple(sorted(path.stem for path in CATALOG.glob("*.toml")))
 
 
 def usable_cores() -> int:
     """The cores this process may run on, which in a container are fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _parse(path: Path) -> Board:
+    fields = _toml(path)
+    try:
+        return _board(fields)
+    except KeyError as error:
+        raise _garbled(path, f"no field {error}") from error
+    except ValueError as error:
+        raise _garbled(path, str(error)) from error
+
+
+def _board(fields: dict[str, Any]) -> Board:
+    """Raises ValueError or KeyError for what is not a board."""
+    unknown = sorted(set(fields) - FIELDS)
+    isa = frozenset(_texts(fields["isa"], "isa"))
+    foreign = sorted(isa - set(ISA_FLAGS.values()))
+    if unknown:
+        raise ValueError(f"a field {ascii(unknown[0])[:LONGEST_TEXT]} that no board has")
+    if foreign:
+        raise ValueError(f"isa {ascii(foreign[0])[:LONGEST_TEXT]}, not among {', '.join(sorted(set(ISA_FLAGS.values())))}")
+    if fields["name"] == HOST:
+        raise ValueError(f"the name {HOST!r}, which is kept for the machine we are on")
+    return Board(
+        machine=_text(fields["machine"], "machine"),
+        cpu=_text(fields["cpu"], "cpu") if "cpu" in fields else None,
+        cores=_count(fields["cores"], "cores", MOST_CORES),
+        isa=isa,
+        memory_mib=_count(fields["memory_mib"], "memory_mib", MOST_MEMORY_MIB) if "memory_mib" in fields else None,
+        name=_text(fields["name"], "name"),
+        accelerators=_texts(fields.get("accelerators", []), "accelerators"),
+    )
+
+
+FIELDS = {"name", "machine", "cpu", "cores", "isa", "memory_mib", "accelerators"}
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    shown = ascii(str(path))[:200]
+    try:
+        # Without O_NONBLOCK, opening a pipe would wait for a writer that never comes.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InputError(f"{shown} is no regular file", fix="give a .toml file, or the name of a known board")
+            data = stream.read(MOST_TOML_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise InputError(f"the board file {shown} cannot be read", got=reason.lower(), fix="check the path") from error
+    if len(data) > MOST_TOML_BYTES:
+        raise InputError(f"the board file {shown} is too large", got=f"more than {MOST_TOML_BYTES} bytes", fix="describe one board in it")
+    try:
+        return tomllib.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise _garbled(path, ascii(str(error))[:200]) from error
+
+
+def _garbled(path: Path, got: str) -> InputError:
+    return InputError(
+        f"{ascii(str(path))[:200]} does not describe a board",
+        got=got,
+        expected="name, machine, cores, isa and, where known, cpu, memory_mib, accelerators",
+        fix=f"copy {CATALOG / 'rpi5.toml'} and change it",
+    )
+
+
+def _text(value: object, key: str) -> str:
+    if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT or not value.isprintable():
+        raise ValueError(f"{key} = {ascii(value)[:LONGEST_TEXT]}, not one short line of text")
+    return value
+
+
+def _texts(values: object, key: str) -> tuple[str, ...]:
+    if not isinstance(values, list) or len(values) > LONGEST_TEXT:
+        raise ValueError(f"{key} = {ascii(values)[:LONGEST_TEXT]}, not a list")
+    return tuple(_text(value, key) for value in values)
+
+
+def _count(value: object, key: str, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ValueError(f"{key} = {ascii(value)[:LONGEST_TEXT]}, not a whole number from 1 to {most}")
+    return value
 
 
 def _cpu_name(root: Path, cpuinfo: str) -> str | None:
