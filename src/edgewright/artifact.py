@@ -9,13 +9,27 @@ import json
 import math
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 from edgewright.errors import ArtifactError
 
 SCHEMA = 1
 FILE_NAME = "artifact.json"
 MOST_JSON_BYTES = 4 << 20
+MOST_GRIDS = 16  # real heads have two to five
+MOST_BINS = 256  # real heads have 1, 16 or 17
+MOST_ANCHORS = 64  # a cell; real heads have three
+
+Family: TypeAlias = Literal["yolov8", "yolov5", "yolox", "end2end"]
+Role: TypeAlias = Literal["decoded", "undecoded", "box", "class", "objectness", "combined"]
+Anchors: TypeAlias = tuple[tuple[float, float], ...]  # width and height in input pixels of each anchor of a grid
+# What a head cut at its convolutions gives for each grid.
+RAW_ROLES: dict[str, tuple[Role, ...]] = {
+    "yolov8": ("box", "class"),
+    "yolov5": ("combined",),
+    "yolox": ("box", "objectness", "class"),
+    "end2end": ("box", "class"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,35 +68,57 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class HeadOutput:
-    """One output tensor: `decoded` (boxes and probabilities), or a raw convolution, `box` or `class`, of one stride."""
+    """One output tensor, by what it holds.
+
+    Of all cells: `decoded`, boxes in pixels and probabilities; `undecoded`, YOLOX's, where scores are probabilities but boxes are offsets
+    in cells. Of one `stride`, a raw convolution: `box`, `class` or `objectness`, or all of them `combined`.
+    """
 
     name: str
-    role: Literal["decoded", "box", "class"]
+    role: Role
     stride: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class HeadSpec:
-    """How outputs become boxes."""
+    """How outputs become boxes.
 
-    family: str
+    `reg_max`: the bins of a box side, 1 where it is a plain distance, None where a box is no four sides. `anchors`: of each stride,
+    where a raw head has them.
+    """
+
+    family: Family
     strides: tuple[int, ...]
     reg_max: int | None
     outputs: tuple[HeadOutput, ...]
+    anchors: tuple[Anchors, ...] | None = None
 
     @property
     def is_raw(self) -> bool:
         """Whether the decode happens outside the network."""
         return self.outputs[0].role != "decoded"
 
+    @property
+    def needs_nms(self) -> bool:
+        """Whether several candidates may mean the same object; an end-to-end head was trained, or exported, to give one."""
+        return self.family != "end2end"
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """What `detect` shows: score above `score`, boxes overlapping by more than `iou` suppressed."""
+    """What `detect` shows: score above `score`, boxes overlapping by more than `iou` suppressed.
+
+    `per_class`: class name -> the score it needs instead of `score`.
+    """
 
     score: float = 0.25
     iou: float = 0.7
     per_class: dict[str, float] | None = None
+
+    def of_classes(self, classes: tuple[str, ...]) -> tuple[float, ...]:
+        """The score each class needs."""
+        own = self.per_class or {}
+        return tuple(own.get(name, self.score) for name in classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,18 +274,51 @@ def _parse_input(raw: dict[str, Any]) -> InputSpec:
 
 
 def _parse_head(raw: dict[str, Any]) -> HeadSpec:
+    anchors = raw.get("anchors")  # older artifacts lack the key
+    if raw["family"] not in get_args(Family):
+        raise ValueError(f"family {str(raw['family'])[:40]!r}, none of {', '.join(get_args(Family))}")
     head = HeadSpec(
-        family=_text(raw, "family"),
+        family=raw["family"],
         strides=tuple(int(stride) for stride in _list(raw, "strides")),
         reg_max=None if raw["reg_max"] is None else int(raw["reg_max"]),
         outputs=tuple(
             HeadOutput(_text(o, "name"), o["role"], None if o["stride"] is None else int(o["stride"])) for o in _list(raw, "outputs")
         ),
+        anchors=None if anchors is None else tuple(_parse_anchors(raw, at) for at in range(len(_list(raw, "anchors")))),
     )
-    roles = [output.role for output in head.outputs]
-    if roles not in (["decoded"], ["box", "class"] * len(head.strides)) or not roles:
-        raise ValueError(f"head outputs {roles} for strides {head.strides}")
+    _check_head(head)
     return head
+
+
+def _parse_anchors(raw: dict[str, Any], at: int) -> Anchors:
+    sizes = raw["anchors"][at]
+    if not isinstance(sizes, list) or not 0 < len(sizes) <= MOST_ANCHORS:
+        raise TypeError(f"anchors of a grid are {str(sizes)[:80]}, no list of sizes")
+    found = tuple((_finite("anchors", wide), _finite("anchors", high)) for wide, high in sizes)
+    if not all(wide > 0 and high > 0 for wide, high in found):
+        raise ValueError(f"anchors of a grid are {str(sizes)[:80]}, not all of a size")
+    return found
+
+
+def _check_head(head: HeadSpec) -> None:
+    """Refuse what no decode could take apart."""
+    grids, roles = len(head.strides), [output.role for output in head.outputs]
+    if grids > MOST_GRIDS or not all(0 < stride <= 1 << 12 for stride in head.strides):
+        raise ValueError(f"strides {head.strides[:MOST_GRIDS]}")
+    if head.reg_max is not None and not 0 < head.reg_max <= MOST_BINS:
+        raise ValueError(f"reg_max {head.reg_max}")
+    whole = ["decoded"], ["undecoded"] if head.family == "yolox" and grids else ["decoded"]
+    raw = list(RAW_ROLES[head.family]) * grids
+    if not roles or roles not in (*whole, raw):
+        raise ValueError(f"head outputs {roles[: 4 * MOST_GRIDS]} of family {head.family} for strides {head.strides}")
+    if roles != raw:
+        return
+    if [output.stride for output in head.outputs] != [stride for stride in head.strides for _ in RAW_ROLES[head.family]]:
+        raise ValueError(f"head outputs of strides {[output.stride for output in head.outputs]} for strides {head.strides}")
+    if head.family in ("yolov8", "end2end") and head.reg_max is None:
+        raise ValueError(f"no reg_max for raw outputs of family {head.family}")
+    if head.family == "yolov5" and (head.anchors is None or len(head.anchors) != grids):
+        raise ValueError(f"anchors of {len(head.anchors or ())} grids for strides {head.strides}")
 
 
 def _parse_threshold(raw: dict[str, Any]) -> Threshold:

@@ -1,7 +1,7 @@
 """One path from picture to boxes, used by evaluation, benchmark, `detect` and the service alike.
 
 >>> import edgewright as ew                                # doctest: +SKIP
->>> detector = ew.open("fitted/")                          # an artifact folder, or a YOLOv8-type .onnx file
+>>> detector = ew.open("fitted/")                          # an artifact folder, or a YOLO .onnx file
 >>> detector("board.jpg").names                            # doctest: +SKIP
 ['short', 'pin-hole']
 """
@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from edgewright.artifact import Artifact
 from edgewright.data.images import read_image
 from edgewright.data.video import read_frames
-from edgewright.detections import Detections, Frame, ImageRgb
+from edgewright.detections import Boxes, ClassIds, Detections, Frame, ImageRgb, Scores
 from edgewright.engines import Engine, open_engine
 from edgewright.errors import DataError
-from edgewright.vision.heads import Candidates, yolov8_decoded, yolov8_raw
+from edgewright.vision.heads import Candidates, decode
 from edgewright.vision.letterbox import Letterbox
 from edgewright.vision.nms import suppress
 
@@ -55,24 +55,28 @@ class Detector:
             yield frame, self.detect(frame.image_rgb)
 
     def detect(self, image_rgb: ImageRgb, *, score_above: float | None = None) -> Detections:
-        """What is in an RGB picture, H x W x 3 uint8, above `score_above` (default: the artifact's threshold)."""
+        """What is in an RGB picture, H x W x 3 uint8, above `score_above` (default: the artifact's thresholds, class by class)."""
         letterbox = letterbox_for(image_rgb, self.artifact)
         outputs = self.engine.run({self.artifact.input.name: to_tensor(image_rgb, letterbox, self.artifact)})
-        return self.interpret(outputs, letterbox, self.artifact.threshold.score if score_above is None else score_above)
+        return self.interpret(outputs, letterbox, score_above)
 
-    def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float) -> Detections:
-        """Boxes in source pixels from the network's outputs."""
-        boxes, scores, class_ids = self.candidates(outputs, score_above)
-        keep = suppress(boxes, scores, class_ids, iou=self.artifact.threshold.iou, most=MOST_BOXES)
-        return Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
+    def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float | None = None) -> Detections:
+        """Boxes in source pixels from the network's outputs, best score first; thresholds as in `detect`."""
+        needed = np.array(self.artifact.threshold.of_classes(self.artifact.classes) if score_above is None else (score_above,), np.float64)
+        boxes, scores, class_ids = self.candidates(outputs, float(needed.min()))
+        keep = self._best(boxes, scores, class_ids)
+        found = Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
+        # A suppressed box has a lower score than a stronger one of its class, so the order of the two filters does not matter.
+        return found if score_above is not None else found[found.scores > needed[found.class_ids]]
 
     def candidates(self, outputs: list[NDArray[Any]], score_above: float) -> Candidates:
         """Boxes in input pixels, not yet suppressed, in the order of the grids' cells."""
-        head = self.artifact.head
-        if not head.is_raw:
-            return yolov8_decoded(outputs[0][0], score_above)
-        grids = [(outputs[at][0], outputs[at + 1][0], stride) for at, stride in zip(range(0, len(outputs), 2), head.strides, strict=True)]
-        return yolov8_raw(grids, score_above)
+        return decode(self.artifact.head, outputs, score_above, size_wh=self.artifact.input.size_wh)
+
+    def _best(self, boxes: Boxes, scores: Scores, class_ids: ClassIds) -> NDArray[np.int64]:
+        if self.artifact.head.needs_nms:
+            return suppress(boxes, scores, class_ids, iou=self.artifact.threshold.iou, most=MOST_BOXES)
+        return np.argsort(-scores, kind="stable")[:MOST_BOXES]
 
     def close(self) -> None:
         """Give the engine's memory back."""
@@ -103,7 +107,7 @@ def to_tensor(image_rgb: ImageRgb, letterbox: Letterbox, artifact: Artifact) -> 
 
 
 def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
-    """Open an artifact folder or a YOLOv8-type ONNX file, with `threads` threads (default: all cores).
+    """Open an artifact folder or a YOLO detector as an ONNX file, with `threads` threads (default: all cores).
 
     Raises:
         InputError: it is neither, or not a detector we can decode.

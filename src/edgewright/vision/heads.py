@@ -1,11 +1,17 @@
-"""From a network's output tensors to candidate boxes; one detector family a function.
+"""From a network's output tensors to candidate boxes; one detector family a function, `decode` for all.
 
-The anchor-free head of YOLOv8 predicts, at each cell of three grids, a distribution over `reg_max` bins for the
-distance to each box side (DFL, Generalized Focal Loss, arXiv 2006.04388) and one logit a class.
+Decoding happens in one of two places. A *decoded* output has been through the exporter's own tail: box and class
+probabilities for every cell. A *raw* head gives the last convolutions themselves; then scores are compared as logits
+and only the survivors, a dozen out of 8,400, are decoded.
 
-Decoding happens in one of two places. A *decoded* output has been through the exporter's own tail: centre, size and
-class probabilities for every cell. A *raw* head gives the last convolutions themselves; then scores are compared as logits
-and only the survivors, a dozen out of 8,400, go through the softmax.
+    yolov8    four box sides a cell, each a distribution over `reg_max` bins (DFL, Generalized Focal Loss, arXiv 2006.04388) or,
+              with one bin, a plain distance (YOLO26); a logit for each class
+    yolov5    a few anchors a cell; centre and size are sigmoids of the anchor (docs.ultralytics.com, YOLOv5 architecture,
+              "Eliminate Grid Sensitivity"); score = objectness x class
+    yolox     an offset from the cell and the logarithm of the size, both in cells (YOLOX, arXiv 2107.08430); the same score
+    end2end   the convolutions of yolov8, trained so that one cell speaks for an object (YOLOv10, arXiv 2405.14458)
+
+A box keeps its best class only, everywhere.
 """
 
 from collections.abc import Sequence
@@ -14,29 +20,119 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright.artifact import RAW_ROLES, Anchors, HeadSpec
 from edgewright.detections import Boxes, ClassIds, Scores
 
 Candidates: TypeAlias = tuple[Boxes, Scores, ClassIds]  # boxes in input pixels, not yet suppressed, unsorted
 Tensor: TypeAlias = NDArray[np.float32]
+
+MOST_END2END = 300  # boxes an image that the exporters' own tails keep
+LARGEST_LOG_SIZE = 12.0  # e^12 cells is beyond any picture; a network gone wrong must not give infinities
+LARGEST_LOGIT = 88.0  # e^88 is the last that float32 holds
+
+
+def decode(head: HeadSpec, outputs: Sequence[Tensor], score_above: float, *, size_wh: tuple[int, int]) -> Candidates:
+    """Candidates with a score above `score_above` from the tensors that `head` names, in its order, each [1, ...].
+
+    `size_wh`: of the network's input, in pixels. The boxes come in the order of the tensors' cells.
+    """
+    tensors = [output[0] for output in outputs]
+    if not head.is_raw:
+        return _decode_whole(head, tensors[0], score_above, size_wh)
+    if head.outputs[0].role == "undecoded":
+        return yolox_undecoded(_cells_first(tensors[0], head, size_wh), _grid(head.strides, size_wh), score_above)
+    count = len(RAW_ROLES[head.family])
+    grids = [tensors[at : at + count] for at in range(0, len(tensors), count)]
+    if head.family == "yolov5":
+        anchors = head.anchors or ()
+        return yolov5_raw(
+            [(combined, stride, sizes) for (combined,), stride, sizes in zip(grids, head.strides, anchors, strict=True)], score_above
+        )
+    if head.family == "yolox":
+        return yolox_raw([(box, obj, cls, stride) for (box, obj, cls), stride in zip(grids, head.strides, strict=True)], score_above)
+    pairs = [(box, cls, stride) for (box, cls), stride in zip(grids, head.strides, strict=True)]
+    return end2end_raw(pairs, score_above) if head.family == "end2end" else yolov8_raw(pairs, score_above)
 
 
 def yolov8_decoded(output: Tensor, score_above: float) -> Candidates:
     """Candidates from `output` [4 + classes, cells]: cx cy w h in input pixels, then a probability for each class."""
     best = output[4:].max(axis=0)
     keep = np.flatnonzero(best > score_above)
-    cx, cy, wide, high = output[:4, keep]
-    boxes = np.stack([cx - wide / 2, cy - high / 2, cx + wide / 2, cy + high / 2], axis=1)
-    return boxes.astype(np.float32, copy=False), best[keep], output[4:, keep].argmax(axis=0)
+    return _corners(output[:4, keep].T), best[keep], output[4:, keep].argmax(axis=0)
+
+
+def objectness_decoded(output: Tensor, score_above: float) -> Candidates:
+    """Candidates from `output` [boxes, 5 + classes]: cx cy w h in input pixels, objectness, a probability for each class.
+
+    YOLOv5's and YOLOv7's, and YOLOX's where the decode was exported.
+    """
+    keep, scores, class_ids = _scored_by_product(output, score_above)
+    return _corners(output[keep, :4]), scores, class_ids
+
+
+def end2end_decoded(output: Tensor, score_above: float) -> Candidates:
+    """Candidates from `output` [boxes, 6]: x1 y1 x2 y2 in input pixels, score, class.
+
+    The exporters' tails take the best (cell, class) pairs, so a box may come twice; it keeps its better class.
+    """
+    rows = output[output[:, 4] > score_above]
+    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+    _, first = np.unique(rows[:, :4], axis=0, return_index=True)
+    rows = rows[np.sort(first)]
+    return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
+
+
+def yolox_undecoded(output: Tensor, grid: tuple[Tensor, Tensor], score_above: float) -> Candidates:
+    """Candidates from `output` [cells, 5 + classes]: offset and log size in cells, then probabilities: objectness, each class.
+
+    `grid`: column and row [cells, 2] and stride [cells, 1] of each cell.
+    """
+    keep, scores, class_ids = _scored_by_product(output, score_above)
+    cells, strides = grid
+    return _yolox_boxes(output[keep, :4], cells[keep], strides[keep]), scores, class_ids
 
 
 def yolov8_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float) -> Candidates:
     """Candidates from the head convolutions: for each grid the box logits [4 * reg_max, H, W], class logits [classes, H, W], stride."""
-    parts = [_decode_grid(box, cls, stride, _logit(score_above)) for box, cls, stride in grids]
-    boxes, scores, class_ids = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return boxes, scores, class_ids
+    logit_above = _logit(score_above)
+    return _joined([_yolov8_grid(box, cls, stride, logit_above) for box, cls, stride in grids])
 
 
-def _decode_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_above: float) -> Candidates:
+def end2end_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float) -> Candidates:
+    """The best 300 of what `yolov8_raw` gives, in the order of the cells."""
+    boxes, scores, class_ids = yolov8_raw(grids, score_above)
+    best = np.sort(np.argsort(-scores, kind="stable")[:MOST_END2END])
+    return boxes[best], scores[best], class_ids[best]
+
+
+def yolov5_raw(grids: Sequence[tuple[Tensor, int, Anchors]], score_above: float) -> Candidates:
+    """Candidates from the head convolutions: for each grid the logits [anchors * (5 + classes), H, W], its stride and anchors.
+
+    The boxes come anchor by anchor, as the exporters lay them out.
+    """
+    return _joined([_yolov5_grid(combined, stride, anchors, score_above) for combined, stride, anchors in grids])
+
+
+def yolox_raw(grids: Sequence[tuple[Tensor, Tensor, Tensor, int]], score_above: float) -> Candidates:
+    """Candidates from the head convolutions: for each grid box [4, H, W], objectness [1, H, W], class logits [classes, H, W], stride."""
+    return _joined([_yolox_grid(box, objectness, cls, stride, score_above) for box, objectness, cls, stride in grids])
+
+
+def _decode_whole(head: HeadSpec, output: Tensor, score_above: float, size_wh: tuple[int, int]) -> Candidates:
+    if head.family == "end2end":
+        return end2end_decoded(output, score_above)
+    rows = _cells_first(output, head, size_wh)
+    return yolov8_decoded(rows.T, score_above) if head.family == "yolov8" else objectness_decoded(rows, score_above)
+
+
+def _cells_first(output: Tensor, head: HeadSpec, size_wh: tuple[int, int]) -> Tensor:
+    """[cells, values] whichever way the exporter wrote it; the usual way where the shape leaves it open."""
+    cells = sum((size_wh[0] // stride) * (size_wh[1] // stride) for stride in head.strides) or 1
+    first, second = (size % cells == 0 for size in output.shape)
+    return output.T if second and (head.family == "yolov8" or not first) else output
+
+
+def _yolov8_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_above: float) -> Candidates:
     columns = class_logits.shape[2]
     class_logits = class_logits.reshape(class_logits.shape[0], -1)
     best = class_logits.max(axis=0)
@@ -47,8 +143,82 @@ def _decode_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_ab
     return boxes, _sigmoid(best[keep]), class_logits[:, keep].argmax(axis=0)
 
 
+def _yolov5_grid(combined: Tensor, stride: int, anchors: Anchors, score_above: float) -> Candidates:
+    columns = combined.shape[2]
+    values = combined.reshape(len(anchors), -1, combined.shape[1] * columns)  # [anchors, 5 + classes, cells]
+    anchor, cell = np.nonzero(values[:, 4] > _logit(score_above))  # a product of probabilities is no larger than either
+    found = values[anchor, :, cell]
+    keep, scores, class_ids = _scored_by_logits(found[:, 4], found[:, 5:], score_above)
+    anchor, cell, shares = anchor[keep], cell[keep], 2 * _sigmoid(found[keep, :4])
+    place = np.stack([cell % columns, cell // columns], axis=1).astype(np.float32)
+    centre = (shares[:, :2] - np.float32(0.5) + place) * np.float32(stride)
+    size = shares[:, 2:] ** 2 * np.array(anchors, np.float32)[anchor]
+    return _corners(np.concatenate([centre, size], axis=1)), scores, class_ids
+
+
+def _yolox_grid(box: Tensor, objectness: Tensor, class_logits: Tensor, stride: int, score_above: float) -> Candidates:
+    columns = box.shape[2]
+    flat = objectness.reshape(-1)
+    cell = np.flatnonzero(flat > _logit(score_above))
+    found = class_logits.reshape(class_logits.shape[0], -1)[:, cell].T
+    keep, scores, class_ids = _scored_by_logits(flat[cell], found, score_above)
+    cell = cell[keep]
+    place = np.stack([cell % columns, cell // columns], axis=1).astype(np.float32)
+    return _yolox_boxes(box.reshape(4, -1)[:, cell].T, place, np.float32(stride)), scores, class_ids
+
+
+def _yolox_boxes(values: Tensor, cells: Tensor, strides: Tensor | np.float32) -> Boxes:
+    centre = (values[:, :2] + cells) * strides
+    size = np.exp(np.minimum(values[:, 2:], LARGEST_LOG_SIZE)) * strides
+    return _corners(np.concatenate([centre, size], axis=1))
+
+
+def _scored_by_product(output: Tensor, score_above: float) -> tuple[NDArray[np.int64], Scores, ClassIds]:
+    """Rows [boxes, 5 + classes] whose objectness times best class is above the score: which, with what score and class."""
+    likely = np.flatnonzero(output[:, 4] > score_above)
+    found = output[likely]
+    scores = found[:, 4] * found[:, 5:].max(axis=1)
+    keep = np.flatnonzero(scores > score_above)
+    return likely[keep], scores[keep], found[keep, 5:].argmax(axis=1)
+
+
+def _scored_by_logits(objectness: Tensor, class_logits: Tensor, score_above: float) -> tuple[NDArray[np.int64], Scores, ClassIds]:
+    """The same from logits: `objectness` [boxes], `class_logits` [boxes, classes]."""
+    scores = _sigmoid(objectness) * _sigmoid(class_logits.max(axis=1))
+    keep = np.flatnonzero(scores > score_above)
+    return keep, scores[keep], class_logits[keep].argmax(axis=1)
+
+
+def _grid(strides: Sequence[int], size_wh: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Column and row [cells, 2] and stride [cells, 1] of each cell, grid after grid."""
+    places, scales = [], []
+    for stride in strides:
+        columns, rows = size_wh[0] // stride, size_wh[1] // stride
+        row, column = np.divmod(np.arange(rows * columns), columns)
+        places.append(np.stack([column, row], axis=1))
+        scales.append(np.full((rows * columns, 1), stride))
+    return np.concatenate(places).astype(np.float32), np.concatenate(scales).astype(np.float32)
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    boxes, scores, class_ids = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return boxes, scores, class_ids
+
+
+def _corners(centre_size: Tensor) -> Boxes:
+    """From cx cy w h [boxes, 4] to x1 y1 x2 y2."""
+    half = centre_size[:, 2:] / 2
+    corners: Boxes = np.concatenate([centre_size[:, :2] - half, centre_size[:, :2] + half], axis=1).astype(np.float32, copy=False)
+    return corners
+
+
 def _expected_distance(logits: Tensor) -> Tensor:
-    """The mean of the softmax distribution over bins 0..reg_max-1; `logits` [4, reg_max, cells] -> [4, cells]."""
+    """The mean of the softmax distribution over bins 0..reg_max-1; `logits` [4, reg_max, cells] -> [4, cells].
+
+    With one bin there is no distribution: the value is the distance.
+    """
+    if logits.shape[1] == 1:
+        return logits[:, 0]
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     bins = np.arange(logits.shape[1], dtype=np.float32)
     mean: Tensor = np.einsum("sbc,b->sc", weights, bins) / weights.sum(axis=1)
@@ -61,5 +231,5 @@ def _logit(probability: float) -> float:
     return float(np.log(probability) - np.log1p(-probability)) if probability < 1 else np.inf
 
 
-def _sigmoid(logits: Tensor) -> Scores:
-    return (1 / (1 + np.exp(-logits))).astype(np.float32, copy=False)
+def _sigmoid(logits: Tensor) -> Tensor:
+    return (1 / (1 + np.exp(np.minimum(-logits, np.float32(LARGEST_LOGIT))))).astype(np.float32, copy=False)
