@@ -8,12 +8,13 @@ import pytest
 from edgewright import cli
 from edgewright.graph import inspect as inspect_module
 
-VERBS = ("fit", "bench", "eval", "inspect", "detect")
+VERBS = ("fit", "calibrate", "bench", "eval", "inspect", "detect")
 
 
 def words_for(verb, model, data, out):
     return {
         "fit": (verb, model, "--data", data, "--out", out),
+        "calibrate": (verb, data, "--out", out, "--model", model),
         "bench": (verb, model),
         "eval": (verb, model, "--data", data),
         "inspect": (verb, model),
