@@ -43,7 +43,7 @@ def check_batch(single: Path, stacked: Path, pictures: Sequence[Mapping[str, NDA
 
 
 def noise_pictures(name: str, shape: tuple[int, ...], count: int, *, highest: float = 1.0, seed: int = 0) -> list[dict[str, NDArray[Any]]]:
-    """`count` feeds of noise for the input `name` of `shape` [1, ...], 0..`highest`, no two alike: for a check where no pictures are at hand."""
+    """`count` feeds of noise, no two alike, for a check where no pictures are at hand: input `name` of `shape` [1, ...], 0..`highest`."""
     rng = np.random.default_rng(seed)
     return [{name: (rng.random(shape, np.float32) * np.float32(highest)).astype(np.float32)} for _ in range(count)]
 
