@@ -8,7 +8,7 @@ import pytest
 from accuracy.random_boxes import boxed, perturbed, random_predictions
 from edgewright.accuracy.agreement import AGREE_ABOVE, compare_by_agreement, evaluate_agreement
 from edgewright.accuracy.predictions import predict
-from edgewright.data.dataset import Dataset, Sample
+from edgewright.data.dataset import Dataset, Sample, Unlabelled
 from edgewright.detector import open_detector
 from edgewright.errors import DataError
 from tiny_dataset import write_tiny_dataset
@@ -83,7 +83,7 @@ def test_different_images_are_refused(baseline):
 
 def test_pictures_without_labels_take_the_model_s_classes(tmp_path):
     write_tiny_dataset(tmp_path, train=1, val=6)
-    samples = tuple(Sample(path, tmp_path / "nowhere.txt") for path in sorted((tmp_path / "images/val").iterdir()))
+    samples = tuple(Sample(path, Unlabelled()) for path in sorted((tmp_path / "images/val").iterdir()))
     data = Dataset(tmp_path, (), {"val": samples})
     with open_detector(save_tiny_detector(tmp_path / "tiny.onnx", activation="relu"), threads=1) as detector:
         predictions = predict(detector, data, data.split("val"))

@@ -28,7 +28,7 @@ from edgewright.data.audit import (
 )
 from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.cameras import PRESETS
-from edgewright.data.dataset import Dataset, Sample, open_dataset
+from edgewright.data.dataset import Dataset, Sample, YoloText, open_dataset
 from edgewright.errors import DataError
 
 
@@ -56,7 +56,7 @@ def world(tmp_path):
                 labels = tmp_path / f"labels/{name}/{number:03}.txt"
                 labels.parent.mkdir(parents=True, exist_ok=True)
                 labels.write_text("".join(f"{cls} 0.5 0.5 0.2 0.2\n" for cls in held))
-                samples.append(Sample(write(tmp_path / f"images/{name}/{number:03}.jpg", picture), labels))
+                samples.append(Sample(write(tmp_path / f"images/{name}/{number:03}.jpg", picture), YoloText(labels)))
             splits[name] = tuple(samples)
         return Dataset(tmp_path / "data.yaml", classes, {name: held for name, held in splits.items() if held})
 

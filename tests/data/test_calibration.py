@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from edgewright.data.calibration import choose_calibration, cover
 from edgewright.data.cameras import PRESETS
-from edgewright.data.dataset import Dataset, Sample, open_dataset
+from edgewright.data.dataset import Dataset, Sample, YoloText, open_dataset
 from edgewright.data.images import read_image
 from edgewright.errors import DataError
 from tiny_dataset import write_tiny_dataset
@@ -80,7 +80,7 @@ def grey_dataset(folder, levels, classes_of):
         image, labels = folder / f"{number}.png", folder / f"{number}.txt"
         cv2.imwrite(str(image), np.full((32, 32, 3), level, np.uint8))
         labels.write_text("".join(f"{cls} 0.5 0.5 0.5 0.5\n" for cls in classes))
-        samples.append(Sample(image, labels))
+        samples.append(Sample(image, YoloText(labels)))
     return Dataset(folder / "data.yaml", ("common", "rare", "rarest"), {"train": tuple(samples)})
 
 

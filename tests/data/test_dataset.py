@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edgewright.data.dataset import Sample, open_dataset, part_train_from_val
+from edgewright.data.dataset import Sample, YoloText, open_dataset, part_train_from_val
 from edgewright.errors import DataError
 from tiny_dataset import write_tiny_dataset
 
@@ -29,7 +29,7 @@ def yaml(folder, text, *, at="data.yaml"):
 
 def truth_of(tmp_path, text):
     (tmp_path / "a.txt").write_text(text)
-    return Sample(tmp_path / "a.jpg", tmp_path / "a.txt").truth(SIZE_WH, CLASSES)
+    return Sample(tmp_path / "a.jpg", YoloText(tmp_path / "a.txt")).truth(SIZE_WH, CLASSES)
 
 
 # --- the yaml ---------------------------------------------------------------------------------------------------------------------------
@@ -73,13 +73,13 @@ def test_splits_may_be_folders_lists_of_them_and_text_files(tmp_path):
     dataset = open_dataset(yaml(tmp_path, "train: [one/images, two/images]\nval: lists/val.txt\nnames: [x]\n"))
     assert [sample.image.name for sample in dataset.split("train")] == ["a.png", "b.jpg"]
     assert [sample.image.name for sample in dataset.split("val")] == ["c.png", "a.png"]
-    assert dataset.split("val")[0].labels == tmp_path / "three/labels/c.txt"
+    assert dataset.split("val")[0].labels.path == tmp_path / "three/labels/c.txt"
 
 
 def test_labels_lie_beside_the_last_folder_called_images(tmp_path):
     picture(tmp_path / "images/images/val/a.b.png")
     [sample] = open_dataset(yaml(tmp_path, "val: images/images\nnames: [x]\n")).split("val")
-    assert sample.labels == tmp_path / "images/labels/val/a.b.txt"
+    assert sample.labels.path == tmp_path / "images/labels/val/a.b.txt"
 
 
 def test_other_files_among_the_pictures_are_passed_over_and_the_order_is_fixed(tmp_path):
@@ -135,7 +135,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
 
 def test_an_unknown_split_lists_the_known_ones(tmp_path):
     dataset = open_dataset(write_tiny_dataset(tmp_path, train=1, val=1))
-    with pytest.raises(DataError, match="no split 'test'; expected one of train, val"):
+    with pytest.raises(DataError, match="no split 'test'; expected one of train, val, all"):
         dataset.split("test")
 
 
@@ -159,7 +159,7 @@ def test_an_empty_label_file_is_a_negative(tmp_path, text):
 
 
 def test_a_missing_label_file_is_a_negative(tmp_path):
-    truth = Sample(tmp_path / "a.jpg", tmp_path / "none.txt").truth(SIZE_WH, CLASSES)
+    truth = Sample(tmp_path / "a.jpg", YoloText(tmp_path / "none.txt")).truth(SIZE_WH, CLASSES)
     assert (truth.boxes_xyxy.shape, truth.class_ids.shape) == ((0, 4), (0,))
 
 
@@ -194,7 +194,7 @@ def test_a_line_that_is_no_box_is_named(tmp_path, line):
 def test_labels_that_are_no_text_are_refused(tmp_path):
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe1 0.5")
     with pytest.raises(DataError, match="bytes that are no text"):
-        Sample(tmp_path / "a.jpg", tmp_path / "a.txt").class_ids(CLASSES)
+        Sample(tmp_path / "a.jpg", YoloText(tmp_path / "a.txt")).class_ids(CLASSES)
 
 
 # --- the stream -------------------------------------------------------------------------------------------------------------------------
@@ -227,7 +227,7 @@ def test_an_opened_data_set_holds_names_and_no_pictures(tmp_path):
     dataset = open_dataset(write_tiny_dataset(tmp_path, train=20, val=1))
     for sample in dataset.split("train"):
         sample.image.unlink()
-        sample.labels.unlink(missing_ok=True)
+        sample.labels.path.unlink(missing_ok=True)
     assert len(dataset.split("train")) == 20, "opening reads folders, not files"
     assert set(Sample.__dataclass_fields__) == {"image", "labels"}
     assert sys.getsizeof(dataset.split("train")[0]) < 100

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.data.dataset import Dataset, Sample
+from edgewright.data.dataset import Dataset, Sample, Truth
 from edgewright.detections import Boxes, ClassIds, Detections, Scores
 from edgewright.detector import Detector
 from edgewright.errors import DataError
@@ -95,7 +95,7 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         class_ids = translate[detections.class_ids]
         known = class_ids >= 0
         found.add(detections.boxes_xyxy[known], class_ids[known], detections.scores[known])
-        truth.add(picture.truth.boxes_xyxy, picture.truth.class_ids)
+        truth.add_truth(picture.truth)
         pictures.append(str(picture.sample.image))
         progress(done + len(broken), len(samples))
     if not truth.boxes:
@@ -133,6 +133,13 @@ class _Rows:
     boxes: list[Boxes] = field(default_factory=list)
     class_ids: list[ClassIds] = field(default_factory=list)
     scores: list[Scores] = field(default_factory=list)
+    crowd: list[NDArray[np.bool_]] = field(default_factory=list)
+    areas: list[NDArray[np.float32]] = field(default_factory=list)
+
+    def add_truth(self, truth: Truth) -> None:
+        self.add(truth.boxes_xyxy, truth.class_ids)
+        self.crowd.append(truth.crowd)
+        self.areas.append(truth.areas)
 
     def add(self, boxes_xyxy: Boxes, class_ids: ClassIds, scores: Scores | None = None) -> None:
         self.boxes.append(boxes_xyxy)
@@ -142,8 +149,9 @@ class _Rows:
 
     def boxed(self) -> Boxed:
         offsets = np.cumsum([0, *map(len, self.boxes)]).astype(np.int64)
-        scores = np.concatenate(self.scores) if self.scores else np.zeros(0, np.float32)
-        return Boxed(np.concatenate(self.boxes), np.concatenate(self.class_ids), offsets, scores)
+        scores, areas = (np.concatenate(held) if held else np.zeros(0, np.float32) for held in (self.scores, self.areas))
+        crowd = np.concatenate(self.crowd) if self.crowd else np.zeros(0, bool)
+        return Boxed(np.concatenate(self.boxes), np.concatenate(self.class_ids), offsets, scores, crowd, areas)
 
 
 def pseudo_truth(predictions: Predictions, score_above: float) -> Boxed:

@@ -1,232 +1,177 @@
-"""A labelled data set in the Ultralytics layout, as one streamed view.
+"""A data set as one streamed view, whatever format its labels are in.
 
-`data.yaml` names the classes and, for each split, a folder of images (or a text file listing them, or several of either);
-`path` is resolved against the yaml's own folder. The labels of `images/a.jpg` are in `labels/a.txt`: a line a box, class number then
-centre x, centre y, width, height as shares of the picture (or a polygon, whose outline is taken).
+`open_dataset` looks at what is there and leaves the reading to the format: an Ultralytics data.yaml (`ultralytics`), a COCO json or a
+folder of them (`coco_json`), a folder of VOC xml files (`voc`), or pictures alone (`folder`). What names no splits is split here, by the
+pictures' digests.
 
-Nothing but file names is held in memory: pictures and labels are read when they are iterated over.
+Pictures are read when they are iterated over, and so are labels that lie in a file of their own.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from edgewright.artifact import sha256_of
-from edgewright.data.images import SUFFIXES, read_image
-from edgewright.detections import Boxes, ClassIds, ImageRgb
+from edgewright.data.coco_json import jsons_in, open_coco, split_of_json
+from edgewright.data.folder import open_folder
+from edgewright.data.images import read_image
+from edgewright.data.sample import NO_SPLIT, Contents, LabelledImage, Labels, Sample, Truth, Unlabelled
+from edgewright.data.ultralytics import YAML_SUFFIXES, YoloText, open_yaml, yaml_in
+from edgewright.data.voc import is_voc, open_voc
 from edgewright.errors import DataError
 
-MOST_YAML_BYTES = 1 << 20
-MOST_LABEL_BYTES = 16 << 20
-BOX_FIELDS = 5  # class, centre x, centre y, width, height
+__all__ = [
+    "ALL",
+    "Dataset",
+    "LabelledImage",
+    "Labels",
+    "Sample",
+    "Truth",
+    "Unlabelled",
+    "YoloText",
+    "open_dataset",
+    "part_train_from_val",
+]
 
-
-@dataclass(frozen=True, slots=True)
-class Truth:
-    """What is in a picture: boxes in its pixels (N x 4, x1 y1 x2 y2) and their classes."""
-
-    boxes_xyxy: Boxes
-    class_ids: ClassIds
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """A picture and where its labels are; a picture without a label file holds nothing."""
-
-    image: Path
-    labels: Path
-
-    def truth(self, size_wh: tuple[int, int], classes: int) -> Truth:
-        """The labelled boxes in pixels of a picture of `size_wh`.
-
-        Raises:
-            DataError: a line that is no box, or a class number the data set does not have.
-        """
-        rows = _read_rows(self.labels, classes)
-        centre, size = rows[:, 1:3], rows[:, 3:5]
-        scale = np.array([*size_wh, *size_wh], np.float32)
-        boxes = np.concatenate([centre - size / 2, centre + size / 2], axis=1).astype(np.float32) * scale
-        return Truth(boxes, rows[:, 0].astype(np.int64))
-
-    def class_ids(self, classes: int) -> ClassIds:
-        """The classes of its boxes, without opening the picture."""
-        return _read_rows(self.labels, classes)[:, 0].astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class LabelledImage:
-    """A picture with its truth, as it comes off the stream."""
-
-    sample: Sample
-    image_rgb: ImageRgb
-    truth: Truth
+ALL = "all"  # every picture of every split
+EXPECTED = "an Ultralytics data.yaml, a COCO json, a folder with VOC xml files, or a folder of images"
 
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Names of the classes and the samples of each split, in a fixed order."""
+    """Names of the classes and the samples of each split, in a fixed order.
+
+    `labelled`: whether it says what is in the pictures (if not, it has no classes either); `warnings`: what was passed over or decided
+    when it was opened, a sentence each.
+    """
 
     source: Path
     classes: tuple[str, ...]
     splits: dict[str, tuple[Sample, ...]]
+    labelled: bool = True
+    warnings: tuple[str, ...] = ()
 
     def split(self, name: str) -> tuple[Sample, ...]:
-        """The samples of a split.
+        """The samples of a split; of all splits, each once, for "all".
 
         Raises:
             DataError: there is no such split; those there are are listed.
         """
+        if name == ALL:
+            return tuple({sample.image: sample for samples in self.splits.values() for sample in samples}.values())
         if name not in self.splits:
-            raise DataError(f"{self.source} has no split {name!r}", expected=f"one of {', '.join(self.splits)}")
+            raise DataError(f"{self.source} has no split {name!r}", expected=f"one of {', '.join([*self.splits, ALL])}")
         return self.splits[name]
 
     def stream(self, samples: Sequence[Sample], *, broken: list[str] | None = None) -> Iterator[LabelledImage]:
-        """Picture after picture; one that cannot be decoded is named in `broken` and passed over, or raised where `broken` is None."""
+        """Picture after picture.
+
+        One that cannot be decoded, or whose labels were drawn on a picture of another size, is named in `broken` and passed over, or
+        raised where `broken` is None.
+        """
         for sample in samples:
             try:
                 image_rgb = read_image(sample.image)
+                size_wh = (image_rgb.shape[1], image_rgb.shape[0])
             except DataError as error:
-                if broken is None:
-                    raise
-                broken.append(str(error))
+                _pass_over(error, broken)
                 continue
-            yield LabelledImage(sample, image_rgb, sample.truth((image_rgb.shape[1], image_rgb.shape[0]), len(self.classes)))
+            truth = sample.truth(size_wh, len(self.classes))
+            if truth.drawn_on_wh not in (None, size_wh):
+                _pass_over(_drawn_elsewhere(sample, size_wh, truth), broken)
+                continue
+            yield LabelledImage(sample, image_rgb, truth)
 
 
 def open_dataset(path: Path) -> Dataset:
-    """Open a `data.yaml`.
+    """Open a data set of any format.
 
     Raises:
-        DataError: it is not one, or a split it names has no pictures.
+        DataError: nothing there is a data set, or it contradicts itself; the sentence says what was found and what was expected.
     """
-    if path.is_dir() and (path / "data.yaml").is_file():
-        path /= "data.yaml"
-    document = _read_yaml(path)
-    root = _under(path.parent, str(document.get("path") or "."))
-    splits = {name: _samples(root, path, document[name]) for name in ("train", "val", "test") if document.get(name)}
-    if "val" not in splits:
-        raise DataError(f"{path} names no validation images", got=f"keys {sorted(map(str, document))}", expected="train: and val: folders")
-    return Dataset(path, _class_names(path, document), splits)
+    if path.is_dir():
+        return _open_folder(path)
+    if path.is_file() and path.suffix.lower() in YAML_SUFFIXES:
+        return _opened(path, open_yaml(path))
+    if path.is_file() and path.suffix.lower() == ".json":
+        return _opened(path, open_coco({split_of_json(path): path}))
+    got = f"a {path.suffix or 'nameless'} file" if path.exists() else "no such file"
+    raise DataError(f"{path} is not a data set", got=got, expected=EXPECTED)
 
 
 def part_train_from_val(dataset: Dataset) -> tuple[Dataset, int]:
-    """The data set with no picture in both train and val, and how many were (tutorial data sets name one folder for both).
+    """The data set with a train and a val split that share no picture, and how many they shared (tutorials name one folder for both).
 
-    Which side keeps a picture is decided by its bytes' digest, half and half, so it is the same on every machine.
+    A set that has only one of the two is divided. Which side a picture is on is decided by its bytes' digest, half and half, so it is the
+    same on every machine.
     """
-    train, val = dataset.splits.get("train", ()), dataset.split("val")
+    train, val = dataset.splits.get("train", ()), dataset.splits.get("val", ())
+    if not train or not val:
+        name = "train" if train else "val"
+        halves, note = _halves(dataset.source, f"has only a split {name!r}", train or val)
+        return replace(dataset, splits={**dataset.splits, **halves}, warnings=(*dataset.warnings, note)), 0
     shared = {sample.image for sample in train} & {sample.image for sample in val}
-    if not shared:
-        return dataset, 0
-    to_train = {image for image in shared if int(sha256_of(image)[0], 16) < 8}
+    to_train = {image for image in shared if _is_for_train(image)}
     parted = {
         "train": tuple(sample for sample in train if sample.image not in shared or sample.image in to_train),
         "val": tuple(sample for sample in val if sample.image not in to_train),
     }
-    return replace(dataset, splits={**dataset.splits, **parted}), len(shared)
+    return (replace(dataset, splits={**dataset.splits, **parted}) if shared else dataset), len(shared)
 
 
-def _read_yaml(path: Path) -> dict[Any, Any]:
-    import yaml  # noqa: PLC0415 - only the fitting host has it
+def _open_folder(root: Path) -> Dataset:
+    yaml = yaml_in(root)
+    if yaml is not None:
+        return _opened(yaml, open_yaml(yaml))
+    jsons = jsons_in(root)
+    if jsons:
+        return _opened(root, open_coco(jsons))
+    if is_voc(root):
+        return _opened(root, open_voc(root))
+    return replace(_opened(root, open_folder(root)), labelled=False)
 
-    if not path.is_file() or path.suffix.lower() not in (".yaml", ".yml"):
-        got = "a folder" if path.is_dir() else "no such file" if not path.exists() else f"a {path.suffix or 'nameless'} file"
-        raise DataError(f"{path} is not a data set", got=got, expected="an Ultralytics data.yaml with path:, train:, val: and names:")
-    if path.stat().st_size > MOST_YAML_BYTES:
-        raise DataError(f"{path} is too large", got=f"{path.stat().st_size} bytes", expected=f"at most {MOST_YAML_BYTES}")
+
+def _opened(source: Path, contents: Contents) -> Dataset:
+    """With a train and a val split, if need be by digest; a test split judges where there is no val."""
+    splits, warnings = dict(contents.splits), list(contents.warnings)
+    loose = splits.pop(NO_SPLIT, ())
+    if loose and not splits:
+        splits, note = _halves(source, "names no splits", loose)
+        warnings.append(note)
+    elif loose:
+        warnings.append(f"{len(loose)} pictures of {source} are in no split and were left out, such as {loose[0].image.name}")
+    if "test" in splits and "val" not in splits:
+        splits["val"] = splits["test"]
+        warnings.append(f"{source} has no val split: its test split is taken for it")
+    return Dataset(source, contents.classes, splits, warnings=tuple(warnings))
+
+
+def _halves(source: Path, why: str, samples: Iterable[Sample]) -> tuple[dict[str, tuple[Sample, ...]], str]:
+    """Train and val by digest, and the sentence that says so."""
+    halves: dict[str, list[Sample]] = {"train": [], "val": []}
+    for sample in samples:
+        halves["train" if _is_for_train(sample.image) else "val"].append(sample)
+    note = f"{source} {why}: by their digests {len(halves['train'])} pictures are in train and {len(halves['val'])} in val"
+    return {name: tuple(held) for name, held in halves.items()}, note
+
+
+def _is_for_train(image: Path) -> bool:
+    """A coin that falls the same on every machine; a picture that cannot be read is judged, and so named among the broken."""
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path} is not YAML", got=" ".join(str(error).split())[:200]) from error
-    if not isinstance(document, dict):
-        raise DataError(f"{path} is not a data set", got=type(document).__name__, expected="keys path:, train:, val: and names:")
-    return document
+        return int(sha256_of(image)[0], 16) < 8
+    except OSError:
+        return False
 
 
-def _class_names(path: Path, document: dict[Any, Any]) -> tuple[str, ...]:
-    names = document.get("names")
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str | int | float) for name in names):
-        raise DataError(
-            f"{path} has no usable names:", got=repr(names)[:100], expected="a list, or a mapping from 0, 1, 2, ... to class names"
-        )
-    return tuple(str(name) for name in names)
+def _pass_over(error: DataError, broken: list[str] | None) -> None:
+    if broken is None:
+        raise error
+    broken.append(str(error))
 
 
-def _samples(root: Path, yaml_path: Path, entry: Any) -> tuple[Sample, ...]:
-    entries = entry if isinstance(entry, list) else [entry]
-    images = [image for item in entries for image in _images(root, yaml_path, str(item))]
-    if not images:
-        raise DataError(f"{yaml_path} names {entry!r}, which holds no pictures", expected=f"files ending in {', '.join(sorted(SUFFIXES))}")
-    return tuple(Sample(image, _labels_of(image)) for image in images)
-
-
-def _images(root: Path, yaml_path: Path, entry: str) -> list[Path]:
-    place = _under(root, entry)
-    if place.is_dir():
-        return sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-    if place.is_file() and place.suffix == ".txt":
-        return [_under(place.parent, line.strip()) for line in _read_text(place).splitlines() if line.strip()]
-    raise DataError(f"{yaml_path} names {entry!r}", got=f"nothing at {place}", expected="a folder of images or a .txt file listing them")
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no list of images or labels", got="bytes that are no text", expected="text in UTF-8") from error
-
-
-def _under(folder: Path, entry: str) -> Path:
-    if "\0" in entry:
-        raise DataError(f"a path holds a null character: {entry!r}"[:200])
-    return Path(entry) if Path(entry).is_absolute() else (folder / entry).resolve()
-
-
-def _labels_of(image: Path) -> Path:
-    """Images -> labels in the last such folder of the path, as every trainer of this layout does."""
-    parts = list(image.parts)
-    for at in range(len(parts) - 2, -1, -1):
-        if parts[at] == "images":
-            parts[at] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
-def _read_rows(path: Path, classes: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """Rows of class, centre x, centre y, width, height; each box once, however often it was written."""
-    if not path.is_file():
-        return np.zeros((0, BOX_FIELDS))
-    if path.stat().st_size > MOST_LABEL_BYTES:
-        raise DataError(f"{path} is too large for labels", got=f"{path.stat().st_size} bytes")
-    lines = _read_text(path).splitlines()
-    rows = [_parse_row(path, number, line, classes) for number, line in enumerate(lines, 1) if line.strip()]
-    return np.array(list(dict.fromkeys(rows)), float).reshape(-1, BOX_FIELDS)
-
-
-def _parse_row(path: Path, number: int, line: str, classes: int) -> tuple[float, ...]:
-    try:
-        values = [float(word) for word in line.split()]
-    except ValueError:
-        values = []
-    sound = len(values) >= BOX_FIELDS and np.isfinite(values).all() and values[0] in range(classes)
-    if sound and len(values) > BOX_FIELDS:
-        values = _outline(values)
-    if not sound or min(values[3:5]) < 0 or max(map(abs, values[1:5])) > 2:
-        raise DataError(
-            f"{path} line {number} is no box",
-            got=repr(line[:80]),
-            expected=f"class 0..{classes - 1}, then centre x, centre y, width, height as shares of the picture",
-        )
-    return tuple(values)
-
-
-def _outline(values: list[float]) -> list[float]:
-    """The box round a polygon: class x1 y1 x2 y2 x3 y3 ... -> class, centre, size."""
-    xs, ys = values[1::2], values[2::2]
-    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
-    return [values[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
+def _drawn_elsewhere(sample: Sample, size_wh: tuple[int, int], truth: Truth) -> DataError:
+    return DataError(
+        f"the labels of {sample.image} were drawn on a picture of another size",
+        got=f"{size_wh[0]} x {size_wh[1]} pixels, upright",
+        expected="{} x {}".format(*(truth.drawn_on_wh or ())),
+    )
