@@ -78,6 +78,13 @@ def test_a_free_batch_axis_is_pinned_and_what_says_one_inside_is_mended():
     assert run(made, stack)[0] == pytest.approx(alone, abs=1e-3)
 
 
+def test_an_unsound_model_is_refused_as_such():
+    model = sound_model()
+    model.graph.initializer[0].raw_data = model.graph.initializer[0].raw_data[:-3]
+    with pytest.raises(ModelError, match="holds 861 bytes"):
+        set_batch(model, 2)
+
+
 def test_one_picture_stays_one_picture():
     made = set_batch(build_tiny_detector(), 1)
     assert (made.modified, made.rewritten) == (False, ())

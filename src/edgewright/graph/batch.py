@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from edgewright.errors import InputError, ModelError
 from edgewright.graph.batch_rules import OUR_DOMAINS, RULES, TAKES_SIZES, UNTOLD
 from edgewright.graph.finding import printable
+from edgewright.graph.lint import refuse_unsound
 from edgewright.graph.shape_values import (
     ARITHMETIC,
     BATCH,
@@ -46,14 +47,15 @@ class Batched:
 def set_batch(model: onnx.ModelProto, batch: int | str) -> Batched:
     """A copy of `model` that takes `batch` pictures at once; a name (`"batch"`) stands for any number of them.
 
-    Requires a sound model (`lint.refuse_unsound`) with one input, whose first axis is 1 or free. Ensures that input and outputs have
+    Requires a sound model with one input, whose first axis is 1 or free. Ensures that input and outputs have
     `batch` as their first axis and that inner shapes are inferred anew.
 
     Raises:
         InputError: `batch` is neither a number of pictures nor a name.
-        ModelError: the model cannot be rewritten; the message names the node.
+        ModelError: the model is unsound, or cannot be rewritten; the message names the node.
     """
     _require(batch)
+    refuse_unsound(model)
     if batch == 1 and _first_of(model) == 1:
         return Batched(model, modified=False, rewritten=())
     rewrite = _Rewrite.begin(model, batch)
