@@ -8,7 +8,7 @@ import pytest
 
 from edgewright.artifact import HeadOutput, HeadSpec
 from edgewright.compress.calibrate import TensorStatistics, observe
-from edgewright.compress.head_cut import cut_head
+from edgewright.compress.head_cut import cut_head, decode_nodes, raw_head
 from edgewright.compress.quantize import choose_ranges, float_nodes, name_nodes, nodes_kept_float, quantize_dynamic, quantize_static
 from edgewright.compress.recipes import PLAIN, RECIPES, TUTORIAL_RECIPE, Recipe
 from edgewright.compress.schemes import ARM, SCHEMES, TENSORRT, TUTORIAL, X86_SATURATING, X86_VNNI, scheme_for, scheme_named
@@ -28,7 +28,7 @@ def cut(tmp_path_factory):
     folder = tmp_path_factory.mktemp("cut")
     whole = build_tiny_detector()
     name_nodes(whole.graph)
-    head = recognise(whole)
+    head = raw_head(whole, recognise(whole))
     model = cut_head(whole, head)
     path = folder / "cut.onnx"
     onnx.save(model, path)
@@ -59,12 +59,12 @@ def test_schemes_are_called_what_the_field_calls_them():
 def test_an_integer_model_runs_and_stays_near_the_float_one(cut, recipe, tmp_path):
     model, head, statistics = cut
     target = tmp_path / "int8.onnx"
-    quantize_static(_copy(model), head.raw, statistics, recipe, X86_VNNI, target)
+    quantize_static(_copy(model), head, statistics, recipe, X86_VNNI, target)
     image = {"images": np.random.default_rng(0).random((1, 3, 64, 64), np.float32)}
     onnx.save(model, tmp_path / "float.onnx")
     exact = open_engine("onnxruntime", tmp_path / "float.onnx", threads=1).run(image)
     rounded = open_engine("onnxruntime", target, threads=1).run(image)
-    for a, b, output in zip(exact, rounded, head.raw.outputs, strict=True):
+    for a, b, output in zip(exact, rounded, head.outputs, strict=True):
         # What lies below a floor is all the same nothing.
         floor = recipe.class_logit_floor if output.role == "class" else recipe.box_logit_floor
         a, b = (x if floor is None else np.maximum(x, floor) for x in (a, b))
@@ -86,7 +86,7 @@ def _is_near(a, b, floor):
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_every_scheme_runs_here_and_stays_near_the_float_model(cut, scheme, tmp_path):
     model, head, statistics = cut
-    quantize_static(_copy(model), head.raw, statistics, QDQ, scheme, tmp_path / "int8.onnx")
+    quantize_static(_copy(model), head, statistics, QDQ, scheme, tmp_path / "int8.onnx")
     feed = {"images": np.random.default_rng(0).random((1, 3, 64, 64), np.float32)}
     exact, rounded = _outputs(model, tmp_path, feed), _outputs(tmp_path / "int8.onnx", tmp_path, feed)
     assert all(_is_near(a, b, -6.0) for a, b in zip(exact, rounded, strict=True))
@@ -94,8 +94,8 @@ def test_every_scheme_runs_here_and_stays_near_the_float_model(cut, scheme, tmp_
 
 def test_integer_operators_say_what_pairs_say(cut, tmp_path):
     model, head, statistics = cut
-    quantize_static(_copy(model), head.raw, statistics, QDQ, X86_VNNI, tmp_path / "pairs.onnx")
-    quantize_static(_copy(model), head.raw, statistics, QOPERATOR, X86_VNNI, tmp_path / "operators.onnx")
+    quantize_static(_copy(model), head, statistics, QDQ, X86_VNNI, tmp_path / "pairs.onnx")
+    quantize_static(_copy(model), head, statistics, QOPERATOR, X86_VNNI, tmp_path / "operators.onnx")
     kinds = [node.op_type for node in onnx.load(tmp_path / "operators.onnx").graph.node]
     convs = sum(node.op_type == "Conv" for node in model.graph.node)
     assert kinds.count("QLinearConv") == convs
@@ -108,14 +108,14 @@ def test_integer_operators_say_what_pairs_say(cut, tmp_path):
 def test_integer_operators_keep_float_what_the_recipe_keeps_float(cut, tmp_path):
     model, head, statistics = cut
     recipe = replace(QOPERATOR, float_parts=("head",))
-    quantize_static(_copy(model), head.raw, statistics, recipe, X86_VNNI, tmp_path / "int8.onnx")
+    quantize_static(_copy(model), head, statistics, recipe, X86_VNNI, tmp_path / "int8.onnx")
     made = [node.name for node in onnx.load(tmp_path / "int8.onnx").graph.node if node.op_type == "Conv"]
     assert made == float_nodes(model.graph, ("head",))
 
 
 def test_tensorrt_gets_symmetric_pairs_in_front_of_convolutions_and_float_biases(cut, tmp_path):
     model, head, statistics = cut
-    quantize_static(_copy(model), head.raw, statistics, QDQ, TENSORRT, tmp_path / "int8.onnx")
+    quantize_static(_copy(model), head, statistics, QDQ, TENSORRT, tmp_path / "int8.onnx")
     graph = onnx.load(tmp_path / "int8.onnx").graph
     held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
     producer = {name: node for node in graph.node for name in node.output}
@@ -136,7 +136,7 @@ def test_tensorrt_gets_symmetric_pairs_in_front_of_convolutions_and_float_biases
 def test_integer_operators_cannot_hold_what_tensorrt_wants(cut, tmp_path):
     model, head, statistics = cut
     with pytest.raises(InputError, match="use the container qdq"):
-        quantize_static(_copy(model), head.raw, statistics, QOPERATOR, TENSORRT, tmp_path / "int8.onnx")
+        quantize_static(_copy(model), head, statistics, QOPERATOR, TENSORRT, tmp_path / "int8.onnx")
 
 
 def test_single_layers_stay_float_and_a_wrong_name_is_said(cut, tmp_path):
@@ -144,7 +144,7 @@ def test_single_layers_stay_float_and_a_wrong_name_is_said(cut, tmp_path):
     second = [node.name for node in model.graph.node if node.op_type == "Conv"][1]
     recipe = replace(QDQ, float_parts=("head",), float_layers=(second, float_nodes(model.graph, ("head",))[0]))
     assert nodes_kept_float(model.graph, recipe) == [*float_nodes(model.graph, ("head",)), second]
-    quantize_static(_copy(model), head.raw, statistics, recipe, X86_VNNI, tmp_path / "int8.onnx")
+    quantize_static(_copy(model), head, statistics, recipe, X86_VNNI, tmp_path / "int8.onnx")
     made = onnx.load(tmp_path / "int8.onnx").graph
     floats = {tensor.name for tensor in made.initializer if tensor.data_type == onnx.TensorProto.FLOAT}
     assert next(node for node in made.node if node.name == second).input[1] in floats
@@ -156,14 +156,14 @@ def test_the_decode_is_what_lies_between_the_head_convolutions_and_the_outputs()
     whole = build_tiny_detector()
     name_nodes(whole.graph)
     head = recognise(whole)
+    raw = raw_head(whole, head)
     by_name = {node.name: node for node in whole.graph.node}
     convs = {name for each in float_nodes(whole.graph, ("head",)) for name in by_name[each].output}
-    assert convs == {output.name for output in head.raw.outputs}
-    decode = {name for each in float_nodes(whole.graph, ("decode",)) for name in by_name[each].output}
-    assert {output.name for output in head.decoded.outputs} <= decode
-    assert not decode & convs
+    assert convs == {output.name for output in raw.outputs}
+    decode = float_nodes(whole.graph, ("decode",))
+    assert decode == decode_nodes(whole.graph, head)
     # Cut there, nothing is left of it.
-    assert {name for node in cut_head(whole, head).graph.node for name in node.output}.isdisjoint(decode)
+    assert {node.name for node in cut_head(whole, raw).graph.node}.isdisjoint(decode)
 
 
 def test_a_scheme_that_is_not_there_is_said_with_those_that_are():
@@ -176,16 +176,16 @@ def test_floors_fit_what_an_output_holds(cut):
     model, _, statistics = cut
     roles = {"class": -8.0, "objectness": -8.0, "combined": -8.0, "decoded": -40.0}
     for role, expected in roles.items():
-        head = HeadSpec("any", (8,), None, (HeadOutput("images", role, 8),))
+        head = HeadSpec("yolov8", (8,), None, (HeadOutput("images", role, 8),))
         assert choose_ranges(model.graph, head, {**statistics, "images": _stats(-40, 9)}, QDQ)["images"] == (expected, 9.0), role
     for reg_max, expected in {16: -6.0, 1: -40.0, None: -40.0}.items():
-        head = HeadSpec("any", (8,), reg_max, (HeadOutput("images", "box", 8),))
+        head = HeadSpec("yolov8", (8,), reg_max, (HeadOutput("images", "box", 8),))
         assert choose_ranges(model.graph, head, {**statistics, "images": _stats(-40, 9)}, QDQ)["images"] == (expected, 9.0), reg_max
 
 
 def test_float_parts_hold_no_integer_weights(cut, tmp_path):
     model, head, statistics = cut
-    quantize_static(_copy(model), head.raw, statistics, HEAD_AND_STEM, X86_VNNI, tmp_path / "int8.onnx")
+    quantize_static(_copy(model), head, statistics, HEAD_AND_STEM, X86_VNNI, tmp_path / "int8.onnx")
     made = onnx.load(tmp_path / "int8.onnx")
     kept = set(float_nodes(model.graph, ("head", "stem")))
     floats = {t.name for t in made.graph.initializer if t.data_type == onnx.TensorProto.FLOAT}
@@ -198,7 +198,7 @@ def test_the_head_is_the_convolutions_that_make_the_outputs(cut):
     model, head, _ = cut
     by_name = {node.name: node for node in model.graph.node}
     made = {name for each in float_nodes(model.graph, ("head",)) for name in by_name[each].output}
-    assert made == {output.name for output in head.raw.outputs}
+    assert made == {output.name for output in head.outputs}
 
 
 def test_the_stem_is_three_convolutions_and_what_hangs_on_them(cut):
@@ -218,23 +218,23 @@ def test_what_only_feeds_a_silu_is_clipped_where_silu_is_flat(cut):
     model, head, statistics = cut
     sigmoid = next(node for node in model.graph.node if node.op_type == "Sigmoid")
     wide = {**statistics, sigmoid.input[0]: _stats(-40, 9)}
-    ranges = choose_ranges(model.graph, head.raw, wide, QDQ)
+    ranges = choose_ranges(model.graph, head, wide, QDQ)
     assert ranges[sigmoid.input[0]][0] == pytest.approx(-6.0)
-    assert choose_ranges(model.graph, head.raw, wide, PLAIN)[sigmoid.input[0]][0] == -40
+    assert choose_ranges(model.graph, head, wide, PLAIN)[sigmoid.input[0]][0] == -40
 
 
 def test_logits_keep_their_upper_end_and_lose_what_no_threshold_sees(cut):
     model, head, statistics = cut
-    box, cls = head.raw.outputs[:2]
+    box, cls = head.outputs[:2]
     wide = {**statistics, box.name: _stats(-20, 30), cls.name: _stats(-50, 3)}
-    ranges = choose_ranges(model.graph, head.raw, wide, QDQ)
+    ranges = choose_ranges(model.graph, head, wide, QDQ)
     assert ranges[cls.name] == pytest.approx((-8.0, 3.0))
     assert ranges[box.name] == pytest.approx((-6.0, 30.0))
 
 
 def test_zero_is_always_inside_a_range(cut):
     model, head, statistics = cut
-    ranges = choose_ranges(model.graph, head.raw, {**statistics, "images": _stats(0.4, 0.9)}, PLAIN)
+    ranges = choose_ranges(model.graph, head, {**statistics, "images": _stats(0.4, 0.9)}, PLAIN)
     assert all(low <= 0 <= high for low, high in ranges.values())
 
 
