@@ -54,10 +54,11 @@ def find_regressions(fitted: Evaluation, baseline: Evaluation, *, seed: int = 0)
     images = baseline.report.images
     if fitted.report.images != images:
         raise ValueError(f"the two were evaluated on different images: {fitted.report.images} and {images}")
-    draws = resample_counts(images, seed=seed)
-    classes = [_Change.of_class(*pair, draws) for pair in zip(fitted.matches, baseline.matches, strict=True)]
+    # Every image once, then the draws: the point estimate and its replicates in one go.
+    weights = np.concatenate([np.ones((1, images)), resample_counts(images, seed=seed)])
+    classes = [_Change.of_class(*pair, weights) for pair in zip(fitted.matches, baseline.matches, strict=True)]
     by_size = zip(SIZES, fitted.matches_by_size, baseline.matches_by_size, strict=True)
-    sizes = [_Change.of_size(name, after, before, draws) for name, after, before in by_size if before]
+    sizes = [_Change.of_size(name, after, before, weights) for name, after, before in by_size if before]
     return Regressions(_judged(classes), _judged(sizes))
 
 
@@ -73,16 +74,16 @@ class _Change:
     images: int
 
     @classmethod
-    def of_class(cls, fitted: ClassMatches, baseline: ClassMatches, draws: NDArray[np.float64]) -> "_Change":
-        (after, *afters), (before, *befores) = (average_precision(each, _first_as_is(draws)).mean(axis=1) for each in (fitted, baseline))
+    def of_class(cls, fitted: ClassMatches, baseline: ClassMatches, weights: NDArray[np.float64]) -> "_Change":
+        (after, *afters), (before, *befores) = (average_precision(each, weights).mean(axis=1) for each in (fitted, baseline))
         held = baseline.true_boxes
         return cls(baseline.name, before, after, np.subtract(afters, befores), int(held.sum()), int(np.count_nonzero(held)))
 
     @classmethod
     def of_size(
-        cls, name: str, fitted: tuple[ClassMatches, ...], baseline: tuple[ClassMatches, ...], draws: NDArray[np.float64]
+        cls, name: str, fitted: tuple[ClassMatches, ...], baseline: tuple[ClassMatches, ...], weights: NDArray[np.float64]
     ) -> "_Change":
-        (after, *afters), (before, *befores) = (mean_average_precision(each, _first_as_is(draws))[1] for each in (fitted, baseline))
+        (after, *afters), (before, *befores) = (mean_average_precision(each, weights)[1] for each in (fitted, baseline))
         held = np.sum([each.true_boxes for each in baseline], axis=0)
         return cls(name, before, after, np.subtract(afters, befores), int(held.sum()), int(np.count_nonzero(held)))
 
@@ -100,11 +101,6 @@ class _Change:
         change = interval_of(self.after - self.before, self.resampled).scaled(POINTS)
         distinguishable = self.chance <= most_chance
         return Regression(self.name, float(self.before), float(self.after), change, self.true_boxes, self.images, distinguishable)
-
-
-def _first_as_is(draws: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Every image once, then the draws: the point estimate and its replicates in one go."""
-    return np.concatenate([np.ones((1, draws.shape[1])), draws])
 
 
 def _judged(changes: list[_Change]) -> tuple[Regression, ...]:
