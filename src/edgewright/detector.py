@@ -67,7 +67,7 @@ class Detector:
         keep = self._best(boxes, scores, class_ids)
         found = Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
         # A suppressed box has a lower score than a stronger one of its class, so the order of the two filters does not matter.
-        return found if score_above is not None else found[found.scores > needed[found.class_ids]]
+        return found if score_above is not None else found[found.scores > needed[np.clip(found.class_ids, 0, len(needed) - 1)]]
 
     def candidates(self, outputs: list[NDArray[Any]], score_above: float) -> Candidates:
         """Boxes in input pixels, not yet suppressed, in the order of the grids' cells."""

@@ -11,7 +11,8 @@ and only the survivors, a dozen out of 8,400, are decoded.
     yolox     an offset from the cell and the logarithm of the size, both in cells (YOLOX, arXiv 2107.08430); the same score
     end2end   the convolutions of yolov8, trained so that one cell speaks for an object (YOLOv10, arXiv 2405.14458)
 
-A box keeps its best class only, everywhere.
+A box keeps its best class only, except in an end-to-end output, whose rows are taken as they stand: the exporters' tails keep the best
+(cell, class) pairs, and the mAP that is published for such models counts them.
 """
 
 from collections.abc import Sequence
@@ -71,15 +72,9 @@ def objectness_decoded(output: Tensor, score_above: float) -> Candidates:
 
 
 def end2end_decoded(output: Tensor, score_above: float) -> Candidates:
-    """Candidates from `output` [boxes, 6]: x1 y1 x2 y2 in input pixels, score, class.
-
-    The exporters' tails take the best (cell, class) pairs, so a box may come twice; it keeps its better class.
-    """
+    """Candidates from `output` [boxes, 6]: x1 y1 x2 y2 in input pixels, score, class."""
     rows = output[output[:, 4] > score_above]
-    rows = rows[np.argsort(-rows[:, 4], kind="stable")]
-    _, first = np.unique(rows[:, :4], axis=0, return_index=True)
-    rows = rows[np.sort(first)]
-    return rows[:, :4], rows[:, 4], rows[:, 5].astype(np.int64)
+    return rows[:, :4], rows[:, 4], np.rint(np.nan_to_num(rows[:, 5])).astype(np.int64)
 
 
 def yolox_undecoded(output: Tensor, grid: tuple[Tensor, Tensor], score_above: float) -> Candidates:
@@ -94,15 +89,22 @@ def yolox_undecoded(output: Tensor, grid: tuple[Tensor, Tensor], score_above: fl
 
 def yolov8_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float) -> Candidates:
     """Candidates from the head convolutions: for each grid the box logits [4 * reg_max, H, W], class logits [classes, H, W], stride."""
-    logit_above = _logit(score_above)
-    return _joined([_yolov8_grid(box, cls, stride, logit_above) for box, cls, stride in grids])
+    boxes, logits = _yolov8_cells(grids, _logit(score_above))
+    return boxes, _sigmoid(logits.max(axis=1)), logits.argmax(axis=1)
 
 
 def end2end_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float) -> Candidates:
-    """The best 300 of what `yolov8_raw` gives, in the order of the cells."""
-    boxes, scores, class_ids = yolov8_raw(grids, score_above)
-    best = np.sort(np.argsort(-scores, kind="stable")[:MOST_END2END])
-    return boxes[best], scores[best], class_ids[best]
+    """The best 300 pairs of a cell and a class among the best 300 cells, from the same convolutions; best first.
+
+    So ends the exporters' own tail (Ultralytics, `Detect.postprocess`).
+    """
+    logit_above = _logit(score_above)
+    boxes, logits = _yolov8_cells(grids, logit_above)
+    best = np.argsort(-logits.max(axis=1), kind="stable")[:MOST_END2END]
+    cell, class_ids = np.nonzero(logits[best] > logit_above)
+    found = logits[best[cell], class_ids]
+    pairs = np.argsort(-found, kind="stable")[:MOST_END2END]
+    return boxes[best[cell[pairs]]], _sigmoid(found[pairs]), class_ids[pairs]
 
 
 def yolov5_raw(grids: Sequence[tuple[Tensor, int, Anchors]], score_above: float) -> Candidates:
@@ -132,7 +134,13 @@ def _cells_first(output: Tensor, head: HeadSpec, size_wh: tuple[int, int]) -> Te
     return output.T if second and (head.family == "yolov8" or not first) else output
 
 
-def _yolov8_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_above: float) -> Candidates:
+def _yolov8_cells(grids: Sequence[tuple[Tensor, Tensor, int]], logit_above: float) -> tuple[Boxes, Tensor]:
+    """Boxes [found, 4] and class logits [found, classes] of the cells with a logit above `logit_above`."""
+    boxes, logits = zip(*(_yolov8_grid(box, cls, stride, logit_above) for box, cls, stride in grids), strict=True)
+    return np.concatenate(boxes), np.concatenate(logits)
+
+
+def _yolov8_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_above: float) -> tuple[Boxes, Tensor]:
     columns = class_logits.shape[2]
     class_logits = class_logits.reshape(class_logits.shape[0], -1)
     best = class_logits.max(axis=0)
@@ -140,7 +148,7 @@ def _yolov8_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_ab
     sides = _expected_distance(box_logits.reshape(4, -1, best.size)[:, :, keep])  # left, top, right, bottom; in cells
     centre = np.stack([keep % columns, keep // columns]).astype(np.float32) + np.float32(0.5)
     boxes = np.concatenate([centre - sides[:2], centre + sides[2:]]).T * np.float32(stride)
-    return boxes, _sigmoid(best[keep]), class_logits[:, keep].argmax(axis=0)
+    return boxes, class_logits[:, keep].T
 
 
 def _yolov5_grid(combined: Tensor, stride: int, anchors: Anchors, score_above: float) -> Candidates:
