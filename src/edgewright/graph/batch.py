@@ -29,7 +29,7 @@ from edgewright.graph.shape_values import (
     shape_numbers,
 )
 from edgewright.graph.tensors import show_dims
-from edgewright.graph.values import Dim, infer
+from edgewright.graph.values import Dim, infer, value_of
 from edgewright.graph.walk import node_label, normal_domain, opset_of, real_inputs, subgraphs
 
 MOST_PICTURES = 4096
@@ -100,6 +100,7 @@ class _Rewrite:
     picture_input: str
     dims: dict[str, tuple[Dim, ...] | None]  # at batch 1
     numbers: dict[str, Numbers]
+    declared: dict[str, tuple[Dim, ...] | None]  # what the given model said of its outputs
     taken: set[str]  # names that are in use
     carried: set[str]  # hold one row a picture along axis 0
     sized: set[str] = field(default_factory=set)  # numbers that depend on how many pictures there are
@@ -118,11 +119,12 @@ class _Rewrite:
             held = tuple(dim.dim_value or dim.dim_param or None for dim in shape.dim)
             raise _refusal(f"input {printable(inputs[0].name)} of shape {show_dims(held)}, whose first axis is not one picture")
         _set_first(inputs[0], 1)
+        declared = {output.name: value_of(output).dims for output in copy.graph.output}
         for output in copy.graph.output:
             output.type.tensor_type.ClearField("shape")
         del copy.graph.value_info[:]
         name = inputs[0].name
-        return cls(copy, batch, name, settled_dims(copy), constant_numbers(copy.graph), _names(copy.graph), {name})
+        return cls(copy, batch, name, settled_dims(copy), constant_numbers(copy.graph), declared, _names(copy.graph), {name})
 
     @property
     def graph(self) -> onnx.GraphProto:
@@ -154,8 +156,8 @@ class _Rewrite:
         _prune(self.graph)
         _set_first(real_inputs(self.graph)[0], self.batch)
         for output in self.graph.output:
-            dims = self.dims.get(output.name)
-            if dims is not None:
+            dims = self.dims.get(output.name) or self.declared.get(output.name)
+            if dims:
                 _declare(output, (self.batch, *dims[1:]))
         _note_batch(self.model, self.batch)
         self.graph.value_info.extend(_inner_shapes(self.model))
