@@ -15,6 +15,7 @@ Rules are pure and stated with their thresholds; pictures are looked at once eac
 """
 
 import math
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -241,7 +242,7 @@ def looks_of(paths: "Iterator[Path] | Sequence[Path]", read: Callable[[Path], Im
     seen: list[Path] = []
     digests: list[str] = []
     hashes: list[int] = []
-    features: list[NDArray[np.float64]] = []
+    features = array("d")
     for path in paths:
         image_rgb = read(path)
         if image_rgb is None:
@@ -250,8 +251,8 @@ def looks_of(paths: "Iterator[Path] | Sequence[Path]", read: Callable[[Path], Im
         seen.append(path)
         digests.append(sha256_of(path))
         hashes.append(perceptual_hash(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)))
-        features.append(features_of(small))
-    table = np.array(features).reshape(-1, len(FEATURES))
+        features.extend(features_of(small))
+    table = np.array(features, np.float64).reshape(-1, len(FEATURES))
     shaped = table[:, FEATURES.index("contrast")] >= FLAT
     return Looks(tuple(seen), tuple(digests), np.array(hashes, np.uint64), shaped, table)
 
@@ -282,7 +283,7 @@ def perceptual_hash(grey: NDArray[Any]) -> int:
     return int.from_bytes(np.packbits(above).tobytes(), "big")
 
 
-def features_of(image_rgb: ImageRgb) -> NDArray[np.float64]:
+def features_of(image_rgb: ImageRgb) -> tuple[float, ...]:
     """The row of `FEATURES`: mean grey, its deviation, red minus blue, largest minus smallest channel (all 0..255), and the energy of
     the Laplacian as a share of the variance, as a decimal logarithm (fine detail, whatever the contrast).
     """
@@ -291,7 +292,7 @@ def features_of(image_rgb: ImageRgb) -> NDArray[np.float64]:
     variance = float(grey.var())
     detail = float(np.square(cv2.Laplacian(grey, cv2.CV_32F)).mean())
     saturation = float((image_rgb.max(axis=2).astype(np.int16) - image_rgb.min(axis=2)).mean())
-    return np.array([grey.mean(), math.sqrt(variance), red - blue, saturation, math.log10((detail + 1) / (variance + 1))])
+    return float(grey.mean()), math.sqrt(variance), red - blue, saturation, math.log10((detail + 1) / (variance + 1))
 
 
 def _shrunk(image_rgb: ImageRgb) -> ImageRgb:
@@ -365,11 +366,11 @@ def alike_between(ours: Looks, theirs: Looks) -> Alike:
 def _alike(ours: Looks, theirs: Looks, start_of: Callable[[int], int]) -> Alike:
     # Of a camera that stands still every picture may look like every other: pairs are counted, and only the first ones held.
     pairs, pictures, listed = {True: 0, False: 0}, {True: 0, False: 0}, {True: list[Pair](), False: list[Pair]()}
-    digests = np.array(theirs.sha256)
+    digests = np.array(theirs.sha256, "S64")
     for first, digest in enumerate(ours.sha256):
         start = start_of(first)
         bits = np.bitwise_count(theirs.hashes[start:] ^ ours.hashes[first])
-        same = digests[start:] == digest
+        same = digests[start:] == digest.encode()
         near = (bits <= SAME_BITS) & theirs.shaped[start:] & ours.shaped[first] & ~same
         for exact, found in ((True, np.flatnonzero(same)), (False, np.flatnonzero(near))):
             pairs[exact] += len(found)
