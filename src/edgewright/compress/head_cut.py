@@ -246,25 +246,43 @@ def _same_cells(head: Head, reading: HeadSpec, trials: Sequence[tuple[Logits, Te
 
 
 def _same_rows(head: Head, reading: HeadSpec, trials: Sequence[tuple[Logits, Tensor]]) -> _Difference:
-    """Every row of an end-to-end output is a box of ours; where nothing is suppressed, ours are rows as well.
+    """The rows of an end-to-end output against our boxes; at zero logits all cells tie, so the random trials tell."""
+    agree = _suppressed_rows if reading.needs_nms else _chosen_rows
+    shares = [agree(_whole(head, output, 0.0), _cut(head, reading, logits)) for logits, output in trials[1:]]
+    return _Difference(max(shares))
 
-    The last rows are left out: which of two nearly equal scores makes the list is up to rounding.
+
+def _chosen_rows(rows: Candidates, ours: Candidates) -> float:
+    """The share of rows that are no boxes of ours, or ours that are no rows.
+
+    The last of both are left out: which of two nearly equal scores makes the list is up to rounding.
     """
-    missed = 0.0
-    for logits, output in trials[1:]:  # at zero all cells tie
-        rows, ours = _whole(head, output, 0.0), _cut(head, reading, logits)
-        last = 0.0 if reading.needs_nms else max(rows[1].min(initial=1.0), ours[1].min(initial=1.0)) + SAME_SCORE
-        missing = [not _holds(ours, *row) for row in zip(*rows, strict=True) if row[1] > last]
-        if not reading.needs_nms:
-            missing += [not _holds(rows, *row) for row in zip(*ours, strict=True) if row[1] > last]
-        missed = max(missed, float(np.mean(missing)) if missing else 1.0)
-    return _Difference(missed)
+    last = max(rows[1].min(initial=1.0), ours[1].min(initial=1.0)) + SAME_SCORE
+    pairs = ((rows, ours), (ours, rows))
+    missing = [not _like(other, *row).any() for these, other in pairs for row in zip(*these, strict=True) if row[1] > last]
+    return float(np.mean(missing)) if missing else 1.0
 
 
-def _holds(found: Candidates, box: Tensor, score: np.float32, class_id: np.int64) -> bool:
+def _suppressed_rows(rows: Candidates, ours: Candidates) -> float:
+    """The share of rows, of those that a suppression in the graph left over, that are no boxes of ours.
+
+    It may look at each class by itself and so keep a box for a class that is not its best.
+    """
+    boxes, scores, _ = ours
+    best = [_like(ours, *row).any() for row in zip(*rows, strict=True)]
+    known = [bool((_near(boxes, box) & (scores >= score)).any()) for box, score, _ in zip(*rows, strict=True)]
+    return 1.0 - float(np.mean(np.array(best) | np.array(known))) if any(best) else 1.0
+
+
+def _like(found: Candidates, box: Tensor, score: np.float32, class_id: np.int64) -> NDArray[np.bool_]:
     boxes, scores, class_ids = found
-    near = (np.abs(scores - score) <= SAME_SCORE) & (class_ids == class_id)
-    return bool((np.abs(boxes[near] - box) <= _tolerance_px(box[None])[0]).all(axis=1).any())
+    like: NDArray[np.bool_] = (np.abs(scores - score) <= SAME_SCORE) & (class_ids == class_id) & _near(boxes, box)
+    return like
+
+
+def _near(boxes: Tensor, box: Tensor) -> NDArray[np.bool_]:
+    near: NDArray[np.bool_] = (np.abs(boxes - box) <= _tolerance_px(box[None])[0]).all(axis=1)
+    return near
 
 
 def _whole(head: Head, output: Tensor, score_above: float = EVERY_CELL) -> Candidates:
