@@ -1,23 +1,18 @@
 """A data.yaml as people write it, and labels as tools leave them."""
 
+import shutil
 import sys
 
-import cv2
 import numpy as np
 import pytest
 
+from edgewright.artifact import sha256_of
 from edgewright.data.dataset import Sample, YoloText, open_dataset, part_train_from_val
 from edgewright.errors import DataError
-from tiny_dataset import write_tiny_dataset
+from tiny_dataset import grey_picture, write_tiny_coco_json, write_tiny_dataset, write_tiny_voc
 
 CLASSES = 3
 SIZE_WH = (200, 100)
-
-
-def picture(path, colour=114, size_wh=(8, 8)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), np.full((size_wh[1], size_wh[0], 3), colour, np.uint8))
-    return path
 
 
 def yaml(folder, text, *, at="data.yaml"):
@@ -36,14 +31,14 @@ def truth_of(tmp_path, text):
 
 
 def test_path_is_relative_to_the_yaml_s_own_folder(tmp_path, monkeypatch):
-    picture(tmp_path / "set/pictures/images/a.png")
+    grey_picture(tmp_path / "set/pictures/images/a.png")
     path = yaml(tmp_path / "set", "path: pictures\nval: images\nnames: [x]\n")
     monkeypatch.chdir("/")
     assert [sample.image.name for sample in open_dataset(path).split("val")] == ["a.png"]
 
 
 def test_without_path_splits_lie_beside_the_yaml(tmp_path):
-    picture(tmp_path / "images/val/a.png")
+    grey_picture(tmp_path / "images/val/a.png")
     assert len(open_dataset(yaml(tmp_path, "val: images/val\nnames: [x]\n")).split("val")) == 1
 
 
@@ -54,20 +49,20 @@ def test_a_folder_stands_for_its_data_yaml(tmp_path):
 
 @pytest.mark.parametrize("names", ["[cat, dog]", "{0: cat, 1: dog}", "{1: dog, 0: cat}"])
 def test_names_are_a_list_or_a_mapping(tmp_path, names):
-    picture(tmp_path / "images/a.png")
+    grey_picture(tmp_path / "images/a.png")
     assert open_dataset(yaml(tmp_path, f"val: images\nnames: {names}\n")).classes == ("cat", "dog")
 
 
 @pytest.mark.parametrize("names", ["", "cat", "[]", "{1: cat}", "{0: cat, 2: dog}", "{a: cat}", "{0: cat, b: dog}", "[[cat]]"])
 def test_names_that_number_nothing_are_refused(tmp_path, names):
-    picture(tmp_path / "images/a.png")
+    grey_picture(tmp_path / "images/a.png")
     with pytest.raises(DataError, match="no usable names"):
         open_dataset(yaml(tmp_path, f"val: images\nnames: {names}\n"))
 
 
 def test_splits_may_be_folders_lists_of_them_and_text_files(tmp_path):
     for name in ("one/images/a.png", "two/images/b.jpg", "three/images/c.png"):
-        picture(tmp_path / name)
+        grey_picture(tmp_path / name)
     (tmp_path / "lists").mkdir()
     (tmp_path / "lists/val.txt").write_text("../three/images/c.png\n\n" + str(tmp_path / "one/images/a.png") + "\n")
     dataset = open_dataset(yaml(tmp_path, "train: [one/images, two/images]\nval: lists/val.txt\nnames: [x]\n"))
@@ -77,14 +72,14 @@ def test_splits_may_be_folders_lists_of_them_and_text_files(tmp_path):
 
 
 def test_labels_lie_beside_the_last_folder_called_images(tmp_path):
-    picture(tmp_path / "images/images/val/a.b.png")
+    grey_picture(tmp_path / "images/images/val/a.b.png")
     [sample] = open_dataset(yaml(tmp_path, "val: images/images\nnames: [x]\n")).split("val")
     assert sample.labels.path == tmp_path / "images/labels/val/a.b.txt"
 
 
 def test_other_files_among_the_pictures_are_passed_over_and_the_order_is_fixed(tmp_path):
     for name in ("b.png", "a.PNG", "sub/c.jpeg"):
-        picture(tmp_path / "images" / name)
+        grey_picture(tmp_path / "images" / name)
     for name in ("Thumbs.db", "a.txt", ".DS_Store"):
         (tmp_path / "images" / name).write_bytes(b"no picture")
     samples = open_dataset(yaml(tmp_path, "val: images\nnames: [x]\n")).split("val")
@@ -109,7 +104,7 @@ def test_other_files_among_the_pictures_are_passed_over_and_the_order_is_fixed(t
     ],
 )
 def test_a_wrong_yaml_is_one_clear_sentence(tmp_path, text, said):
-    picture(tmp_path / "images/a.png")
+    grey_picture(tmp_path / "images/a.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError) as caught:
@@ -252,3 +247,142 @@ def test_a_picture_in_train_and_val_is_left_in_one_of_them(tmp_path):
     assert train
     assert val
     assert part_train_from_val(parted) == (parted, 0)
+
+
+# --- one view -----------------------------------------------------------------------------------------------------------------------------
+
+
+def truths(dataset, split):
+    """Class names and boxes of every picture of a split, by the picture's bytes."""
+    return {
+        sha256_of(each.sample.image): sorted(
+            (dataset.classes[cls], *box) for cls, box in zip(each.truth.class_ids, each.truth.boxes_xyxy.round(3).tolist(), strict=True)
+        )
+        for each in dataset.stream(dataset.split(split))
+    }
+
+
+@pytest.mark.parametrize("write", [write_tiny_coco_json, write_tiny_voc])
+def test_every_format_tells_the_same_truth(tmp_path, write):
+    yolo, other = (
+        open_dataset(write_tiny_dataset(tmp_path / "yolo", train=9, val=8)),
+        open_dataset(write(tmp_path / "other", train=9, val=8)),
+    )
+    assert set(other.classes) == set(yolo.classes)
+    assert other.labelled
+    for split in ("train", "val", "all"):
+        assert truths(other, split) == truths(yolo, split)
+        assert len(other.split(split)) == len(yolo.split(split))
+
+
+@pytest.mark.parametrize("write", [write_tiny_coco_json, write_tiny_voc, write_tiny_dataset])
+def test_a_broken_picture_is_named_and_counted_in_every_format(tmp_path, write):
+    write(tmp_path, train=2, val=4)
+    dataset = open_dataset(tmp_path)
+    samples = dataset.split("val")
+    samples[2].image.write_bytes(b"no picture")
+    broken: list[str] = []
+    assert len(list(dataset.stream(samples, broken=broken))) == 3
+    assert len(broken) == 1
+    assert samples[2].image.name in broken[0]
+
+
+@pytest.mark.parametrize("write", [write_tiny_coco_json, write_tiny_voc, write_tiny_dataset])
+def test_a_sample_names_every_file_its_truth_depends_on(tmp_path, write):
+    write(tmp_path, train=2, val=1)
+    [sample] = open_dataset(tmp_path).split("val")
+    image, labels = sample.files
+    before = sample.class_ids(CLASSES).tolist()
+    assert image == sample.image
+    assert labels.is_file()
+    assert labels.suffix in (".txt", ".json", ".xml")
+    assert sample.truth((64, 64), CLASSES).class_ids.tolist() == before
+
+
+def test_classes_are_read_without_opening_the_picture(tmp_path):
+    for write in (write_tiny_coco_json, write_tiny_voc, write_tiny_dataset):
+        folder = tmp_path / write.__name__
+        write(folder, train=3, val=3)
+        dataset = open_dataset(folder)
+        seen = {dataset.classes[cls] for sample in dataset.split("train") for cls in _ids_without(sample)}
+        assert seen == {"red", "green", "blue"}
+
+
+def _ids_without(sample):
+    sample.image.unlink()
+    return sample.class_ids(CLASSES).tolist()
+
+
+def test_all_holds_every_picture_once(tmp_path):
+    path = write_tiny_dataset(tmp_path, train=3, val=2)
+    path.write_text(path.read_text() + "test: images/val\n")
+    assert len(open_dataset(path).split("all")) == 5
+
+
+# --- splitting --------------------------------------------------------------------------------------------------------------------------
+
+
+def greys(folder, count):
+    return [grey_picture(folder / f"{number:03}.png", level=number, size_wh=(8 + number // 256, 8)) for number in range(count)]
+
+
+def test_what_names_no_splits_is_split_by_digest_whatever_the_names_and_the_place(tmp_path):
+    greys(tmp_path / "here", 60)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    for path in sorted((tmp_path / "there").iterdir()):
+        path.rename(path.with_name(f"x{path.stem[::-1]}.png"))
+    here, there = open_dataset(tmp_path / "here"), open_dataset(tmp_path / "there")
+    for split in ("train", "val"):
+        digests = [{sha256_of(sample.image) for sample in each.split(split)} for each in (here, there)]
+        assert digests[0] == digests[1]
+        assert len(digests[0]) > 15
+    assert "names no splits" in here.warnings[0]
+    assert {sample.image for sample in here.split("train")}.isdisjoint(sample.image for sample in here.split("val"))
+    assert len(here.split("all")) == 60
+
+
+def test_a_picture_more_moves_no_other(tmp_path):
+    greys(tmp_path / "a", 30)
+    before = {sample.image for sample in open_dataset(tmp_path / "a").split("train")}
+    greys(tmp_path / "a", 31)
+    assert before <= {sample.image for sample in open_dataset(tmp_path / "a").split("train")}
+
+
+def test_copies_of_a_picture_are_on_the_same_side(tmp_path):
+    for path in greys(tmp_path / "a", 20):
+        shutil.copy(path, path.with_name(f"copy-{path.name}"))
+    dataset = open_dataset(tmp_path / "a")
+    train, val = ({sha256_of(sample.image) for sample in dataset.split(name)} for name in ("train", "val"))
+    assert train.isdisjoint(val)
+
+
+def test_a_yaml_with_val_alone_is_judged_whole_and_divided_for_fitting(tmp_path):
+    path = write_tiny_dataset(tmp_path, train=1, val=24)
+    path.write_text(path.read_text().replace("train: images/train\n", ""))
+    whole = open_dataset(path)
+    assert (list(whole.splits), len(whole.split("val")), whole.warnings) == (["val"], 24, ())
+    parted, shared = part_train_from_val(whole)
+    train, val = ({sample.image for sample in parted.split(name)} for name in ("train", "val"))
+    assert (shared, len(train) + len(val), train & val) == (0, 24, set())
+    assert min(len(train), len(val)) > 4
+    assert "only a split 'val'" in parted.warnings[0]
+
+
+def test_path_may_be_relative_to_the_current_folder(tmp_path, monkeypatch):
+    grey_picture(tmp_path / "sets/x/images/a.png")
+    path = yaml(tmp_path / "configs", "path: sets/x\nval: images\nnames: [x]\n")
+    with pytest.raises(DataError, match="nothing at"):
+        open_dataset(path)
+    monkeypatch.chdir(tmp_path)
+    assert open_dataset(path).split("val")[0].image == tmp_path / "sets/x/images/a.png"
+
+
+def test_roboflow_s_dots_are_forgiven(tmp_path):
+    grey_picture(tmp_path / "set/valid/images/a.png")
+    [sample] = open_dataset(yaml(tmp_path / "set", "val: ../valid/images\nnames: [x]\n")).split("val")
+    assert sample.labels.path == tmp_path / "set/valid/labels/a.txt"
+
+
+def test_the_only_yaml_of_a_folder_will_do(tmp_path):
+    write_tiny_dataset(tmp_path, train=1, val=2).rename(tmp_path / "coco128.yml")
+    assert open_dataset(tmp_path).source.name == "coco128.yml"

@@ -14,6 +14,10 @@ EXAMPLES = """
   edgewright eval yolov8n.onnx --data coco/data.yaml
 
   edgewright eval fitted --data coco/data.yaml --split test --json -
+
+  edgewright eval fitted --data instances_val2017.json
+
+  edgewright eval fitted --data VOCdevkit/VOC2007 --split all
 """
 
 
@@ -24,8 +28,8 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLOv8-type .onnx.")],
-    data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml.")],
-    split: Annotated[str, typer.Option(help="Which split to judge on.")] = "val",
+    data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml, a COCO json, or a folder: COCO, Pascal VOC.")],
+    split: Annotated[str, typer.Option(help="Which split to judge on: train, val, test, or all of them.")] = "val",
     threads: Threads = 0,
     json_path: JsonPath = None,
     quiet: Quiet = False,
@@ -33,23 +37,30 @@ def evaluate(
     """Measure mAP by the COCO protocol: score > 0.001, best class a box, NMS at IoU 0.7, at most 300 boxes an image."""
     from edgewright.accuracy import coco  # noqa: PLC0415 - heavy: not for --help
     from edgewright.accuracy.predictions import predict  # noqa: PLC0415
-    from edgewright.data.dataset import open_dataset  # noqa: PLC0415
+    from edgewright.data.dataset import ALL, open_dataset  # noqa: PLC0415
     from edgewright.detector import open_detector  # noqa: PLC0415
 
     dataset = open_dataset(data)
+    if not dataset.labelled:
+        raise DataError(
+            f"{data} has no labels, and without truth there is no mAP",
+            got="; ".join((f"{len(dataset.split(ALL))} pictures alone", *dataset.warnings[:1])),
+            expected="a data.yaml, a COCO json or VOC xml files",
+            fix="`edgewright fit` judges by agreement with the float model",
+        )
     samples = dataset.split(split)
     with open_detector(model, threads=threads or None) as detector, Terminal(quiet=quiet) as terminal:
         terminal.stage("eval")
+        for line in dataset.warnings:
+            terminal.note(line)
         predictions = predict(detector, dataset, samples, progress=terminal.advance)
         for line in predictions.broken:
             terminal.note(f"skipped: {line}")
     if not predictions.truth.class_ids.size:
-        raise DataError(
-            f"no picture of {split} in {data} has a label", expected="labels beside the images", fix="without truth there is no mAP"
-        )
+        raise DataError(f"no picture of {split} in {data} has a label", expected="labelled boxes", fix="without truth there is no mAP")
     report = coco.evaluate(predictions).report
     console = console_for(quiet=quiet, json_path=json_path)
     rows = [[name, f"{each.ap50:.4f}", f"{each.ap50_95:.4f}"] for name, each in report.per_class.items()]
     rows.append(["all", f"{report.map50:.4f}", f"{report.map50_95:.4f}"])
     console.print(table(f"{model} on {split} of {data}: {report.images} images", ["class", "AP50", "AP50-95"], rows))
-    write_json({**report.to_json(), "skipped": list(predictions.broken)}, json_path)
+    write_json({**report.to_json(), "skipped": list(predictions.broken), "warnings": list(dataset.warnings)}, json_path)
