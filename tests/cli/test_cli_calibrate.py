@@ -146,3 +146,10 @@ def test_a_camera_file(edgewright, tiny_data, tmp_path):
     assert "\x1b[31m" not in ran.out
     written = json.loads((tmp_path / "out/calibration.json").read_text())
     assert written["camera"]["steps"] == {"exposure": {"ev": [-1, -1]}}
+
+
+def test_a_folder_of_pictures_alone(edgewright, tiny_data, tmp_path):
+    ran = edgewright("calibrate", tiny_data.parent / "images/train", "--out", tmp_path / "out", "--json", "-")
+    assert ran.exit_code == 0
+    assert 1 <= ran.json["images"] < 6
+    assert ran.json["audit"]["classes"] == {}

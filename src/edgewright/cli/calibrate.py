@@ -42,7 +42,13 @@ def register(app: typer.Typer) -> None:
 
 
 def calibrate(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="An Ultralytics data.yaml; only train images are taken.")],
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="An Ultralytics data.yaml, a COCO json, or a folder: COCO, Pascal VOC, images alone. Only train images are taken.",
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where calibration.json, the contact sheet and the tensors go.")],
     model: Annotated[Path | None, typer.Option(metavar="MODEL", help="Prepare the tensors for this detector.")] = None,
     images: Annotated[int, typer.Option(min=1, max=100_000, help="Train images to choose.")] = 64,
@@ -69,6 +75,8 @@ def calibrate(
     with Terminal(quiet=quiet) as terminal:
         if shared:
             terminal.note(f"{shared} images were in train and in val; each is now in one of them, by its digest")
+        for line in dataset.warnings:
+            terminal.note(line)
         terminal.stage("choose")
         chosen = choose_calibration(dataset, images, seed, camera=through if through.steps() else None, progress=terminal.advance)
         terminal.stage("audit")
@@ -85,6 +93,7 @@ def calibrate(
         "audit": found.to_json(),
         "contact_sheet": "calibration.jpg",
         "npz": exported,
+        "warnings": list(dataset.warnings),
     }
     _write_whole(out / "calibration.json", json.dumps(document, indent=2) + "\n")
     show(document, out, console_for(quiet=quiet, json_path=json_path))
