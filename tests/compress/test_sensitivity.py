@@ -10,7 +10,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from edgewright.compress.calibrate import observe
-from edgewright.compress.candidates import prepare_float_forms
+from edgewright.compress.candidates import feed_of, prepare_float_forms
 from edgewright.compress.disagreement import Reference
 from edgewright.compress.quantize import quantize_static
 from edgewright.compress.recipes import INT8
@@ -19,14 +19,16 @@ from edgewright.compress.sensitivity import (
     LayerSensitivity,
     Sensitivity,
     by_gain_for_charge,
-    free_layers,
+    free_set,
     layers_of,
     measure_sensitivity,
-    nodes_of,
+    regions_of,
     revert,
 )
+from edgewright.data.images import read_image
 from edgewright.detector import artifact_of_model
 from edgewright.engines import open_engine
+from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
 
 
@@ -40,8 +42,8 @@ def tiny(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tiny")
     baseline = artifact_of_model(save_tiny_detector(folder / "tiny.onnx"))
     forms = prepare_float_forms(baseline, folder)
-    rng = np.random.default_rng(0)
-    feeds = [{baseline.input.name: rng.random(baseline.input.shape, np.float32)} for _ in range(3)]
+    pictures = sorted(write_tiny_dataset(folder / "data").parent.glob("images/train/*.png"))[:4]
+    feeds = [feed_of(baseline, read_image(picture)) for picture in pictures]
     statistics = observe(forms.cut, feeds, opened, folder / "scratch.onnx")
     return forms, feeds, statistics, folder
 
@@ -85,25 +87,22 @@ def test_everything_reverted_is_the_float_network(tiny, tmp_path):
 
 
 def spoiled(model: onnx.ModelProto, conv: str) -> onnx.ModelProto:
-    """The network with one weight of a convolution so large that the channel's other weights all round to nothing."""
-    weight_name = next(node.input[1] for node in model.graph.node if node.name == conv)
+    """The integer network with a convolution that has lost all its weights."""
+    weight = next(node.input[1] for node in model.graph.node if node.name == conv)
+    stored = next(node.input[0] for node in model.graph.node if weight in node.output)
     for tensor in model.graph.initializer:
-        if tensor.name == weight_name:
-            weight = numpy_helper.to_array(tensor).copy()
-            weight[:, 0, 0, 0] += 40 * np.abs(weight).max()
-            tensor.CopyFrom(numpy_helper.from_array(weight, weight_name))
+        if tensor.name == stored:
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), stored))
     return model
 
 
-def test_the_layer_that_was_spoiled_is_the_most_sensitive(tiny, tmp_path):
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_the_layer_that_was_spoiled_is_the_most_sensitive(tiny, at, tmp_path):
     forms, feeds, _, _ = tiny
-    victim = layers_of(onnx.load(forms.cut).graph)[2].name
-    source = spoiled(onnx.load(forms.cut), victim)
-    onnx.save(source, tmp_path / "float.onnx")
-    statistics = observe(tmp_path / "float.onnx", feeds, opened, tmp_path / "scratch.onnx")
-    quantize_static(onnx.load(tmp_path / "float.onnx"), forms.head_of(INT8), statistics, INT8, X86_VNNI, tmp_path / "int8.onnx")
-    reference = Reference.of(forms.head_of(INT8), forms.baseline.input.size_wh, feeds, opened(tmp_path / "float.onnx").run)
-    found = measure_sensitivity(onnx.load(tmp_path / "int8.onnx"), source.graph, reference, opened, tmp_path / "question.onnx")
+    source = onnx.load(forms.cut).graph
+    victim = layers_of(source)[at].name
+    reference = Reference.of(forms.head_of(INT8), forms.baseline.input.size_wh, feeds, opened(forms.cut).run)
+    found = measure_sensitivity(spoiled(quantized(tiny), victim), source, reference, opened, tmp_path / "question.onnx")
     assert max(found.layers, key=lambda layer: layer.gain).layer == victim
     assert found.error > 0
     assert not (tmp_path / "question.onnx").exists()
@@ -123,12 +122,28 @@ def layer(name: str, gain: float, charge: float) -> LayerSensitivity:
     return LayerSensitivity(name, (name, f"{name}/act"), gain, charge)
 
 
-def test_orders_by_gain_for_charge_and_finds_what_is_free():
-    found = Sensitivity(0.1, (layer("stem", 0.05, -0.04), layer("dear", 0.2, 0.1), layer("cheap", 0.1, 0.001), layer("harm", -0.1, -0.05)))
-    assert [each.layer for each in free_layers(found, at_most=-0.01)] == ["stem"]
-    # 0.1 for 0.01 (what timing can tell from nothing) before 0.05 for 0.01 before 0.2 for 0.1; what does harm is not there
-    assert [each.layer for each in by_gain_for_charge(found, least_charge=0.01)] == ["cheap", "stem", "dear"]
-    assert nodes_of(found.layers[:2]) == ("stem", "stem/act", "dear", "dear/act")
+def test_what_is_free_and_what_is_worth_its_charge():
+    singles = (layer("stem", 0.05, -0.04), layer("dear", 0.2, 0.1), layer("cheap", 0.1, 0.001), layer("harm", -0.1, -0.05))
+    found = Sensitivity(0.1, singles)
+    assert free_set(found) == singles[0]
+    # 0.1 for 0.01 (what timing can tell from nothing) before 0.2 for 0.1; what is free is not there, nor what does harm
+    assert [each.layer for each in by_gain_for_charge(found, least_charge=0.01)] == ["cheap", "dear"]
+
+
+def test_a_region_is_free_as_a_whole():
+    region = LayerSensitivity("the first 2 layers", ("stem", "stem/act", "cheap", "cheap/act"), 0.12, -0.01)
+    found = Sensitivity(0.1, (layer("stem", 0.05, -0.04), layer("cheap", 0.1, 0.02), layer("dear", 0.2, 0.1)), (region,))
+    assert free_set(found) == region
+    assert [each.layer for each in by_gain_for_charge(found, least_charge=0.01)] == ["dear"]
+    assert free_set(Sensitivity(0.1, (layer("dear", 0.2, 0.1), layer("harm", -0.1, -0.1)))) is None
+
+
+def test_regions_are_beginnings_and_the_end(tiny):
+    source = onnx.load(tiny[0].cut).graph
+    layers, regions = layers_of(source), regions_of(source)
+    assert [region.name for region in regions[:-1]] == [f"the first {n} layers" for n in range(2, 2 + len(regions) - 1)]
+    assert regions[0].nodes == (*layers[0].nodes, *layers[1].nodes)
+    assert len(regions[-1].nodes) == len(source.output)
 
 
 def test_an_activation_that_reads_two_layers_belongs_to_neither():

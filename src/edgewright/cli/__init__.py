@@ -2,7 +2,7 @@
 
 import typer
 
-from edgewright.cli import bench, calibrate, detect, fit, inspect
+from edgewright.cli import bench, calibrate, detect, fit, inspect, quantize
 from edgewright.cli import eval as evaluate
 from edgewright.cli.failures import one_sentence
 from edgewright.version import __version__
@@ -14,7 +14,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (fit, calibrate, bench, evaluate, inspect, detect):
+for verb in (fit, calibrate, quantize, bench, evaluate, inspect, detect):
     verb.register(app)
 
 

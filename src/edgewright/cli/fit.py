@@ -19,7 +19,9 @@ EXAMPLES = """
 
   edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted --resume      (after Ctrl-C, a crash or a power cut)
 
-[bold]Exit codes[/bold]  0 ship, 1 refuse, 2 the input is wrong, 3 this machine cannot
+  edgewright fit yolov8n.onnx --data frames/ --out fitted --board rpi5        (no labels, another board: provisional at best)
+
+[bold]Exit codes[/bold]  0 ship, 1 refuse or provisional, 2 the input is wrong, 3 this machine cannot
 """
 
 
@@ -29,14 +31,18 @@ def register(app: typer.Typer) -> None:
 
 
 def fit(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float YOLOv8-type detector, .onnx.")],
-    data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml with train and val images and labels.")],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float detector of the YOLO family, .onnx.")],
+    data: Annotated[
+        Path, typer.Option(metavar="DATA", help="A data.yaml, a COCO json, a VOC folder, or a folder of images without labels.")
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where artifact.json, the model, evidence.json and report.html go.")],
     max_drop: Annotated[float, typer.Option(min=0, max=100, help="Points of mAP50-95 that may be lost.")] = 1.0,
     max_latency_ms: Annotated[float | None, typer.Option(min=0, help="p50 of the model alone, batch 1.")] = None,
     max_memory_mib: Annotated[float | None, typer.Option(min=0, help="Peak memory of the process that runs the model.")] = None,
     max_size_mb: Annotated[float | None, typer.Option(min=0, help="Size of the model file.")] = None,
     threads: Threads = 0,
+    board: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="The board it is for.", show_default="this machine")] = None,
+    camera: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See calibration images as this camera would.")] = None,
     images: Annotated[int, typer.Option(min=1, max=100_000, help="Train images to calibrate with.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Decides among equal calibration images, and the bootstrap.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit was.")] = False,
@@ -53,6 +59,8 @@ def fit(
         out=out,
         budget=Budget(max_drop, max_latency_ms, max_memory_mib, max_size_mb),
         threads=threads,
+        board=board,
+        camera=camera,
         images=images,
         seed=seed,
         resume=resume,
@@ -71,7 +79,7 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
     rows = [
         [
             c["name"],
-            f"{c['map50_95']:.4f}",
+            _map(c["map50_95"]),
             f"{c['delta_points']:+.2f}",
             f"{c['agreement']:.3f}",
             _ms(c["p50_ms"]),
@@ -88,18 +96,30 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
     delta, speedup = evidence["delta"]["map50_95"], evidence["speedup"]["p50"]
     before, after = evidence["baseline"], evidence["fitted"]
     for name, text in (
-        ("mAP50-95", f"{before['map50_95']:.4f} -> {after['map50_95']:.4f}, {_points(delta)} on {evidence['delta']['images']} images"),
+        ("mAP50-95", f"{_map(before['map50_95'])} -> {_map(after['map50_95'])}, {_points(delta)} on {evidence['delta']['images']} images"),
         ("p50", f"{_ms(before['latency_ms']['p50'])} -> {_ms(after['latency_ms']['p50'])} ms, {_times(speedup)}"),
         ("memory", f"{before['peak_mib']:.0f} -> {after['peak_mib']:.0f} MiB"),
         ("size", f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"),
+        ("threshold", _threshold(evidence["threshold"])),
     ):
-        console.print(f"{name:<9} {text}", markup=False)
+        console.print(f"{name:<10} {text}", markup=False)
     if not evidence["accuracy_proven"] and evidence["images_needed"]:
         console.print(f"The interval still allows more than the budget; about {evidence['images_needed']} images would settle it.")
     for warning in evidence["warnings"]:
         console.print(f"warning: {warning}", markup=False)
     console.print(f"\n{evidence['verdict'].upper()}: {evidence['reason']}", markup=False, style="bold")
     console.print(f"report: {out / 'report.html'}", markup=False)
+
+
+def _map(value: float | None) -> str:
+    """Without labels there is none."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _threshold(found: dict[str, Any]) -> str:
+    own = f" ({len(found['per_class'])} classes have their own)" if found["per_class"] else ""
+    f1 = found["judging"]
+    return f"{found['float_score']:.3f} -> {found['score']:.3f}{own}, F1 {f1['f1_float']:.4f} -> {f1['f1_after']:.4f}"
 
 
 def _ms(value: float) -> str:

@@ -2,87 +2,108 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgewright.artifact import Artifact, describe_file
+from edgewright.artifact import Artifact, HeadSpec, describe_file
 from edgewright.board.profile import Board
 from edgewright.compress.calibrate import TensorStatistics, observe
-from edgewright.compress.head_cut import cut_head, fold
-from edgewright.compress.quantize import float_nodes, name_nodes, quantize_dynamic, quantize_static
-from edgewright.compress.recipes import Recipe
-from edgewright.compress.schemes import TUTORIAL, Scheme, scheme_for
+from edgewright.compress.correct import bias_shifts, with_corrected_biases
+from edgewright.compress.head_cut import cut_head, fold, raw_head
+from edgewright.compress.quantize import choose_ranges, name_nodes, nodes_kept_float, quantize_dynamic, quantize_static
+from edgewright.compress.recipes import BY_TARGET, Recipe
+from edgewright.compress.schemes import Scheme, scheme_for, scheme_named
 from edgewright.data.calibration import CalibrationSet
-from edgewright.data.images import read_image
-from edgewright.detector import Detector, letterbox_for, to_tensor
+from edgewright.detections import ImageRgb
+from edgewright.detector import letterbox_for, to_tensor
 from edgewright.engines import Engine, open_engine
 from edgewright.errors import ModelError
-from edgewright.graph.head import YoloHead, recognise
+from edgewright.graph.head import Head, recognise
 from edgewright.graph.load import load_model
 from edgewright.progress import Progress
 
-# How far the whole and the cut network may be apart: float sums in another order, no more.
-SAME_PX = 0.05
-SAME_SCORE = 1e-3
-EVERY_CELL = -1.0  # no probability is below
+BIAS_IMAGES = 16  # a channel's mean error is a mean over all positions of all pictures: these are many
+
+Shifts: TypeAlias = Mapping[str, NDArray[np.float32]]  # convolution -> mean error of each output channel, [C]
 
 
 @dataclass(frozen=True, slots=True)
 class FloatForms:
-    """The float model in the forms that recipes start from: constants folded, and with the head cut off."""
+    """The float model in the forms that recipes start from: `folded`, its constants computed, and `cut`, without its decode.
+
+    `raw` describes the head of the cut form; None where the decode was not understood and has to stay in the graph (then there
+    is no cut form).
+    """
 
     baseline: Artifact
-    head: YoloHead
+    head: Head
+    raw: HeadSpec | None
     folded: Path
     cut: Path
 
     @classmethod
     def at(cls, baseline: Artifact, folder: Path) -> "FloatForms":
-        """The forms as `prepare_float_forms` writes them into `folder`."""
-        return cls(baseline, recognise(load_model(baseline.model_path)), folder / "folded.onnx", folder / "cut.onnx")
+        """The forms as `prepare_float_forms` wrote them into `folder`."""
+        head = recognise(load_model(baseline.model_path))
+        folded = folder / "folded.onnx"
+        return cls(baseline, head, _understood(onnx.load(folded), head), folded, folder / "cut.onnx")
+
+    @property
+    def files(self) -> list[Path]:
+        """What was written."""
+        return [self.folded] if self.raw is None else [self.folded, self.cut]
 
     def source_of(self, recipe: Recipe) -> Path:
-        return self.cut if recipe.head_cut else self.folded
+        """The form the recipe starts from."""
+        return self.cut if self.cuts(recipe) else self.folded
+
+    def head_of(self, recipe: Recipe) -> HeadSpec:
+        """The head that the recipe's model ends in."""
+        return self.raw if self.raw is not None and recipe.head_cut else self.head.decoded
+
+    @property
+    def is_aligned(self) -> bool:
+        """Whether two models of these forms answer cell by cell; an end-to-end head that stays in the graph sorts its answers."""
+        return self.raw is not None or self.head.family != "end2end"
+
+    def suited(self, recipe: Recipe) -> Recipe:
+        """The recipe, where it quantizes ahead of time with its decode in float whenever that stays in the graph.
+
+        A recipe that names a scheme of its own is left as it is told.
+        """
+        if recipe.mode != "static" or self.cuts(recipe) or recipe.scheme == "tutorial":
+            return recipe
+        return replace(recipe, head_cut=False, float_parts=tuple(dict.fromkeys((*recipe.float_parts, "decode"))))
+
+    def cuts(self, recipe: Recipe) -> bool:
+        """Whether the recipe's model ends at the head convolutions."""
+        return recipe.head_cut and self.raw is not None
 
 
 def prepare_float_forms(baseline: Artifact, folder: Path) -> FloatForms:
-    """Write the folded and the cut form into `folder`.
-
-    Raises:
-        ModelError: the head is not one we can cut.
-    """
-    forms = FloatForms.at(baseline, folder)
-    fold(baseline.model_path, forms.folded, forms.head)
-    folded = onnx.load(forms.folded)
+    """Write the folded form, and the cut one where the head is understood, into `folder`."""
+    head = recognise(load_model(baseline.model_path))
+    path = folder / "folded.onnx"
+    fold(baseline.model_path, path, head)
+    folded = onnx.load(path)
     name_nodes(folded.graph)
-    onnx.save(folded, forms.folded)
-    onnx.save(cut_head(folded, forms.head), forms.cut)
+    onnx.save(folded, path)
+    forms = FloatForms.at(baseline, folder)
+    if forms.raw is not None:
+        onnx.save(cut_head(folded, forms.raw), forms.cut)
     return forms
 
 
-def check_head_cut(forms: FloatForms, feed: Mapping[str, NDArray[Any]], threads: int) -> None:
-    """Hold the cut network, decoded by us, against the whole one, cell by cell.
-
-    Raises:
-        ModelError: they do not say the same, so the head was not understood.
-    """
-    whole = Detector(forms.baseline, open_engine("onnxruntime", forms.folded, threads=threads))
-    cut = Detector(replace(forms.baseline, head=forms.head.raw), open_engine("onnxruntime", forms.cut, threads=threads))
-    with whole, cut:
-        boxes, scores, _ = whole.candidates(whole.engine.run(feed), EVERY_CELL)
-        cut_boxes, cut_scores, _ = cut.candidates(cut.engine.run(feed), EVERY_CELL)
-    worst_px = float(np.abs(boxes - cut_boxes).max()) if boxes.shape == cut_boxes.shape else np.inf
-    worst_score = float(np.abs(scores - cut_scores).max()) if scores.shape == cut_scores.shape else np.inf
-    if worst_px > SAME_PX or worst_score > SAME_SCORE:
-        raise ModelError(
-            "the head of this model was not understood",
-            got=f"boxes that differ by up to {worst_px:.3g} pixels and scores by {worst_score:.3g} once its decode was taken out",
-            expected=f"at most {SAME_PX} and {SAME_SCORE}: a YOLOv8-type head",
-        )
+def _understood(folded: onnx.ModelProto, head: Head) -> HeadSpec | None:
+    try:
+        return raw_head(folded, head)
+    except ModelError:
+        return None
 
 
 def watch_ranges(
@@ -104,14 +125,40 @@ def watch_ranges(
 def calibration_feeds(artifact: Artifact, calibration: CalibrationSet) -> Iterator[dict[str, NDArray[Any]]]:
     """The calibration pictures, prepared as deployment prepares them."""
     for sample in calibration.samples:
-        image_rgb = read_image(sample.image)
-        yield {artifact.input.name: to_tensor(image_rgb, letterbox_for(image_rgb, artifact), artifact)}
+        yield feed_of(artifact, calibration.read(sample))
 
 
-def make_model(forms: FloatForms, recipe: Recipe, statistics: Mapping[str, TensorStatistics], board: Board, target: Path) -> None:
-    """Write the recipe's model file.
+def feed_of(artifact: Artifact, image_rgb: ImageRgb) -> dict[str, NDArray[Any]]:
+    """One picture as the network takes it."""
+    return {artifact.input.name: to_tensor(image_rgb, letterbox_for(image_rgb, artifact), artifact)}
+
+
+def watch_shifts(
+    forms: FloatForms,
+    recipe: Recipe,
+    statistics: Mapping[str, TensorStatistics],
+    calibration: CalibrationSet,
+    board: Board,
+    scratch: Path,
+    threads: int,
+) -> Shifts:
+    """What the recipe's way of encoding shifts the mean of each convolution by, whichever of them a recipe then keeps in float."""
+    model, everything = onnx.load(forms.source_of(recipe)), forms.suited(replace(recipe, float_parts=(), float_layers=()))
+    feeds = islice(calibration_feeds(forms.baseline, calibration), BIAS_IMAGES)
+    ranges = choose_ranges(model.graph, forms.head_of(recipe), statistics, recipe)
+    kept = nodes_kept_float(model.graph, everything)
+    return bias_shifts(
+        model, feeds, ranges, scheme_of(recipe, board), kept, lambda path: open_engine("onnxruntime", path, threads=threads), scratch
+    )
+
+
+def make_model(
+    forms: FloatForms, recipe: Recipe, statistics: Mapping[str, TensorStatistics], shifts: Shifts, board: Board, target: Path
+) -> None:
+    """Write the recipe's model file. Only static recipes need `statistics`, and only those that correct biases `shifts`.
 
     Raises:
+        InputError: the recipe asks for what this graph or its scheme does not have.
         EngineError: the quantizer cannot take this graph.
     """
     source = forms.source_of(recipe)
@@ -120,13 +167,16 @@ def make_model(forms: FloatForms, recipe: Recipe, statistics: Mapping[str, Tenso
     elif recipe.mode == "dynamic":
         quantize_dynamic(source, target)
     else:
-        head = forms.head.raw if recipe.head_cut else forms.head.decoded
-        quantize_static(onnx.load(source), head, statistics, recipe, scheme_of(recipe, board), target)
+        model = onnx.load(source)
+        if recipe.bias_correction:
+            kept = set(nodes_kept_float(model.graph, recipe))
+            model = with_corrected_biases(model, {name: shift for name, shift in shifts.items() if name not in kept})
+        quantize_static(model, forms.head_of(recipe), statistics, recipe, scheme_of(recipe, board), target)
 
 
 def scheme_of(recipe: Recipe, board: Board) -> Scheme:
     """The integer encoding the recipe uses on this board."""
-    return TUTORIAL if recipe.scheme == "tutorial" else scheme_for(board.isa)
+    return scheme_for(board.isa) if recipe.scheme == BY_TARGET else scheme_named(recipe.scheme)
 
 
 def describe_candidate(
@@ -134,14 +184,14 @@ def describe_candidate(
 ) -> Artifact:
     """The artifact of a recipe's model file, which lies in a folder of its own."""
     static = recipe.mode == "static"
-    kept_float = float_nodes(onnx.load(forms.source_of(recipe)).graph, recipe.float_parts) if static else []
+    kept_float = nodes_kept_float(onnx.load(forms.source_of(recipe)).graph, recipe) if static else []
     scheme = {"recipe": recipe.to_json(), "encoding": scheme_of(recipe, board).to_json() if static else None, "float_nodes": kept_float}
     return replace(
         forms.baseline,
         precision=recipe.precision,
         files=(describe_file(model_path, model_path.parent),),
         folder=model_path.parent,
-        head=forms.head.raw if recipe.head_cut else forms.head.decoded,
+        head=forms.head_of(recipe),
         scheme=None if recipe.mode == "float" else scheme,
         target={"isa": sorted(board.isa)},
         lineage={

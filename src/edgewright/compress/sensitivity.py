@@ -4,12 +4,13 @@ One layer at a time goes back to float in the finished integer network: how much
 goes away is its gain, how much longer the network then takes is its charge. Both come from the same runs, so a layer that the
 runtime handles better in float (a stem of three channels, mostly) shows itself with a negative charge.
 
-Measured one at a time, gains do not quite add up; so the layers are put in an order here, and the sets that begin that order are
-judged as whole models by whoever asks (`fit`).
+Where integers meet float the runtime converts, and neighbours share that price: a few regions (the first layers together, the
+head's convolutions together) are therefore measured as one. Gains do not quite add up either; so layers are only put in an order here,
+and the sets that begin that order are judged as whole models by whoever asks (`fit`).
 """
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ CARRIERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}  # what has weights, or m
 # A handful of activations that belong to the layer before them: what stays between the two would be rounded once more for nothing.
 ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "LeakyRelu", "HardSwish", "HardSigmoid", "Clip", "Tanh", "PRelu", "Elu", "Softplus", "Mish"}
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
+MOST_BEGINNING = 6  # layers: channels are few there, and what is few in channels gains least from integers
 WARM_RUNS = 2  # before a model is timed
 SMALLEST_GAIN = 1e-9  # keeps a layer without gain and without charge from dividing by nothing
 
@@ -56,18 +58,24 @@ class LayerSensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """All layers, in the order of the network; `error`: the disagreement of the integer network as it is."""
+    """All layers, in the order of the network, and some regions of it; `error`: the disagreement of the integer network as it is."""
 
     error: float
     layers: tuple[LayerSensitivity, ...]
+    regions: tuple[LayerSensitivity, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return {"error": self.error, "layers": [layer.to_json() for layer in self.layers]}
+        measured = {"layers": self.layers, "regions": self.regions}
+        return {"error": self.error, **{name: [each.to_json() for each in found] for name, found in measured.items()}}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Sensitivity":
         """What `to_json` wrote."""
-        return cls(document["error"], tuple(LayerSensitivity(**{**each, "nodes": tuple(each["nodes"])}) for each in document["layers"]))
+        return cls(document["error"], _parsed(document["layers"]), _parsed(document["regions"]))
+
+
+def _parsed(rows: list[dict[str, Any]]) -> tuple[LayerSensitivity, ...]:
+    return tuple(LayerSensitivity(**{**row, "nodes": tuple(row["nodes"])}) for row in rows)
 
 
 def layers_of(graph: onnx.GraphProto) -> list[Layer]:
@@ -77,6 +85,16 @@ def layers_of(graph: onnx.GraphProto) -> list[Layer]:
         for name in node.input:
             readers.setdefault(name, []).append(node)
     return [Layer(node.name, (node.name, *_activation(node.output[0], readers))) for node in graph.node if node.op_type in CARRIERS]
+
+
+def regions_of(graph: onnx.GraphProto) -> list[Layer]:
+    """The first few layers together, and the layers that end the network together."""
+    layers = layers_of(graph)
+    ends = {node.name for node in graph.node if {output.name for output in graph.output}.intersection(node.output)}
+    beginnings = [(f"the first {count} layers", layers[:count]) for count in range(2, MOST_BEGINNING + 1) if count < len(layers)]
+    last = [layer for layer in layers if layer.name in ends]
+    groups = [*beginnings, *([("the head's last layers", last)] if len(last) > 1 else [])]
+    return [Layer(name, tuple(node for layer in group for node in layer.nodes)) for name, group in groups]
 
 
 def _activation(tensor: str, readers: dict[str, list[onnx.NodeProto]]) -> list[str]:
@@ -121,8 +139,20 @@ def revert(quantized: onnx.ModelProto, source: onnx.GraphProto, nodes: AbstractS
                     reverted.graph.initializer[-1].name = node.input[at]
             else:
                 node.input[at] = _before_rounding(name, producer)
+    _end_in_float(reverted.graph, producer, nodes)
     _drop_dead(reverted.graph)
     return reverted
+
+
+def _end_in_float(graph: onnx.GraphProto, producer: dict[str, onnx.NodeProto], nodes: AbstractSet[str]) -> None:
+    """Let the network's outputs be what float nodes give, not what is left of it after rounding."""
+    for output in graph.output:
+        last = producer[output.name]
+        before = _before_rounding(output.name, producer)
+        if before != output.name and producer[before].name in nodes:
+            last.op_type = "Identity"
+            last.input[:] = [before]
+            del last.attribute[:]
 
 
 def _drop_dead(graph: onnx.GraphProto) -> None:
@@ -164,9 +194,9 @@ def measure_sensitivity(
     whole = open_model(scratch)
     try:
         error = reference.error(whole.run(feed) for feed in reference.feeds)
-        layers = layers_of(source)
+        layers, regions = layers_of(source), regions_of(source)
         found = []
-        for done, layer in enumerate(layers, 1):
+        for done, layer in enumerate([*layers, *regions], 1):
             onnx.save(revert(quantized, source, set(layer.nodes)), scratch)
             other = open_model(scratch)
             try:
@@ -174,11 +204,11 @@ def measure_sensitivity(
             finally:
                 other.close()
             found.append(LayerSensitivity(layer.name, layer.nodes, (error - left) / error if error > 0 else 0.0, ratio - 1))
-            progress(done, len(layers))
+            progress(done, len(layers) + len(regions))
     finally:
         whole.close()
         scratch.unlink(missing_ok=True)
-    return Sensitivity(error, tuple(found))
+    return Sensitivity(error, tuple(found[: len(layers)]), tuple(found[len(layers) :]))
 
 
 def _side_by_side(whole: Any, other: Any, reference: Reference, clock: Callable[[], float]) -> tuple[float, float]:
@@ -200,21 +230,19 @@ def _side_by_side(whole: Any, other: Any, reference: Reference, clock: Callable[
     return reference.error(outputs), float(np.median(ratios))
 
 
-def free_layers(sensitivity: Sensitivity, *, at_most: float) -> list[LayerSensitivity]:
-    """Layers that gain accuracy and cost nothing (a charge of at most `at_most`, which is below 0: chance alone makes small ones)."""
-    return [layer for layer in sensitivity.layers if layer.charge <= at_most and layer.gain >= 0]
+def free_set(sensitivity: Sensitivity) -> LayerSensitivity | None:
+    """The layer or region that gains most of those that are no slower in float; None where there is none."""
+    free = [each for each in (*sensitivity.layers, *sensitivity.regions) if each.charge <= 0 and each.gain > SMALLEST_GAIN]
+    return max(free, key=lambda each: each.gain, default=None)
 
 
 def by_gain_for_charge(sensitivity: Sensitivity, *, least_charge: float) -> list[LayerSensitivity]:
-    """The layers worth having in float, most accuracy for the time first.
+    """The layers worth having in float beside the free set, most accuracy for the time first.
 
     Charges below `least_charge`, what the timing can tell from nothing, count as that much: else a lucky run would put a useless layer
     at the front.
     """
-    useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN]
+    free = free_set(sensitivity)
+    held = set(free.nodes) if free is not None else set()
+    useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN and layer.layer not in held]
     return sorted(useful, key=lambda layer: -layer.gain / max(layer.charge, least_charge))
-
-
-def nodes_of(layers: Iterable[LayerSensitivity]) -> tuple[str, ...]:
-    """Their nodes, each once."""
-    return tuple(dict.fromkeys(node for layer in layers for node in layer.nodes))

@@ -13,7 +13,6 @@ from typing import Any, Literal
 from edgewright.fit.budget import Budget
 from edgewright.stats import Interval
 
-AGREE_ABOVE = 0.25  # the float boxes that count as truth for agreement (contract)
 BASELINE = "baseline"  # the name of the model as given among the candidates
 ABOUT_AS_FAST = 1.06  # times the leader's p50; below that, which is faster depends on the day
 

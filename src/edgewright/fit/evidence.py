@@ -9,17 +9,44 @@ from typing import Any
 from edgewright.accuracy.coco import Evaluation
 from edgewright.accuracy.compare import AccuracyDelta
 from edgewright.accuracy.predictions import Predictions
+from edgewright.accuracy.regressions import Regressions
+from edgewright.accuracy.threshold import FittedThreshold
 from edgewright.artifact import Artifact
 from edgewright.bench.measure import Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.data.calibration import CalibrationSet
 from edgewright.fit.budget import Budget
 from edgewright.fit.choose import BASELINE, Decision, Figures, violated
+from edgewright.fit.explore import Exploration
 from edgewright.stats import units_to_settle
 from edgewright.version import __version__
 
 SCHEMA = 1
 TOOLS = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "pycocotools")
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """The threshold fitted on the selection split, and what it is worth on the `images` of the judging split.
+
+    F1 (0..1, IoU 0.5) of the float model at `float_score`, of the fitted model there, and of the fitted model at the new threshold.
+    """
+
+    threshold: FittedThreshold
+    float_score: float
+    f1_float: float
+    f1_before: float
+    f1_after: float
+    images: int
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "score": self.threshold.score,
+            "per_class": self.threshold.per_class,
+            "float_score": self.float_score,
+            "selection": self.threshold.to_json(),
+            "judging": {"f1_float": self.f1_float, "f1_before": self.f1_before, "f1_after": self.f1_after, "images": self.images},
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +60,7 @@ class Judged:
     fitted: Evaluation
     predictions: tuple[Predictions, Predictions]  # baseline, fitted
     measurements: tuple[Measurement, ...]  # baseline first; then the winner, unless it is the baseline; then others for context
+    operating_point: OperatingPoint
 
     @property
     def baseline_cost(self) -> Measurement:
@@ -49,13 +77,18 @@ class Evidence:
 
     request_budget: Budget
     board: Board
+    host: Board
     threads: int
+    labelled: bool
     baseline: Artifact
     fitted: Artifact
     judged: Judged
     ranking: tuple[Figures, ...]  # on the selection split
     candidates: Mapping[str, Artifact]
     calibration: CalibrationSet
+    audit: Mapping[str, Any]
+    exploration: Exploration
+    regressions: Regressions
     selection_images: int
     warnings: tuple[str, ...]
     elapsed_s: float
@@ -63,7 +96,13 @@ class Evidence:
 
     @property
     def ships(self) -> bool:
+        """Whether the verdict allows the model out without reserve."""
         return self.judged.decision.verdict == "ship"
+
+    @property
+    def gives_artifact(self) -> bool:
+        """Whether there is a model to hand over; a provisional one says in its evidence what was not measured."""
+        return self.judged.decision.verdict != "refuse"
 
     def to_json(self) -> dict[str, Any]:
         """The document of `evidence.json`."""
@@ -79,22 +118,42 @@ class Evidence:
             "accuracy_proven": decision.accuracy_proven,
             "images_needed": None if decision.accuracy_proven else units_to_settle(delta, bar, judged.delta.images),
             "budget": self.request_budget.to_json(),
-            "host": {**self.board.to_json(), "versions": tool_versions()},
-            "board": "host",
-            "baseline": _model_block(self.baseline, judged.baseline, judged.baseline_cost),
+            "host": {**self.host.to_json(), "versions": tool_versions()},
+            "board": "host" if self.board == self.host else self.board.to_json(),
+            "baseline": self._model_block(self.baseline, judged.baseline, judged.baseline_cost, has_truth=self.labelled),
             "fitted": {
                 "name": judged.winner,
-                **_model_block(self.fitted, judged.fitted, judged.fitted_cost),
+                **self._model_block(self.fitted, judged.fitted, judged.fitted_cost, has_truth=self.labelled),
                 "scheme": scheme,
                 "float_nodes": [] if scheme is None else scheme["float_nodes"],
             },
             "delta": judged.delta.to_json(),
             "speedup": {"p50": ratio(judged.baseline_cost, judged.fitted_cost).to_json()},
             "candidates": [self._candidate_row(figures) for figures in self.ranking],
-            "calibration": {**self.calibration.to_json(), "selection_images": self.selection_images},
-            "lineage": {**self.fitted.lineage, "artifact_digest": self.fitted.digest if self.ships else None, "command": self.command},
+            "calibration": {**self.calibration.to_json(), "selection_images": self.selection_images, "audit": dict(self.audit)},
+            "threshold": judged.operating_point.to_json(),
+            "regressions": self.regressions.to_json(),
+            "exploration": self.exploration.to_json(),
+            "lineage": {
+                **self.fitted.lineage,
+                "artifact_digest": self.fitted.digest if self.gives_artifact else None,
+                "command": self.command,
+            },
             "warnings": list(self.warnings),
             "elapsed_s": round(self.elapsed_s, 1),
+        }
+
+    @staticmethod
+    def _model_block(artifact: Artifact, evaluation: Evaluation, cost: Measurement, *, has_truth: bool) -> dict[str, Any]:
+        return {
+            "engine": artifact.engine,
+            "precision": artifact.precision,
+            "map50": evaluation.report.map50 if has_truth else None,
+            "map50_95": evaluation.report.map50_95 if has_truth else None,
+            "latency_ms": cost.latency.to_json(),
+            "peak_mib": round(cost.peak_mib, 1),
+            "size_mb": round(cost.size_bytes / 1e6, 3),
+            "threads": cost.job.threads,
         }
 
     def _candidate_row(self, figures: Figures) -> dict[str, Any]:
@@ -109,7 +168,7 @@ class Evidence:
             "scheme": None if artifact.scheme is None else artifact.scheme["recipe"]["mode"],
             "threads": self.threads,
             "imgsz": artifact.input.size_wh[0],
-            "map50_95": round(figures.map50_95, 5),
+            "map50_95": None if figures.map50_95 is None else round(figures.map50_95, 5),
             "p50_ms": figures.p50_ms,
             "peak_mib": round(figures.peak_mib, 1),
             "verdict": verdict,
@@ -119,19 +178,6 @@ class Evidence:
             "speedup": round(base.p50_ms / figures.p50_ms, 3),
             "size_mb": round(figures.size_mb, 3),
         }
-
-
-def _model_block(artifact: Artifact, evaluation: Evaluation, cost: Measurement) -> dict[str, Any]:
-    return {
-        "engine": artifact.engine,
-        "precision": artifact.precision,
-        "map50": evaluation.report.map50,
-        "map50_95": evaluation.report.map50_95,
-        "latency_ms": cost.latency.to_json(),
-        "peak_mib": round(cost.peak_mib, 1),
-        "size_mb": round(cost.size_bytes / 1e6, 3),
-        "threads": cost.job.threads,
-    }
 
 
 def tool_versions() -> dict[str, str]:

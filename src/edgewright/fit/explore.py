@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe
-from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge, free_layers, nodes_of
+from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge, free_set
 
 LOOK_IMAGES = 16  # pictures the two questions are asked of: told apart plain min-max and percentiles on each of three draws of 16
 LEAST_CHARGE = 0.01  # of the network's time: what eight alternating runs can tell from nothing
@@ -104,26 +104,23 @@ FLOORS = ("silu_floor", "class_logit_floor", "box_logit_floor")
 
 
 def float_sets(base: Recipe, sensitivity: Sensitivity) -> tuple[FloatSet, ...]:
-    """Sets worth trying, smallest first: the layers that are better off in float anyway, then more and more of those that gain most for
-    their charge, for the charges of `CHARGES`.
+    """Sets worth trying, smallest first.
+
+    The layers that are no slower in float; then with them more and more of those that gain most for their charge, up to `CHARGES`.
     """
-    counts = [0, *(_affordable(ranked(sensitivity), charge) for charge in CHARGES)]
+    counts = [0, *(_affordable(by_gain_for_charge(sensitivity, least_charge=LEAST_CHARGE), charge) for charge in CHARGES)]
     sets = [growing_set(base, sensitivity, count) for count in sorted(set(counts))]
     return tuple(each for each in sets if each.layers)
 
 
-def ranked(sensitivity: Sensitivity) -> list[LayerSensitivity]:
-    """The layers that cost something in float, most gain for the charge first."""
-    free = free_layers(sensitivity, at_most=-LEAST_CHARGE)
-    return [layer for layer in by_gain_for_charge(sensitivity, least_charge=LEAST_CHARGE) if layer not in free]
-
-
 def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
-    """The recipe that keeps the free layers and the first `count` of the ranked in float."""
-    layers = free_layers(sensitivity, at_most=-LEAST_CHARGE) + ranked(sensitivity)[:count]
-    name = f"int8, {len(layers)} layer{'' if len(layers) == 1 else 's'} float"
-    recipe = replace(base, name=name, float_layers=nodes_of(layers))
-    return FloatSet(recipe, len(layers), count, sum(layer.charge for layer in layers), sum(layer.gain for layer in layers))
+    """The recipe that keeps the free set and the first `count` of the layers in order of gain for charge in float."""
+    free = free_set(sensitivity)
+    parts = [*([free] if free else []), *by_gain_for_charge(sensitivity, least_charge=LEAST_CHARGE)[:count]]
+    nodes = tuple(dict.fromkeys(node for part in parts for node in part.nodes))
+    layers = sum(layer.layer in nodes for layer in sensitivity.layers)
+    recipe = replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes)
+    return FloatSet(recipe, layers, min(count, len(parts)), sum(part.charge for part in parts), sum(part.gain for part in parts))
 
 
 def _affordable(ordered: Sequence[LayerSensitivity], charge: float) -> int:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from edgewright.artifact import FILE_NAME, describe_file
+from edgewright.artifact import FILE_NAME, Artifact, Threshold, describe_file
 from edgewright.bench.report import Example, ReportMaterial, ThreadRow, difference, render_report
 from edgewright.data.images import read_image
 from edgewright.fit.evidence import Evidence, Judged
@@ -22,8 +22,10 @@ def finish(evidence: Evidence, out: Path, work: Path, watch: Watch) -> Evidence:
     staged = work / "staged"
     shutil.rmtree(staged, ignore_errors=True)
     staged.mkdir()
-    if evidence.ships:
-        evidence = replace(evidence, fitted=_stage_artifact(evidence, staged))
+    if evidence.gives_artifact:
+        fitted, fitted_threshold = evidence.fitted, evidence.judged.operating_point.threshold
+        threshold = replace(fitted.threshold, score=fitted_threshold.score, per_class=fitted_threshold.per_class)
+        evidence = replace(evidence, fitted=stage_artifact(fitted, evidence.baseline.name, threshold, staged))
     document = evidence.to_json()
     _write_json(staged / "evidence.json", document)
     (staged / "report.html").write_text(render_report(report_material(evidence, document)), "utf-8")
@@ -48,13 +50,11 @@ def report_material(evidence: Evidence, document: dict[str, Any]) -> ReportMater
     )
 
 
-def _stage_artifact(evidence: Evidence, staged: Path) -> Any:
+def stage_artifact(made: Artifact, name: str, threshold: Threshold, staged: Path) -> Artifact:
     """Copy the model under a name that holds its digest, so that an older artifact.json never points at a newer model."""
-    fitted = evidence.fitted
-    source = fitted.model_path
-    target = staged / f"model-{fitted.files[0].sha256[:12]}.onnx"
-    shutil.copyfile(source, target)
-    artifact = replace(fitted, name=evidence.baseline.name, files=(describe_file(target, staged),), folder=staged)
+    target = staged / f"model-{made.files[0].sha256[:12]}.onnx"
+    shutil.copyfile(made.model_path, target)
+    artifact = replace(made, name=name, threshold=threshold, files=(describe_file(target, staged),), folder=staged)
     _write_json(staged / FILE_NAME, artifact.to_json())
     return artifact
 

@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgewright.artifact import sha256_of
+
+Step: TypeAlias = tuple[dict[str, Any], list[Path]]  # the result of a step, and the files it made in the workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Journal:
         """What the steps of this run took, whichever process did them; a step that is asked for twice took its time once."""
         return sum(entry.seconds for entry in self._used.values())
 
-    def step(self, name: str, inputs: Any, work: Callable[[], tuple[dict[str, Any], list[Path]]]) -> Entry:
+    def step(self, name: str, inputs: Any, work: Callable[[], Step]) -> Entry:
         """The finished step `name` for these inputs.
 
         Recalled, or done now by `work`, which returns its result and the files it made in the workspace.

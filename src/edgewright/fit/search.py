@@ -1,70 +1,52 @@
-"""The story of a fit, told by `fit` below: calibrate, compress, select, measure, judge, report.
+"""The story of a fit, told by `fit` below: calibrate, explore, compress, select, measure, judge, report.
 
 Each step is in the journal before the next begins, so a killed fit goes on where it was. What is chosen by looking at accuracy
 is chosen on the selection split (train pictures that calibration did not see); the judging split is met by the winner alone.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
-
-from edgewright.accuracy.coco import evaluate
-from edgewright.accuracy.compare import POINTS, compare
-from edgewright.accuracy.predictions import Predictions, class_translation, predict, pseudo_truth
-from edgewright.artifact import Artifact, sha256_of
-from edgewright.bench.measure import Job, Measurement, measure, ratio
-from edgewright.board.profile import Board, usable_cores
-from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
-from edgewright.compress.candidates import (
-    FloatForms,
-    calibration_feeds,
-    check_head_cut,
-    describe_candidate,
-    make_model,
-    prepare_float_forms,
-    watch_ranges,
+from edgewright.accuracy.agreement import AGREE_ABOVE, compare_by_agreement, evaluate_agreement
+from edgewright.accuracy.coco import Evaluation, evaluate
+from edgewright.accuracy.compare import POINTS, AccuracyDelta, compare
+from edgewright.accuracy.predictions import Predictions, pseudo_truth
+from edgewright.accuracy.regressions import find_regressions
+from edgewright.accuracy.threshold import f1_at, refit
+from edgewright.artifact import Artifact
+from edgewright.bench.measure import Job, Measurement, ratio
+from edgewright.board.profile import Board
+from edgewright.compress.recipes import INT8, Recipe
+from edgewright.errors import EngineError
+from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Figures, choose, decide, fallback
+from edgewright.fit.evidence import Evidence, Judged, OperatingPoint
+from edgewright.fit.explore import (
+    LOOK_IMAGES,
+    MOST_HALVINGS,
+    Exploration,
+    FloatSet,
+    Look,
+    candidates_from,
+    closest,
+    float_sets,
+    growing_set,
+    range_trials,
+    with_bias_correction,
 )
-from edgewright.compress.recipes import RECIPES, Recipe
-from edgewright.data.calibration import CalibrationSet, choose_calibration
-from edgewright.data.dataset import Dataset, Sample, open_dataset, part_train_from_val
-from edgewright.detector import Detector, artifact_of_model
-from edgewright.engines import open_engine
-from edgewright.errors import DataError, EngineError, InputError, ModelError
-from edgewright.fit.budget import Budget
-from edgewright.fit.choose import AGREE_ABOVE, BASELINE, Figures, choose, decide, fallback
-from edgewright.fit.evidence import Evidence, Judged, tool_versions
 from edgewright.fit.finish import finish
-from edgewright.fit.journal import Journal, digest_of
+from edgewright.fit.journal import Journal
+from edgewright.fit.opening import open_material
+from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Silent, Watch
+from edgewright.fit.workshop import Workshop
 from edgewright.fit.workspace import workspace
-
-MOST_SELECTION = 256  # pictures candidates are ranked on; more would cost time and settle little that agreement does not
 
 SELECTION_ROUNDS = 6
 FINAL_ROUNDS = 20
 CONTEXT_ROUNDS = 8  # of what stands beside the verdict, not under it
-
-
-@dataclass(frozen=True, slots=True)
-class FitRequest:
-    """What to fit, to which data, into which folder and budget. `images`: for calibration; `threads`.
-
-    For baseline and candidates alike, 0 all cores.
-    """
-
-    model: Path
-    data: Path
-    out: Path
-    budget: Budget = field(default_factory=Budget)
-    threads: int = 0
-    images: int = 64
-    seed: int = 0
-    resume: bool = False
-    recipes: tuple[Recipe, ...] = RECIPES
-    command: str = ""
+MOST_AT_ONCE = 6  # models held in memory to be timed against each other; the baseline is one of them
+FEW_IMAGES = 50
 
 
 def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
@@ -74,16 +56,17 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
         InputError: the model, the data set or the folder cannot be used.
         HostError: an engine is missing.
     """
-    baseline, dataset, warnings = _open(request)
+    baseline, dataset, warnings = open_material(request.model, request.data)
+    board = Board.detect() if request.board is None else Board.load(request.board)
     with workspace(request.out, resume=request.resume) as work:
-        run = _Fit(request, baseline, dataset, Journal(work), watch or Silent(), warnings)
-        calibration = run.calibrate()
-        candidates = run.compress(calibration)
-        selection = run.select(candidates, calibration)
-        speeds = run.measure(candidates)
-        ranking = run.rank(selection, speeds)
-        verdict = run.judge(candidates, ranking)
-        return finish(run.conclude(calibration, candidates, ranking, selection, verdict), request.out, work, run.watch)
+        run = _Fit(request, Workshop(request, baseline, dataset, board, Journal(work), watch or Silent()), warnings)
+        run.explore()
+        run.compress()
+        run.select()
+        run.spare_layers()
+        ranking = run.rank(run.measure())
+        judged = run.judge(ranking)
+        return finish(run.conclude(ranking, judged), request.out, work, run.watch)
 
 
 def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None = None) -> Judged:
@@ -93,285 +76,299 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
         InputError: as `fit`.
         EngineError: the recipe's model cannot be made.
     """
-    baseline, dataset, warnings = _open(request)
+    baseline, dataset, warnings = open_material(request.model, request.data)
     with workspace(request.out, resume=request.resume) as work:
-        run = _Fit(replace(request, recipes=(recipe,)), baseline, dataset, Journal(work), watch or Silent(), warnings)
-        calibration = run.calibrate()
-        candidates = run.compress(calibration)
-        if recipe.name not in candidates:
-            raise EngineError(run.warnings[-1])
-        ranking = run.rank(run.select(candidates, calibration), run.measure(candidates))
-        return run.judge_one(next(figures for figures in ranking if figures.name == recipe.name), candidates)
+        told = replace(request, recipes=(recipe,))
+        run = _Fit(told, Workshop(told, baseline, dataset, Board.detect(), Journal(work), watch or Silent()), warnings)
+        run.compress()
+        if recipe.name not in run.candidates:
+            raise EngineError(run.shop.left_out[-1])
+        run.select()
+        ranking = run.rank(run.measure())
+        return run.judge_one(next(figures for figures in ranking if figures.name == recipe.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a candidate said about a split, and its mAP50-95 there as the journal has it."""
+    """What a candidate said about a split; its mAP50-95 there, None without labels, and its agreement with the float model (0..1)."""
 
     predictions: Predictions
-    map50_95: float
+    map50_95: float | None
+    agreement: float
+
+    def points_over(self, baseline: "Scored") -> float:
+        """The change against the baseline in points; without labels, of agreement."""
+        if self.map50_95 is None or baseline.map50_95 is None:
+            return (self.agreement - 1) * POINTS
+        return (self.map50_95 - baseline.map50_95) * POINTS
 
 
 class _Fit:
-    """What the stages share: the request, the model and data set, the journal."""
+    """The stages of a fit, in the order in which `fit` calls them, and what they have found so far."""
 
-    def __init__(
-        self, request: FitRequest, baseline: Artifact, dataset: Dataset, journal: Journal, watch: Watch, warnings: Iterable[str]
-    ) -> None:
+    def __init__(self, request: FitRequest, shop: Workshop, warnings: Iterable[str]) -> None:
         self.request = request
-        self.journal = journal
-        self.watch = watch
-        self.cores = usable_cores()
-        self.threads = request.threads or self.cores
-        self.board = Board.detect()
-        self.baseline = baseline
-        self.dataset = dataset
+        self.shop = shop
+        self.watch = shop.watch
+        self.labelled = shop.dataset.labelled
         self.warnings = list(warnings)
-        self.identity = {
-            "model": self.baseline.digest,
-            "data": digest_of(_listing(self.dataset)),
-            "tools": tool_versions(),
-            "isa": sorted(self.board.isa),
-            "images": request.images,
-            "seed": request.seed,
-        }
-        self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; four recipes share one
-        self.forms = self._float_forms()
+        self.exploration = Exploration()
+        self.candidates: dict[str, Artifact] = {BASELINE: shop.baseline}  # the float model as given comes first
+        self.selection: dict[str, Scored] = {}  # what each candidate did on the selection split
 
     # --- stages -------------------------------------------------------------------------------------------------------------------------
 
-    def calibrate(self) -> CalibrationSet:
-        """Choose the calibration pictures and watch every tensor's range over them."""
-        self.watch.stage("calibrate")
+    def explore(self) -> None:
+        """How should ranges be read, and which layers does quantization hurt? Asked of a few selection pictures."""
+        if self.request.recipes is not None or not self.shop.forms.is_aligned:
+            return
+        self.watch.stage("explore")
+        looks = self._looks(range_trials())
+        if not looks:
+            return
+        looks += self._looks([with_bias_correction(closest(looks))])
+        base = closest(looks).recipe
+        self.watch.note(f"{base.name} is closest to the float model on {LOOK_IMAGES} pictures")
+        self.watch.stage("question")
+        made = self.shop.candidate(base)
+        sensitivity = None if made is None else self.shop.sensitivity(base, made)
+        self.exploration = Exploration(min(LOOK_IMAGES, len(self.shop.selection)), tuple(looks), base.name, sensitivity)
 
-        def work() -> tuple[dict[str, Any], list[Path]]:
-            chosen = choose_calibration(self.dataset, self.request.images, self.request.seed, progress=self.watch.advance)
-            return {**chosen.to_json(), "pictures": [str(s.image) for s in chosen.samples], "sha256": list(chosen.sha256)}, []
-
-        held = self.journal.step("calibrate", self.identity, work).result
-        by_path = {str(sample.image): sample for sample in self.dataset.split("train")}
-        calibration = CalibrationSet(tuple(by_path[path] for path in held["pictures"]), tuple(held["sha256"]), held["seed"])
-        if len(calibration.samples) < self.request.images:
-            self.warnings.append(f"only {len(calibration.samples)} train images to calibrate with ({self.request.images} asked for)")
-        check_head_cut(self.forms, next(iter(calibration_feeds(self.baseline, calibration))), self.cores)
-        return calibration
-
-    def compress(self, calibration: CalibrationSet) -> dict[str, Artifact]:
-        """Make every recipe's model; one that cannot be made is noted and left out. The float model as given comes first."""
+    def compress(self) -> None:
+        """Make every recipe's model; one that cannot be made is noted and left out."""
         self.watch.stage("compress")
-        candidates = {BASELINE: self.baseline}
-        for done, recipe in enumerate(self.request.recipes, 1):
-            artifact = self._candidate(recipe, calibration)
-            if artifact is not None:
-                candidates[recipe.name] = artifact
-            self.watch.advance(done, len(self.request.recipes))
-        return candidates
+        recipes = candidates_from(self.exploration.base_recipe) if self.request.recipes is None else self.request.recipes
+        for done, recipe in enumerate(recipes, 1):
+            self._add(recipe)
+            self.watch.advance(done, len(recipes))
 
-    def select(self, candidates: dict[str, Artifact], calibration: CalibrationSet) -> dict[str, Scored]:
+    def select(self) -> None:
         """What every candidate says about the selection split."""
         self.watch.stage("select")
-        samples = self._selection_samples(calibration)
-        return {
-            name: self._scored("select", name, artifact, samples, at, len(candidates))
-            for at, (name, artifact) in enumerate(candidates.items())
-        }
+        for at, name in enumerate(self.candidates):
+            self._score(name, at, len(self.candidates))
 
-    def measure(self, candidates: dict[str, Artifact]) -> dict[str, Measurement]:
-        """Time all candidates against each other."""
+    def spare_layers(self) -> None:
+        """Find the smallest set of layers to keep in float; the models tried on the way become candidates.
+
+        Where integers alone keep the accuracy budget, only sets that cost next to nothing are tried: they may agree better. Where they
+        do not, sets grow until one keeps it, and the gap to the last that did not is halved a few times.
+        """
+        base, sensitivity = self.exploration.base_recipe, self.exploration.sensitivity
+        if sensitivity is None:
+            return
+        self.watch.stage("spare")
+        enough = INT8.name in self.selection and self._keeps_accuracy(INT8.name)
+        tried: list[FloatSet] = []
+        few = many = 0
+        for trial in float_sets(base, sensitivity):
+            if enough and trial.charge > ABOUT_AS_FAST - 1:
+                break
+            tried += self._tried(trial, len(tried))
+            if tried and tried[-1].within and not enough:
+                many = trial.ranked
+                break
+            few = trial.ranked
+        for _ in range(MOST_HALVINGS):
+            if many - few < 2:
+                break
+            middle = (few + many) // 2
+            tried += self._tried(growing_set(base, sensitivity, middle), len(tried))
+            few, many = (few, middle) if tried[-1].within else (middle, many)
+        self.exploration = replace(self.exploration, float_sets=tuple(tried))
+
+    def measure(self) -> dict[str, Measurement]:
+        """Time all candidates against the baseline, a handful at a time so that a small board can hold them."""
         self.watch.stage("measure")
-        jobs = [self._job(name, artifact, self.threads) for name, artifact in candidates.items()]
-        return {m.job.name: m for m in self._measured("measure", jobs, SELECTION_ROUNDS)}
+        others = [name for name in self.candidates if name != BASELINE]
+        measured: dict[str, Measurement] = {}
+        for at in range(0, max(len(others), 1), MOST_AT_ONCE - 1):
+            jobs = [self._job(name, self.shop.threads) for name in (BASELINE, *others[at : at + MOST_AT_ONCE - 1])]
+            found = self.shop.measurements("measure", jobs, SELECTION_ROUNDS)
+            for each in found:
+                measured.setdefault(each.job.name, _at_the_pace_of(measured.get(BASELINE), found[0], each))
+        return measured
 
-    def rank(self, selection: dict[str, Scored], speeds: dict[str, Measurement]) -> list[Figures]:
+    def rank(self, speeds: dict[str, Measurement]) -> list[Figures]:
         """The candidates' figures on the selection split; a pure function of what is in the journal."""
-        truth = pseudo_truth(selection[BASELINE].predictions, AGREE_ABOVE)
-        float_map = selection[BASELINE].map50_95
         return [
             Figures(
                 name=name,
                 precision=speeds[name].job.precision,
                 map50_95=found.map50_95,
-                delta_points=(found.map50_95 - float_map) * POINTS,
-                agreement=evaluate(replace(found.predictions, truth=truth)).report.map50_95,
+                delta_points=found.points_over(self.selection[BASELINE]),
+                agreement=found.agreement,
                 p50_ms=speeds[name].latency.p50,
                 peak_mib=speeds[name].peak_mib,
                 size_mb=speeds[name].size_bytes / 1e6,
             )
-            for name, found in selection.items()
+            for name, found in self.selection.items()
         ]
 
-    def judge(self, candidates: dict[str, Artifact], ranking: Sequence[Figures]) -> Judged:
+    def judge(self, ranking: Sequence[Figures]) -> Judged:
         """The winner meets the judging split; if it fails there, the best float candidate has one try."""
         self.watch.stage("judge")
-        judged = self.judge_one(choose(ranking, self.request.budget), candidates)
-        if judged.decision.verdict == "ship" or "accuracy" not in judged.decision.binding:
+        judged = self.judge_one(choose(ranking, self.request.budget))
+        if judged.decision.verdict != "refuse" or "accuracy" not in judged.decision.binding:
             return judged
         second = fallback(ranking, self.request.budget)
         if second is None or second.name == judged.winner:
             return judged
         self.watch.note(f"{judged.decision.reason}; trying {second.name}")
-        other = self.judge_one(second, candidates)
-        if other.decision.verdict != "ship":
+        other = self.judge_one(second)
+        if other.decision.verdict == "refuse":
             return judged
         lost = f"{judged.winner} lost {-judged.delta.map50_95.estimate:.2f} points on the judging split"
         reason = f"{lost}, so the float model ships: {other.decision.reason}"
         return replace(other, decision=replace(other.decision, reason=reason))
 
-    def conclude(
-        self,
-        calibration: CalibrationSet,
-        candidates: dict[str, Artifact],
-        ranking: Sequence[Figures],
-        selection: dict[str, Scored],
-        judged: Judged,
-    ) -> Evidence:
-        """Everything the report and evidence.json are made from."""
-        seen = (selection[BASELINE].predictions, judged.predictions[0])
-        broken = sorted({each for found in seen for each in found.broken})
-        self.warnings += [f"skipped: {each}" for each in broken]
-        if len(judged.predictions[0].pictures) < FEW_IMAGES:
-            self.warnings.append(f"only {len(judged.predictions[0].pictures)} images to judge on")
-        return Evidence(
-            request_budget=self.request.budget,
-            board=self.board,
-            threads=self.threads,
-            baseline=self.baseline,
-            fitted=candidates[judged.winner],
-            judged=judged,
-            ranking=tuple(ranking),
-            candidates=candidates,
-            calibration=calibration,
-            selection_images=selection[BASELINE].predictions.images,
-            warnings=tuple(self.warnings),
-            elapsed_s=self.journal.seconds,
-            command=self.request.command,
-        )
-
-    # --- steps --------------------------------------------------------------------------------------------------------------------------
-
-    def _float_forms(self) -> FloatForms:
-        folder = self.journal.folder / "float"
-        folder.mkdir(exist_ok=True)
-
-        def work() -> tuple[dict[str, Any], list[Path]]:
-            forms = prepare_float_forms(self.baseline, folder)
-            return {}, [forms.folded, forms.cut]
-
-        self.watch.stage("open")
-        self.journal.step("open", self.identity, work)
-        return FloatForms.at(self.baseline, folder)
-
-    def _statistics(self, recipe: Recipe, calibration: CalibrationSet) -> dict[str, TensorStatistics]:
-        path = self.journal.folder / f"statistics-{'cut' if recipe.head_cut else 'whole'}.npz"
-
-        def work() -> tuple[dict[str, Any], list[Path]]:
-            save_statistics(watch_ranges(self.forms, recipe, calibration, path.with_suffix(".onnx"), self.cores, self.watch.advance), path)
-            return {}, [path]
-
-        if path.stem not in self._held:
-            self.journal.step(path.stem, [self.identity, calibration.digest], work)
-            self._held[path.stem] = load_statistics(path)
-        return self._held[path.stem]
-
-    def _candidate(self, recipe: Recipe, calibration: CalibrationSet) -> Artifact | None:
-        folder = self.journal.folder / "candidates" / _slug(recipe.name)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / "model.onnx"
-        statistics = self._statistics(recipe, calibration) if recipe.mode == "static" else {}
-
-        def work() -> tuple[dict[str, Any], list[Path]]:
-            try:
-                make_model(self.forms, recipe, statistics, self.board, path)
-                open_engine("onnxruntime", path, threads=1).close()
-            except EngineError as error:
-                return {"error": str(error)}, []
-            return {}, [path]
-
-        entry = self.journal.step(f"compress {recipe.name}", [self.identity, calibration.digest, recipe.to_json()], work)
-        if "error" in entry.result:
-            self.warnings.append(f"{recipe.name} was left out: {entry.result['error']}")
-            return None
-        digest = calibration.digest
-        return describe_candidate(self.forms, recipe, path, self.board, calibration_digest=digest, tools=tool_versions())
-
-    def _selection_samples(self, calibration: CalibrationSet) -> list[Sample]:
-        held = {sample.image for sample in calibration.samples}
-        rest = [sample for sample in self.dataset.split("train") if sample.image not in held]
-        if not rest:
-            raise InputError(
-                "every train image went into calibration, none is left to choose on",
-                got=f"--images {self.request.images}, {len(held)} train images",
-                fix="lower --images to half of them or less",
-            )
-        drawn = np.random.default_rng(self.request.seed).permutation(len(rest))[:MOST_SELECTION]
-        return [rest[at] for at in sorted(drawn)]
-
-    def _scored(self, split: str, name: str, artifact: Artifact, samples: Sequence[Sample], part: int, parts: int) -> Scored:
-        path = self.journal.folder / f"{split}-{_slug(name)}.npz"
-
-        def advance(done: int, total: int) -> None:
-            self.watch.advance(part * total + done, parts * total)
-
-        def work() -> tuple[dict[str, Any], list[Path]]:
-            with Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as detector:
-                found = predict(detector, self.dataset, samples, progress=advance)
-            found.save(path)
-            report = evaluate(found).report
-            return {"map50": report.map50, "map50_95": report.map50_95, "images": report.images}, [path]
-
-        entry = self.journal.step(f"{split} {name}", [self.identity, artifact.digest, [str(s.image) for s in samples]], work)
-        return Scored(Predictions.load(path), entry.result["map50_95"])
-
-    def _measured(self, step: str, jobs: Sequence[Job], rounds: int) -> list[Measurement]:
-        def work() -> tuple[dict[str, Any], list[Path]]:
-            return {"measurements": [m.to_json() for m in measure(jobs, rounds=rounds, progress=self.watch.advance)]}, []
-
-        described = [[job.name, job.threads, job.engine, sha256_of(job.path)] for job in jobs]
-        entry = self.journal.step(step, [self.identity, described, rounds], work)
-        return [Measurement.from_json(each) for each in entry.result["measurements"]]
-
-    def judge_one(self, winner: Figures, candidates: dict[str, Artifact]) -> Judged:
+    def judge_one(self, winner: Figures) -> Judged:
         """A candidate meets the judging split, beside the baseline, and is measured once more."""
-        samples = self.dataset.split("val")
+        samples = self.shop.dataset.split("val")
         pair = (BASELINE, winner.name)
-        found = [self._scored("judge", name, candidates[name], samples, at, 2).predictions for at, name in enumerate(pair)]
+        found = [self.shop.predictions("judge", name, self.candidates[name], samples, at, 2) for at, name in enumerate(pair)]
         self.watch.note(f"{winner.name} meets the judging split: {found[0].images} images")
-        baseline, fitted = (evaluate(each) for each in found)
-        delta = compare(fitted, baseline, seed=self.request.seed)
+        baseline, fitted, delta = self._compared(found[0], found[1])
         self.watch.stage("bench")
-        jobs = [self._job(name, candidates[name], self.threads) for name in dict.fromkeys(pair)]
-        paired = self._measured(f"bench {winner.name}", jobs, FINAL_ROUNDS)
+        jobs = [self._job(name, self.shop.threads) for name in dict.fromkeys(pair)]
+        paired = self.shop.measurements(f"bench {winner.name}", jobs, FINAL_ROUNDS)
         final = paired[-1]
         figures = replace(
             winner,
-            map50_95=fitted.report.map50_95,
+            map50_95=fitted.report.map50_95 if self.labelled else None,
             delta_points=delta.map50_95.estimate,
             p50_ms=final.latency.p50,
             peak_mib=final.peak_mib,
             size_mb=final.size_bytes / 1e6,
         )
-        decision = decide(figures, delta.map50_95, ratio(paired[0], final), self.request.budget)
-        return Judged(winner.name, decision, delta, baseline, fitted, (found[0], found[1]), (*paired, *self._by_threads(pair, candidates)))
+        decision = decide(figures, delta.map50_95, ratio(paired[0], final), self.request.budget, assumed=self._assumed)
+        point = self._operating_point(winner.name, found[0], found[1])
+        return Judged(winner.name, decision, delta, baseline, fitted, (found[0], found[1]), (*paired, *self._by_threads(pair)), point)
 
-    def _by_threads(self, pair: Iterable[str], candidates: dict[str, Artifact]) -> Iterator[Measurement]:
+    def conclude(self, ranking: Sequence[Figures], judged: Judged) -> Evidence:
+        """Everything the report and evidence.json are made from."""
+        audit = self.shop.audit()
+        return Evidence(
+            request_budget=self.request.budget,
+            board=self.shop.board,
+            host=Board.detect(),
+            threads=self.shop.threads,
+            labelled=self.labelled,
+            baseline=self.shop.baseline,
+            fitted=self.candidates[judged.winner],
+            judged=judged,
+            ranking=tuple(ranking),
+            candidates=self.candidates,
+            calibration=self.shop.calibration,
+            audit=audit,
+            exploration=self.exploration,
+            regressions=find_regressions(judged.fitted, judged.baseline, seed=self.request.seed),
+            selection_images=self.selection[BASELINE].predictions.images,
+            warnings=tuple(self._all_warnings(judged, audit)),
+            elapsed_s=self.shop.seconds,
+            command=self.request.command,
+        )
+
+    # --- parts of stages ----------------------------------------------------------------------------------------------------------------
+
+    def _looks(self, recipes: Sequence[Recipe]) -> list[Look]:
+        """Each recipe with the disagreement that it leaves, where its model can be made."""
+        looks = []
+        for done, recipe in enumerate(recipes, 1):
+            made = self.shop.candidate(recipe)
+            if made is not None:
+                looks.append(Look(recipe, self.shop.disagreement(made, recipe.name)))
+            self.watch.advance(done, len(recipes))
+        return looks
+
+    def _add(self, recipe: Recipe) -> bool:
+        """Make the recipe's model a candidate, if it can be made."""
+        made = self.shop.candidate(recipe)
+        if made is not None:
+            self.candidates[recipe.name] = made
+        return made is not None
+
+    def _score(self, name: str, part: int, parts: int) -> None:
+        """Let a candidate meet the selection split; its agreement is with what the baseline, the first to come, said there."""
+        found = self.shop.predictions("select", name, self.candidates[name], self.shop.selection, part, parts)
+        baseline = found if name == BASELINE else self.selection[BASELINE].predictions
+        agreement = evaluate_agreement(found, baseline).report.map50_95
+        self.selection[name] = Scored(found, evaluate(found).report.map50_95 if self.labelled else None, agreement)
+
+    def _tried(self, trial: FloatSet, part: int) -> list[FloatSet]:
+        """The set with what its model did on the selection split; nothing where the model cannot be made."""
+        name = trial.recipe.name
+        if not self._add(trial.recipe):
+            return []
+        self._score(name, part, part + 1)
+        return [replace(trial, delta_points=self.selection[name].points_over(self.selection[BASELINE]), within=self._keeps_accuracy(name))]
+
+    def _keeps_accuracy(self, name: str) -> bool:
+        return self.selection[name].points_over(self.selection[BASELINE]) >= -self.request.budget.max_drop
+
+    def _compared(self, baseline: Predictions, fitted: Predictions) -> tuple[Evaluation, Evaluation, AccuracyDelta]:
+        """Both evaluations and the change; without labels, the float model's boxes are the truth."""
+        if self.labelled:
+            before, after = evaluate(baseline), evaluate(fitted)
+            return before, after, compare(after, before, seed=self.request.seed)
+        before, after = (evaluate_agreement(each, baseline) for each in (baseline, fitted))
+        return before, after, compare_by_agreement(fitted, baseline, seed=self.request.seed)
+
+    def _operating_point(self, winner: str, baseline: Predictions, fitted: Predictions) -> OperatingPoint:
+        """The threshold fitted on the selection split, and what it is worth on the judging split."""
+        before = self.shop.baseline.threshold.score
+        threshold = refit(self.selection[BASELINE].predictions, self.selection[winner].predictions, before)
+        truth = baseline.truth if self.labelled else pseudo_truth(baseline, AGREE_ABOVE)
+        baseline, fitted = replace(baseline, truth=truth), replace(fitted, truth=truth)
+        return OperatingPoint(
+            threshold,
+            float_score=before,
+            f1_float=f1_at(baseline, before),
+            f1_before=f1_at(fitted, before),
+            f1_after=f1_at(fitted, threshold.score, threshold.per_class),
+            images=baseline.images,
+        )
+
+    @property
+    def _assumed(self) -> tuple[str, ...]:
+        """What the verdict would rest on without having been measured."""
+        elsewhere = [] if self.request.board is None else [f"nothing was measured on {self.shop.board.name}"]
+        return (*elsewhere, *([] if self.labelled else ["without labels accuracy is agreement with the float model"]))
+
+    def _all_warnings(self, judged: Judged, audit: Mapping[str, Any]) -> Iterator[str]:
+        yield from self.warnings
+        yield from self.shop.left_out
+        if self.shop.forms.raw is None:
+            yield "the decode of this head was not understood, so it stays in the network, in float"
+        if len(self.shop.calibration.samples) < self.request.images:
+            yield f"only {len(self.shop.calibration.samples)} train images to calibrate with ({self.request.images} asked for)"
+        yield from (f"calibration: {finding['what']}" for finding in audit["findings"] if finding["severity"] != "info")
+        broken = {line for found in (self.selection[BASELINE].predictions, judged.predictions[0]) for line in found.broken}
+        yield from (f"skipped: {line}" for line in sorted(broken))
+        if len(judged.predictions[0].pictures) < FEW_IMAGES:
+            yield f"only {len(judged.predictions[0].pictures)} images to judge on"
+        if self.request.board is not None:
+            yield f"fitted for {self.shop.board.name}, measured on this machine: latency and memory are this machine's"
+            differences = self.shop.board.differs_from(Board.detect())
+            if differences:
+                yield f"accuracy was measured with other integer kernels than the board's: {'; '.join(differences)}"
+
+    def _by_threads(self, pair: Iterable[str]) -> Iterator[Measurement]:
         """Baseline, winner and the dynamic model everyone tries first, by the number of threads.
 
         A count at a time, so that a small board never holds more than three models at once.
         """
-        names = dict.fromkeys((*pair, *(name for name, artifact in candidates.items() if _is_dynamic(artifact))))
-        for threads in thread_counts(self.threads):
+        names = dict.fromkeys((*pair, *(name for name, artifact in self.candidates.items() if _is_dynamic(artifact))))
+        for threads in thread_counts(self.shop.threads):
             # At the asked number of threads the pair has just been measured.
-            jobs = [self._job(name, candidates[name], threads) for name in names if threads < self.threads or name not in pair]
+            jobs = [self._job(name, threads) for name in names if threads < self.shop.threads or name not in pair]
             if jobs:
-                yield from self._measured(f"bench {threads} threads", jobs, CONTEXT_ROUNDS)
+                yield from self.shop.measurements(f"bench {threads} threads", jobs, CONTEXT_ROUNDS)
 
-    def _job(self, name: str, artifact: Artifact, threads: int) -> Job:
-        return Job(
-            name, artifact.model_path, artifact.engine, artifact.precision, threads, _scheme_name(artifact), artifact.input.size_wh[0]
-        )
-
-
-FEW_IMAGES = 50
+    def _job(self, name: str, threads: int) -> Job:
+        artifact = self.candidates[name]
+        path, size = artifact.model_path, artifact.input.size_wh[0]
+        return Job(name, path, artifact.engine, artifact.precision, threads, _scheme_name(artifact), size)
 
 
 def thread_counts(most: int) -> list[int]:
@@ -379,49 +376,12 @@ def thread_counts(most: int) -> list[int]:
     return sorted({*range(1, min(most, 4) + 1), *(2**power for power in range(3, most.bit_length()) if 2**power < most), most})
 
 
-def _open(request: FitRequest) -> tuple[Artifact, Dataset, list[str]]:
-    """The model, the data set and what to know of them, before anything is written: a wrong input leaves no trace."""
-    baseline = _open_float_model(request.model)
-    dataset, shared = part_train_from_val(open_dataset(request.data))
-    warnings = [f"{shared} images were in train and in val; each is now in one of them, by its digest"] if shared else []
-    class_translation(baseline.classes, dataset.classes)
-    if not any(sample.class_ids(len(dataset.classes)).size for sample in dataset.split("val")):
-        raise DataError(f"no val image of {request.data} has a label", expected="labelled boxes to judge by")
-    return baseline, dataset, warnings
-
-
-def _open_float_model(path: Path) -> Artifact:
-    artifact = artifact_of_model(path)
-    if artifact.precision.startswith("int8"):
-        raise ModelError(
-            f"{path} is already quantized",
-            got=artifact.precision,
-            expected="a float32 model",
-            fix="fit the float original it was made from",
-        )
-    if artifact.precision != "float32":
-        raise ModelError(f"{path} is not a float32 model", got=artifact.precision, fix="export it again in float32")
-    return artifact
-
-
-def _listing(dataset: Dataset) -> list[Any]:
-    """What the data set's files are, cheaply: path, size and time of change of every picture and label file."""
-    return [
-        [name, [[str(path), *_stamp(path)] for sample in samples for path in (sample.image, sample.labels)]]
-        for name, samples in dataset.splits.items()
-    ]
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0
-    return status.st_size, status.st_mtime_ns
-
-
-def _slug(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
+def _at_the_pace_of(first: Measurement | None, baseline: Measurement, each: Measurement) -> Measurement:
+    """A measurement from a later group, its times scaled as if the baseline had run as fast as it did in the first group."""
+    if first is None:
+        return each
+    pace = first.latency.p50 / baseline.latency.p50
+    return replace(each, rounds_ms=tuple(tuple(sample * pace for sample in block) for block in each.rounds_ms))
 
 
 def _is_dynamic(artifact: Artifact) -> bool:

@@ -1,0 +1,140 @@
+"""One configuration, made once and not judged: for those who know what they want, and for other tools. `fit` searches and proves."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from edgewright.artifact import FILE_NAME, Artifact
+from edgewright.board.profile import Board, usable_cores
+from edgewright.compress.candidates import (
+    FloatForms,
+    Shifts,
+    calibration_feeds,
+    describe_candidate,
+    make_model,
+    prepare_float_forms,
+    watch_ranges,
+    watch_shifts,
+)
+from edgewright.compress.disagreement import Reference
+from edgewright.compress.recipes import Recipe
+from edgewright.data.calibration import CalibrationSet, choose_calibration
+from edgewright.data.cameras import open_camera
+from edgewright.data.dataset import open_dataset
+from edgewright.engines import open_engine
+from edgewright.errors import InputError
+from edgewright.fit.evidence import tool_versions
+from edgewright.fit.finish import stage_artifact
+from edgewright.fit.opening import open_float_model
+from edgewright.fit.watch import Silent, Watch
+from edgewright.fit.workspace import publish
+
+LOOKED_AT = 8  # calibration pictures on which the result is held against the float model
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizeRequest:
+    """What to make of which model; `data` is needed by static recipes, `board` decides the integer encoding (None: this machine)."""
+
+    model: Path
+    out: Path
+    recipe: Recipe
+    data: Path | None = None
+    images: int = 64
+    seed: int = 0
+    board: str | None = None
+    camera: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """The artifact in the folder asked for, and how far it is from the float model on a few calibration pictures (None: not known)."""
+
+    artifact: Artifact
+    disagreement: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return {"artifact": self.artifact.to_json(), "disagreement": self.disagreement, "proven": False}
+
+
+def quantize(request: QuantizeRequest, *, watch: Watch | None = None) -> Quantized:
+    """Make the recipe's model and lay it down as an artifact; nothing is judged.
+
+    Raises:
+        InputError: the model, the data set, the recipe or the folder cannot be used.
+        EngineError: the quantizer cannot take this graph.
+    """
+    watch = watch or Silent()
+    baseline = open_float_model(request.model)
+    board = Board.detect() if request.board is None else Board.load(request.board)
+    with _scratch_beside(request.out) as work:
+        watch.stage("open")
+        forms = prepare_float_forms(baseline, work)
+        calibration = _calibration(request, watch)
+        watch.stage("compress")
+        path = work / "model.onnx"
+        recipe = forms.suited(request.recipe)
+        statistics = {}
+        if recipe.mode == "static" and calibration is not None:
+            statistics = watch_ranges(forms, recipe, calibration, work / "watched.onnx", usable_cores(), watch.advance)
+        shifts: Shifts = {}
+        if recipe.bias_correction and calibration is not None:
+            shifts = watch_shifts(forms, recipe, statistics, calibration, board, work / "twin.onnx", usable_cores())
+        make_model(forms, recipe, statistics, shifts, board, path)
+        digest = None if calibration is None else calibration.digest
+        made = describe_candidate(forms, recipe, path, board, calibration_digest=digest, tools=tool_versions())
+        apart = None if calibration is None else _disagreement(forms, recipe, path, calibration)
+        staged = work / "staged"
+        staged.mkdir()
+        artifact = stage_artifact(made, baseline.name, made.threshold, staged)
+        publish(staged, request.out)
+        return Quantized(artifact, apart)
+
+
+def _calibration(request: QuantizeRequest, watch: Watch) -> CalibrationSet | None:
+    if request.data is None:
+        if request.recipe.mode == "static":
+            raise InputError(
+                "static quantization reads ranges from pictures", got="no --data", fix="name a data set, or use --mode dynamic"
+            )
+        return None
+    watch.stage("calibrate")
+    camera = None if request.camera is None else open_camera(request.camera)
+    return choose_calibration(open_dataset(request.data), request.images, request.seed, camera=camera, progress=watch.advance)
+
+
+def _disagreement(forms: FloatForms, recipe: Recipe, path: Path, calibration: CalibrationSet) -> float | None:
+    if not forms.is_aligned:
+        return None
+    head, size_wh = forms.head_of(recipe), forms.baseline.input.size_wh
+    feeds = islice(calibration_feeds(forms.baseline, calibration), LOOKED_AT)
+    with closing(open_engine("onnxruntime", forms.source_of(recipe), threads=usable_cores())) as engine:
+        reference = Reference.of(head, size_wh, feeds, engine.run)
+    with closing(open_engine("onnxruntime", path, threads=usable_cores())) as engine:
+        return reference.error(engine.run(feed) for feed in reference.feeds)
+
+
+@contextmanager
+def _scratch_beside(out: Path) -> Iterator[Path]:
+    """A folder to work in on the disk of `out`, which is made if need be; gone afterwards, and `out` too if nothing came into it.
+
+    Raises:
+        InputError: `out` is a file, or holds something that is no artifact.
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file", expected="a folder")
+    if out.is_dir() and any(out.iterdir()) and not (out / FILE_NAME).is_file():
+        raise InputError(f"--out {out} holds something that is no artifact", expected="a new folder, an empty one or an earlier result")
+    out.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=".quantize-", dir=out))
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+        if not any(out.iterdir()):
+            out.rmdir()

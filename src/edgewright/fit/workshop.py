@@ -1,0 +1,231 @@
+"""Where things are made and measured, each once: every method is a step of the journal, done now or recalled from an earlier run."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import onnx
+
+from edgewright.accuracy.predictions import Predictions, predict
+from edgewright.artifact import Artifact, sha256_of
+from edgewright.bench.measure import Job, Measurement, measure
+from edgewright.board.profile import Board, usable_cores
+from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
+from edgewright.compress.candidates import (
+    FloatForms,
+    Shifts,
+    describe_candidate,
+    feed_of,
+    make_model,
+    prepare_float_forms,
+    watch_ranges,
+    watch_shifts,
+)
+from edgewright.compress.disagreement import Reference
+from edgewright.compress.recipes import INT8, Recipe
+from edgewright.compress.sensitivity import Sensitivity, measure_sensitivity
+from edgewright.data.audit import audit
+from edgewright.data.calibration import CalibrationSet, choose_calibration
+from edgewright.data.camera_model import CameraModel
+from edgewright.data.cameras import open_camera
+from edgewright.data.dataset import Dataset, Sample
+from edgewright.detector import Detector
+from edgewright.engines import open_engine
+from edgewright.errors import EngineError
+from edgewright.fit.evidence import tool_versions
+from edgewright.fit.explore import FLOORS, LOOK_IMAGES
+from edgewright.fit.journal import Journal, Step, digest_of
+from edgewright.fit.opening import listing, selection_samples
+from edgewright.fit.request import FitRequest
+from edgewright.fit.watch import Watch
+
+SENSITIVITY_IMAGES = 8  # of the look pictures: sixty layers are run on each
+
+
+class Workshop:
+    """The model and data set of a fit, its board, its calibration set, and the journal of what has been done with them."""
+
+    def __init__(self, request: FitRequest, baseline: Artifact, dataset: Dataset, board: Board, journal: Journal, watch: Watch) -> None:
+        self.baseline = baseline
+        self.dataset = dataset
+        self.board = board
+        self.watch = watch
+        self.cores = usable_cores()
+        self.threads = request.threads or self.cores
+        self.left_out: list[str] = []  # recipes whose model could not be made, and why
+        self._journal = journal
+        self._folder = journal.folder
+        self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; most recipes share one
+        self._reference: Reference | None = None
+        camera = None if request.camera is None else open_camera(request.camera)
+        self._identity = {
+            "model": baseline.digest,
+            "data": digest_of(listing(dataset)),
+            "tools": tool_versions(),
+            "isa": sorted(board.isa),
+            "images": request.images,
+            "seed": request.seed,
+            "camera": None if camera is None else camera.digest,
+        }
+        self.forms = self._float_forms()
+        self.calibration = self._calibrate(request.images, request.seed, camera)
+        self.selection = selection_samples(dataset, self.calibration, request.seed)
+
+    @property
+    def seconds(self) -> float:
+        """What the steps of this run took, whichever process did them."""
+        return self._journal.seconds
+
+    def candidate(self, recipe: Recipe) -> Artifact | None:
+        """The recipe's model as an artifact; None, and a line in `left_out`, where it cannot be made or does not load."""
+        recipe = self.forms.suited(recipe)
+        folder = self._folder / "candidates" / slug(recipe.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "model.onnx"
+        statistics = self._statistics(recipe) if recipe.mode == "static" else {}
+        shifts = self._shifts(recipe) if recipe.bias_correction else {}
+
+        def work() -> Step:
+            try:
+                make_model(self.forms, recipe, statistics, shifts, self.board, path)
+                open_engine("onnxruntime", path, threads=1).close()
+            except EngineError as error:
+                return {"error": str(error)}, []
+            return {}, [path]
+
+        entry = self._journal.step(f"compress {recipe.name}", [self._identity, self.calibration.digest, recipe.to_json()], work)
+        if "error" in entry.result:
+            self.left_out.append(f"{recipe.name} was left out: {entry.result['error']}")
+            return None
+        return describe_candidate(self.forms, recipe, path, self.board, calibration_digest=self.calibration.digest, tools=tool_versions())
+
+    def disagreement(self, artifact: Artifact, name: str) -> float:
+        """How far a candidate is from the float model on the look pictures."""
+
+        def work() -> Step:
+            reference = self._float_word()
+            with closing(open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as engine:
+                return {"error": reference.error(engine.run(feed) for feed in reference.feeds)}, []
+
+        error: float = self._journal.step(f"look {name}", [self._identity, self.calibration.digest, artifact.digest], work).result["error"]
+        return error
+
+    def sensitivity(self, recipe: Recipe, artifact: Artifact) -> Sensitivity:
+        """Gain and charge of every layer of the recipe's model in float, at the threads the fit is for."""
+
+        def work() -> Step:
+            found = measure_sensitivity(
+                onnx.load(artifact.model_path),
+                onnx.load(self.forms.source_of(recipe)).graph,
+                self._float_word().first(SENSITIVITY_IMAGES),
+                lambda path: open_engine("onnxruntime", path, threads=self.threads),
+                self._folder / "question.onnx",
+                progress=self.watch.advance,
+            )
+            return found.to_json(), []
+
+        inputs = [self._identity, self.calibration.digest, artifact.digest, self.threads]
+        return Sensitivity.from_json(self._journal.step("question", inputs, work).result)
+
+    def predictions(self, split: str, name: str, artifact: Artifact, samples: Sequence[Sample], part: int, parts: int) -> Predictions:
+        """What a model says about the pictures of a split; `part` of `parts` tells the progress how much of the stage this is."""
+        path = self._folder / f"{split}-{slug(name)}.npz"
+
+        def advance(done: int, total: int) -> None:
+            self.watch.advance(part * total + done, parts * total)
+
+        def work() -> Step:
+            with Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as detector:
+                found = predict(detector, self.dataset, samples, progress=advance)
+            found.save(path)
+            return {"images": found.images, "boxes": len(found.found.scores)}, [path]
+
+        self._journal.step(f"{split} {name}", [self._identity, artifact.digest, [str(s.image) for s in samples]], work)
+        return Predictions.load(path)
+
+    def measurements(self, step: str, jobs: Sequence[Job], rounds: int) -> list[Measurement]:
+        """The jobs, timed against each other."""
+
+        def work() -> Step:
+            return {"measurements": [m.to_json() for m in measure(jobs, rounds=rounds, progress=self.watch.advance)]}, []
+
+        described = [[job.name, job.threads, job.engine, sha256_of(job.path)] for job in jobs]
+        entry = self._journal.step(step, [self._identity, described, rounds], work)
+        return [Measurement.from_json(each) for each in entry.result["measurements"]]
+
+    def audit(self) -> dict[str, Any]:
+        """What is odd about the calibration set, as `edgewright calibrate` would say it."""
+
+        def work() -> Step:
+            return audit(self.dataset, self.calibration, progress=self.watch.advance).to_json(), []
+
+        return self._journal.step("audit", [self._identity, self.calibration.digest], work).result
+
+    # --- what these rest on -------------------------------------------------------------------------------------------------------------
+
+    def _float_forms(self) -> FloatForms:
+        folder = self._folder / "float"
+        folder.mkdir(exist_ok=True)
+
+        def work() -> Step:
+            return {}, prepare_float_forms(self.baseline, folder).files
+
+        self.watch.stage("open")
+        self._journal.step("open", self._identity, work)
+        return FloatForms.at(self.baseline, folder)
+
+    def _calibrate(self, images: int, seed: int, camera: CameraModel | None) -> CalibrationSet:
+        def work() -> Step:
+            chosen = choose_calibration(self.dataset, images, seed, progress=self.watch.advance)
+            return {"pictures": [str(sample.image) for sample in chosen.samples], "sha256": list(chosen.sha256)}, []
+
+        self.watch.stage("calibrate")
+        held = self._journal.step("calibrate", self._identity, work).result
+        by_path = {str(sample.image): sample for sample in self.dataset.split("train")}
+        return CalibrationSet(tuple(by_path[path] for path in held["pictures"]), tuple(held["sha256"]), seed, camera)
+
+    def _statistics(self, recipe: Recipe) -> dict[str, TensorStatistics]:
+        path = self._folder / f"statistics-{'cut' if self.forms.cuts(recipe) else 'whole'}.npz"
+
+        def work() -> Step:
+            watched = watch_ranges(self.forms, recipe, self.calibration, path.with_suffix(".onnx"), self.cores, self.watch.advance)
+            save_statistics(watched, path)
+            return {}, [path]
+
+        if path.stem not in self._held:
+            self._journal.step(path.stem, [self._identity, self.calibration.digest], work)
+            self._held[path.stem] = load_statistics(path)
+        return self._held[path.stem]
+
+    def _shifts(self, recipe: Recipe) -> Shifts:
+        """What this way of reading ranges shifts each convolution's mean by; recipes that read them alike share it."""
+        reading = [recipe.ranges, recipe.scheme, *(getattr(recipe, floor) for floor in FLOORS), self.forms.cuts(recipe)]
+        path = self._folder / f"shifts-{digest_of(reading)[:8]}.npz"
+
+        def work() -> Step:
+            statistics, scratch = self._statistics(recipe), path.with_suffix(".onnx")
+            found = watch_shifts(self.forms, recipe, statistics, self.calibration, self.board, scratch, self.cores)
+            columns = {f"shift{at}": shift for at, shift in enumerate(found.values())}
+            with path.open("wb") as stream:
+                np.savez_compressed(stream, allow_pickle=False, names=np.array(list(found), str), **columns)
+            return {}, [path]
+
+        self._journal.step(path.stem, [self._identity, self.calibration.digest, reading], work)
+        with np.load(path, allow_pickle=False) as held:
+            return {name: held[f"shift{at}"] for at, name in enumerate(held["names"].tolist())}
+
+    def _float_word(self) -> Reference:
+        """What the float model says about the look pictures: a few of the selection split, spread over it."""
+        if self._reference is None:
+            spread = np.linspace(0, len(self.selection) - 1, min(LOOK_IMAGES, len(self.selection))).astype(int)
+            sound = self.dataset.stream([self.selection[at] for at in spread], broken=[])
+            feeds = (feed_of(self.baseline, picture.image_rgb) for picture in sound)
+            with closing(open_engine("onnxruntime", self.forms.source_of(INT8), threads=self.cores)) as engine:
+                self._reference = Reference.of(self.forms.head_of(INT8), self.baseline.input.size_wh, feeds, engine.run)
+        return self._reference
+
+
+def slug(name: str) -> str:
+    """A name as a file name."""
+    return "".join(c if c.isalnum() else "-" for c in name)

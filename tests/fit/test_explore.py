@@ -1,0 +1,113 @@
+"""What a fit tries: pure rules, a case a line."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgewright.compress.recipes import INT8, PLAIN, RECIPES
+from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge
+from edgewright.fit.explore import (
+    CHARGES,
+    LEAST_CHARGE,
+    Exploration,
+    Look,
+    candidates_from,
+    closest,
+    float_sets,
+    growing_set,
+    range_trials,
+    with_bias_correction,
+)
+
+
+def sensitivity(*gains_and_charges: tuple[float, float]) -> Sensitivity:
+    layers = [LayerSensitivity(f"conv{at}", (f"conv{at}", f"act{at}"), *pair) for at, pair in enumerate(gains_and_charges)]
+    return Sensitivity(0.05, tuple(layers))
+
+
+STEM_AND_OTHERS = sensitivity((0.02, -0.05), (0.10, 0.02), (0.01, 0.03), (0.30, 0.09), (-0.05, 0.02), (0.02, 0.30))
+
+
+def test_every_rule_is_looked_at_once_and_plain_min_max_too():
+    trials = range_trials()
+    assert trials[0] == PLAIN
+    assert {(trial.ranges, trial.silu_floor) for trial in trials[1:]} == {
+        (rule, INT8.silu_floor) for rule in ("min_max", "percentile", "entropy", "least_squares")
+    }
+    assert len({trial.name for trial in trials}) == len(trials)
+
+
+def test_the_closest_look_makes_the_candidates_but_plain_min_max_stays_plain():
+    looks = (Look(range_trials()[1], 0.07), Look(with_bias_correction(Look(range_trials()[3], 0.06)), 0.04), Look(PLAIN, 0.09))
+    base = Exploration(16, looks, closest(looks).recipe.name).base_recipe
+    assert (base.name, base.ranges, base.bias_correction) == ("int8", "entropy", True)
+    made = {recipe.name: recipe for recipe in candidates_from(base)}
+    assert set(made) == {recipe.name for recipe in RECIPES}
+    assert made[PLAIN.name] == PLAIN
+    assert made["int8, float head"] == replace(base, name="int8, float head", float_parts=("head",))
+    assert made["int8 dynamic"] == next(recipe for recipe in RECIPES if recipe.name == "int8 dynamic")
+
+
+def test_without_an_exploration_the_standing_list_is_tried():
+    assert candidates_from(Exploration().base_recipe) == RECIPES
+
+
+def test_the_free_come_first_and_the_harmful_never():
+    sets = float_sets(INT8, STEM_AND_OTHERS)
+    assert [each.recipe.float_layers for each in sets] == [  # by gain for charge
+        ("conv0", "act0"),
+        ("conv0", "act0", "conv1", "act1"),
+        ("conv0", "act0", "conv1", "act1", "conv3", "act3"),
+        ("conv0", "act0", "conv1", "act1", "conv3", "act3", "conv2", "act2"),
+    ]
+    assert [each.recipe.name for each in sets] == [f"int8, {n} layer{'s' * (n > 1)} float" for n in (1, 2, 3, 4)]
+    assert [each.ranked for each in sets] == [0, 1, 2, 3]
+
+
+def test_a_free_region_counts_its_layers():
+    region = LayerSensitivity("the first 2 layers", ("conv0", "act0", "conv1", "act1"), 0.2, -0.01)
+    first, *_ = float_sets(INT8, replace(STEM_AND_OTHERS, regions=(region,)))
+    assert (first.layers, first.gain, first.charge, first.recipe.float_layers) == (2, 0.2, -0.01, region.nodes)
+
+
+def test_nothing_to_try_where_no_layer_gains():
+    assert float_sets(INT8, sensitivity((-0.1, 0.1), (0.0, 0.0))) == ()
+
+
+layers = st.lists(st.tuples(st.floats(-0.5, 0.5), st.floats(-0.1, 0.5)), max_size=40).map(lambda pairs: sensitivity(*pairs))
+
+
+@given(layers)
+def test_sets_grow_and_keep_to_their_charge(found):
+    sets = float_sets(INT8, found)
+    for smaller, larger in pairwise(sets):
+        assert set(smaller.recipe.float_layers) < set(larger.recipe.float_layers)
+    charges = {layer.layer: max(layer.charge, LEAST_CHARGE) for layer in by_gain_for_charge(found, least_charge=LEAST_CHARGE)}
+    for each in sets:
+        paid = sum(charge for name, charge in charges.items() if name in each.recipe.float_layers)
+        assert paid <= max(CHARGES) + 1e-9
+
+
+@given(layers, st.integers(0, 40))
+def test_a_growing_set_names_its_layers_once(found, count):
+    grown = growing_set(INT8, found, count)
+    assert len(set(grown.recipe.float_layers)) == len(grown.recipe.float_layers) == 2 * grown.layers
+    assert grown.gain == pytest.approx(sum(layer.gain for layer in found.layers if layer.layer in grown.recipe.float_layers))
+
+
+def test_the_document_marks_what_was_chosen():
+    looks = (Look(PLAIN, 0.09), Look(range_trials()[2], 0.05))
+    document = Exploration(16, looks, closest(looks).recipe.name, STEM_AND_OTHERS, float_sets(INT8, STEM_AND_OTHERS)).to_json()
+    assert [row["chosen"] for row in document["ranges"]] == [False, True]
+    assert document["sensitivity"]["layers"][0]["charge"] == -0.05
+    assert document["float_sets"][0] == {
+        "name": "int8, 1 layer float",
+        "layers": 1,
+        "expected_gain": 0.02,
+        "expected_charge": -0.05,
+        "delta_points": None,
+        "within_budget": None,
+    }
