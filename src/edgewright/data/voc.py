@@ -51,8 +51,7 @@ class VocXml:
     def read(self, size_wh: tuple[int, int], classes: int) -> Truth:
         _ = size_wh, classes
         annotation = read_xml(self.path)
-        # Each object once, however often it was written; what is thinner than nothing was counted when the set was opened.
-        objects = list(dict.fromkeys(each for each in annotation.objects if not each.is_empty))
+        objects = annotation.usable
         corners = np.array([each.corners for each in objects], float).reshape(-1, 4)
         boxes = np.maximum(corners - (1, 1, 0, 0), 0).astype(np.float32)
         size = boxes[:, 2:] - boxes[:, :2]
@@ -61,7 +60,7 @@ class VocXml:
 
     def class_ids(self, classes: int) -> ClassIds:
         _ = classes
-        return self._ids([each for each in read_xml(self.path).objects if not each.difficult and not each.is_empty])
+        return self._ids([each for each in read_xml(self.path).usable if not each.difficult])
 
     def _ids(self, objects: "Iterable[VocObject]") -> ClassIds:
         number = {name: at for at, name in enumerate(self.class_names)}
@@ -93,6 +92,11 @@ class Annotation:
     size_wh: tuple[int, int] | None
     objects: tuple[VocObject, ...]
 
+    @property
+    def usable(self) -> list[VocObject]:
+        """Each object once, however often it was written, and none without width or height."""
+        return list(dict.fromkeys(each for each in self.objects if not each.is_empty))
+
 
 def is_voc(root: Path) -> bool:
     """True where some xml below the folder is an annotation (or would be, were it not broken in the middle)."""
@@ -107,7 +111,9 @@ def open_voc(root: Path) -> Contents:
     """
     files = list(files_under(root))
     images, warnings = without_masks(pictures(files))
-    annotations = {path: read_xml(path) for path in files if path.suffix.lower() == ".xml" and _begins_annotation(path)}
+    stems = {image.stem for image in images}
+    xmls = [path for path in files if path.suffix.lower() == ".xml"]
+    annotations = {path: read_xml(path) for path in xmls if path.stem in stems or _begins_annotation(path)}
     xml_of, homeless = _pair(root, images, annotations)
     if not xml_of:
         raise DataError(
@@ -158,6 +164,8 @@ class _Reader:
         self.words.clear()
         if len(self.place) > MOST_DEPTH:
             raise DataError(f"{self.path} is nested too deeply for an annotation", expected=f"at most {MOST_DEPTH} levels")
+        if self.place[0] != "annotation":
+            raise DataError(f"{self.path} is no VOC annotation", got=printable(f"<{name}>"), expected="<annotation>")
         if tuple(self.place) == OBJECT:
             self.now = {}
 
