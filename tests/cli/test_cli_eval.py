@@ -1,8 +1,11 @@
 """`edgewright eval`: the COCO figures as the contract names them."""
 
+import json
+import shutil
+
 import pytest
 
-from tiny_dataset import write_tiny_dataset
+from tiny_dataset import grey_picture, write_tiny_coco_json, write_tiny_dataset, write_tiny_voc
 
 CONTRACT = {"map50", "map50_95", "per_class", "per_size", "images", "detections"}
 
@@ -25,7 +28,54 @@ def test_the_table_names_every_class(edgewright, tiny_model, tiny_data):
 
 def test_another_split(edgewright, tiny_model, tiny_data):
     assert edgewright("eval", tiny_model, "--data", tiny_data, "--split", "train", "--json", "-").json["images"] == 6
-    edgewright("eval", tiny_model, "--data", tiny_data, "--split", "test", "--quiet").assert_refused(2, "no split 'test'", "train, val")
+    edgewright("eval", tiny_model, "--data", tiny_data, "--split", "test", "--quiet").assert_refused(
+        2, "no split 'test'", "train, val, all"
+    )
+    assert edgewright("eval", tiny_model, "--data", tiny_data, "--split", "all", "--json", "-").json["images"] == 12
+
+
+FIGURES = ("map50", "map50_95", "per_class", "per_size", "images", "detections")
+
+
+@pytest.mark.parametrize(
+    ("write", "data"),
+    [(write_tiny_coco_json, ""), (write_tiny_coco_json, "annotations/instances_val.json"), (write_tiny_voc, "")],
+)
+def test_every_format_gives_the_same_figures(edgewright, tiny_model, tiny_data, tmp_path, write, data):
+    write(tmp_path / "data", train=6, val=6)
+    ran = edgewright("eval", tiny_model, "--data", tmp_path / "data" / data, "--json", "-")
+    yolo = edgewright("eval", tiny_model, "--data", tiny_data, "--json", "-")
+    assert ran.exit_code == 0
+    # Classes come in another order from VOC, so that means are summed in another order.
+    found, expected = (json.loads(json.dumps([each.json[key] for key in FIGURES]), parse_float=_rounded) for each in (ran, yolo))
+    assert found == expected
+    assert ran.json["warnings"] == []
+
+
+def _rounded(text):
+    return round(float(text), 9)
+
+
+def test_what_was_decided_about_the_data_is_said(edgewright, tiny_model, tmp_path):
+    write_tiny_voc(tmp_path / "data", train=12, val=12)
+    shutil.rmtree(tmp_path / "data/ImageSets")
+    ran = edgewright("eval", tiny_model, "--data", tmp_path / "data", "--json", "-")
+    assert 0 < ran.json["images"] < 24
+    assert "names no splits" in ran.json["warnings"][0]
+    assert "names no splits" in ran.err
+    assert edgewright("eval", tiny_model, "--data", tmp_path / "data", "--json", "-", "--split", "all").json["images"] == 24
+
+
+def test_a_json_of_train_pictures_is_judged_when_asked_for(edgewright, tiny_model, tmp_path):
+    data = write_tiny_coco_json(tmp_path / "data", train=6, val=1) / "annotations/instances_train.json"
+    edgewright("eval", tiny_model, "--data", data, "--quiet").assert_refused(2, "no split 'val'", "train, all")
+    assert edgewright("eval", tiny_model, "--data", data, "--split", "train", "--json", "-").json["images"] == 6
+
+
+def test_without_labels_there_is_no_map(edgewright, tiny_model, tmp_path):
+    grey_picture(tmp_path / "data/a.png")
+    ran = edgewright("eval", tiny_model, "--data", tmp_path / "data", "--quiet")
+    ran.assert_refused(2, "has no labels", "1 pictures alone", "agreement with the float model")
 
 
 def test_a_quantized_model_is_accepted_and_close(edgewright, tiny_model, quantized_model, tiny_data):

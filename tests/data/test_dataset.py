@@ -385,4 +385,5 @@ def test_roboflow_s_dots_are_forgiven(tmp_path):
 
 def test_the_only_yaml_of_a_folder_will_do(tmp_path):
     write_tiny_dataset(tmp_path, train=1, val=2).rename(tmp_path / "coco128.yml")
+    (tmp_path / "training.yaml").write_text("epochs: 3\n")
     assert open_dataset(tmp_path).source.name == "coco128.yml"

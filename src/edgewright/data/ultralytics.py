@@ -46,10 +46,11 @@ class YoloText:
 
 
 def yaml_in(folder: Path) -> Path | None:
-    """The data.yaml of a folder: by that name, or the only yaml file there."""
+    """The data.yaml of a folder: by that name, or the only yaml file there that has names:."""
     found = sorted(path for path in folder.iterdir() if path.suffix.lower() in YAML_SUFFIXES and path.is_file())
     named = [path for path in found if path.stem.lower() == "data"]
-    return named[0] if named else found[0] if len(found) == 1 else None
+    likely = named or [path for path in found if path.stat().st_size <= MOST_YAML_BYTES and b"names:" in path.read_bytes()]
+    return likely[0] if named or len(likely) == 1 else None
 
 
 def open_yaml(path: Path) -> Contents:
