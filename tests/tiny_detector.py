@@ -54,7 +54,7 @@ def build_tiny_detector(
     `family`: yolov8 [1, 4 + classes, cells], yolov5 [1, 2 * cells, 5 + classes], yolox and "yolox decoded" [1, cells, 5 + classes], end2end
     [1, boxes, 6], nms (yolov8 with the suppression in the graph) [1, boxes, 6]. `size`: a side, or width and height. `reg_max`: 1 is
     a plain distance, as in YOLO26. `activation`: silu or relu. `class_first`: the exporter concatenated class before box, which no
-    real one does. `transposed`: the last two axes of the output swapped. `dynamic`: free input axes. Classes beyond the sixth never fire.
+    real one does. `transposed`: the last two axes of the output swapped. `dynamic`: free axes. Classes beyond the sixth never fire.
     """
     wide, high = size if isinstance(size, tuple) else (size, size)
     net = _Net(np.random.default_rng(seed), activation, opset)
@@ -86,7 +86,7 @@ def build_tiny_detector(
         net.nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, inputs)],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, head.shape(family, transposed=transposed))],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, head.shape(family, transposed=transposed, dynamic=dynamic))],
         net.held,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
@@ -195,13 +195,15 @@ class _Head:
         self.grids = {stride: (size_wh[0] // stride, size_wh[1] // stride) for stride in levels}
         self.cells = sum(columns * rows for columns, rows in self.grids.values())
 
-    def shape(self, family: str, *, transposed: bool) -> list[int | str]:
+    def shape(self, family: str, *, transposed: bool, dynamic: bool) -> list[int | str]:
         shape = {
             "yolov8": [1, 4 + self.classes, self.cells],
             "yolov5": [1, len(ANCHORS) * self.cells, 5 + self.classes],
             "end2end": [1, min(300, self.cells), 6],
-            "nms": [1, "boxes", 6],
+            "nms": [1, self.cells, 6],
         }.get(family, [1, self.cells, 5 + self.classes])
+        if dynamic or family == "nms":
+            shape[1 if shape[1] >= self.cells else 2] = "boxes"
         return [shape[0], shape[2], shape[1]] if transposed else shape
 
     # --- convolutions ---

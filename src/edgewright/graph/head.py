@@ -172,6 +172,8 @@ def _input_spec(model: onnx.ModelProto) -> InputSpec:
 
 def _detections(outputs: Sequence[tuple[str, tuple[int, ...] | None]]) -> tuple[str, tuple[int, ...]]:
     """Name and shape [1, ., .] of the output that holds the detections; 0 for a size that stays unknown."""
+    if not outputs:
+        raise _not_supported("no output")
     name, first = outputs[0]
     shapes = [shape for _, shape in outputs]
     if len(outputs) > 1 and not _followed_by_own_maps(shapes):
