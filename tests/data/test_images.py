@@ -35,7 +35,9 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
         (2, lambda p: p[:, ::-1]),
         (3, lambda p: p[::-1, ::-1]),
         (4, lambda p: p[::-1]),
+        (5, lambda p: p.transpose(1, 0, 2)),
         (6, lambda p: np.rot90(p, -1)),
+        (7, lambda p: np.rot90(p, 2).transpose(1, 0, 2)),
         (8, lambda p: np.rot90(p, 1)),
     ],
 )
@@ -62,36 +64,102 @@ def test_grey_becomes_three_equal_channels(tmp_path):
     assert (read == np.arange(256).reshape(16, 16, 1)).all()
 
 
-def test_sixteen_bits_become_eight(tmp_path):
-    values = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    cv2.imwrite(str(tmp_path / "a.png"), values)
-    read = read_image(tmp_path / "a.png")
+@pytest.mark.parametrize("suffix", [".png", ".tiff"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_scaled_to_eight_neither_wrapped_nor_clipped(tmp_path, suffix, channels):
+    values = np.linspace(0, 65535, 32 * 32 * channels).astype(np.uint16).reshape(32, 32, channels)
+    path = tmp_path / f"a{suffix}"
+    cv2.imwrite(str(path), values[..., ::-1] if channels == 3 else values)
+    read = read_image(path)
     assert read.dtype == np.uint8
-    assert np.abs(read[..., 0].astype(int) - values // 257).max() <= 1
+    assert np.abs(read.astype(int) - values // 257).max() <= 1
 
 
-def test_transparency_is_dropped(tmp_path):
-    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([left_red()[..., ::-1], np.full((16, 32), 90, np.uint8)]))
-    assert read_image(tmp_path / "a.png").shape == (16, 32, 3)
+def test_floating_point_is_refused(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.tiff"), np.full((8, 8), 0.5, np.float32))
+    with pytest.raises(DataError, match=r"not a picture we can decode; expected JPEG, PNG, BMP, TIFF or WebP of 1 to 16 bits"):
+        read_image(tmp_path / "a.tiff")
 
 
-def palette_png(indices, palette) -> bytes:
-    high, wide = indices.shape
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", wide, high, 8, 3, 0, 0, 0))
-    pixels = b"".join(b"\x00" + row.tobytes() for row in indices.astype(np.uint8))
-    colours = chunk(b"PLTE", np.asarray(palette, np.uint8).tobytes())
-    return b"\x89PNG\r\n\x1a\n" + header + colours + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b"")
+@pytest.mark.parametrize("bits", [np.uint8, np.uint16])
+def test_transparency_is_dropped_and_the_stored_colour_stays(tmp_path, bits):
+    full = np.iinfo(bits).max
+    picture = (left_red()[..., ::-1] > 0).astype(bits) * full
+    alpha = np.zeros((16, 32), bits)
+    alpha[8:] = full
+    cv2.imwrite(str(tmp_path / "a.png"), np.dstack([picture, alpha]))
+    assert np.array_equal(read_image(tmp_path / "a.png"), left_red())
 
 
-def test_a_palette_is_looked_up(tmp_path):
-    indices = np.arange(32).reshape(4, 8) % 3
+def png(rows, *, size_wh, bits, kind, palette=None, transparent=None) -> bytes:
+    """A PNG of packed rows; kind 0 grey, 3 palette, 4 grey with alpha (PNG specification, 11.2.2)."""
+
+    def chunk(name: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", *size_wh, bits, kind, 0, 0, 0))
+    colours = b"" if palette is None else chunk(b"PLTE", np.asarray(palette, np.uint8).tobytes())
+    clear = b"" if transparent is None else chunk(b"tRNS", transparent)
+    pixels = chunk(b"IDAT", zlib.compress(b"".join(b"\x00" + bytes(row) for row in rows)))
+    return b"\x89PNG\r\n\x1a\n" + header + colours + clear + pixels + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("transparent", [None, b"\x00"])
+def test_a_palette_is_looked_up(tmp_path, transparent):
+    indices = np.arange(32, dtype=np.uint8).reshape(4, 8) % 3
     palette = [(255, 0, 0), (0, 255, 0), (10, 20, 30)]
-    (tmp_path / "a.png").write_bytes(palette_png(indices, palette))
+    (tmp_path / "a.png").write_bytes(png(indices, size_wh=(8, 4), bits=8, kind=3, palette=palette, transparent=transparent))
     assert np.array_equal(read_image(tmp_path / "a.png"), np.array(palette)[indices])
+
+
+def test_one_bit_is_black_and_white(tmp_path):
+    (tmp_path / "a.png").write_bytes(png([[0b10110000], [0b00000001]], size_wh=(8, 2), bits=1, kind=0))
+    expected = np.array([[1, 0, 1, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1]]) * 255
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.repeat(expected[..., None], 3, axis=2))
+
+
+def test_grey_with_transparency_is_grey(tmp_path):
+    rows = [[200, 0, 100, 255], [50, 128, 0, 0]]
+    (tmp_path / "a.png").write_bytes(png(rows, size_wh=(2, 2), bits=8, kind=4))
+    assert read_image(tmp_path / "a.png")[..., 1].tolist() == [[200, 100], [50, 0]]
+
+
+def flat_jpeg(samples, adobe_transform) -> bytes:
+    """An 8 x 8 JPEG of four components, each of one value: only DC coefficients are written (ITU-T T.81, annexes B and F)."""
+
+    def segment(marker: int, body: bytes) -> bytes:
+        return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+    adobe = segment(0xEE, b"Adobe" + struct.pack(">HHHB", 100, 0, 0, adobe_transform))
+    # Divided by 8, the DC coefficient of a flat block is its value, less 128.
+    tables = segment(0xDB, b"\x00" + bytes([8] * 64))
+    frame = segment(0xC0, struct.pack(">BHHB", 8, 8, 8, 4) + b"".join(bytes([1 + at, 0x11, 0]) for at in range(4)))
+    dc = segment(0xC4, b"\x00" + bytes([0, 0, 0, 9, *[0] * 12]) + bytes(range(9)))  # nine sizes of number, four bits each
+    ac = segment(0xC4, b"\x10" + bytes([1, *[0] * 15]) + b"\x00")  # "end of block" is the bit 0
+    scan = segment(0xDA, b"\x04" + b"".join(bytes([1 + at, 0]) for at in range(4)) + b"\x00\x3f\x00")
+    bits = ""
+    for sample in samples:
+        value = sample - 128
+        size = abs(value).bit_length()
+        bits += f"{size:04b}" + (f"{value if value > 0 else value + (1 << size) - 1:0{size}b}" if size else "") + "0"
+    bits += "1" * (-len(bits) % 8)
+    coded = bytes(int(bits[at : at + 8], 2) for at in range(0, len(bits), 8)).replace(b"\xff", b"\xff\x00")
+    return b"\xff\xd8" + adobe + tables + frame + dc + ac + scan + coded + b"\xff\xd9"
+
+
+@pytest.mark.parametrize(
+    ("rgb", "black"), [((200, 120, 40), 255), ((255, 0, 0), 255), ((0, 0, 255), 255), ((255, 255, 255), 128), ((255, 255, 255), 0)]
+)
+@pytest.mark.parametrize("coded_as", ["CMYK", "YCCK"])
+def test_cmyk_as_adobe_inverts_it_comes_out_as_rgb(tmp_path, rgb, black, coded_as):
+    """Photoshop stores 255 - C, 255 - M, 255 - Y, 255 - K, the first three perhaps as YCC (libjpeg.txt, "Special color spaces")."""
+    red, green, blue = (255 - value for value in rgb)
+    y = 0.299 * red + 0.587 * green + 0.114 * blue
+    ycc = [round(each) for each in (y, 128 + (blue - y) / 1.772, 128 + (red - y) / 1.402)]
+    samples, transform = ((*rgb, black), 0) if coded_as == "CMYK" else ((*(min(each, 255) for each in ycc), black), 2)
+    (tmp_path / "a.jpg").write_bytes(flat_jpeg(samples, transform))
+    expected = np.array(rgb) * black / 255
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - expected).max() <= 3
 
 
 def test_the_suffix_does_not_matter(tmp_path):

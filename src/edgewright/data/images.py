@@ -1,4 +1,10 @@
-"""Read a picture from a stranger: RGB uint8 pixels, or one clear sentence."""
+"""Read a picture from a stranger: RGB uint8 pixels, or one clear sentence.
+
+What is not RGB becomes it as trainers' `cv2.imread` has it, so that a detector sees what it was trained on: upright by its EXIF
+orientation (all eight); grey and black-and-white on three equal channels; a palette looked up; 16 bits scaled to 8 (their upper byte);
+CMYK to RGB without a colour profile, Adobe's inverted values understood; transparency dropped, the stored colour staying (a TIFF's is
+drawn on black by libtiff). Floating-point TIFFs have no agreed white and are refused.
+"""
 
 from pathlib import Path
 
@@ -30,7 +36,7 @@ def read_image(path: Path) -> ImageRgb:
     except cv2.error as error:
         raise DataError(f"{path} is not a picture we can decode", got=str(error.err)) from error
     if pixels is None:
-        raise DataError(f"{path} is not a picture we can decode", expected="JPEG, PNG, BMP, TIFF or WebP")
+        raise DataError(f"{path} is not a picture we can decode", expected="JPEG, PNG, BMP, TIFF or WebP of 1 to 16 bits")
     return pixels.astype(np.uint8, copy=False)
 
 
