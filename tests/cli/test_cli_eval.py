@@ -116,3 +116,24 @@ def test_a_wrong_label_is_one_sentence(edgewright, tiny_model, tmp_path):
     data = write_tiny_dataset(tmp_path / "data", train=1, val=2)
     (tmp_path / "data/labels/val/0001.txt").write_text("9 0.5 0.5 0.1 0.1\n")
     edgewright("eval", tiny_model, "--data", data, "--quiet").assert_refused(2, "0001.txt line 1 is no box", "class 0..2")
+
+
+def test_through_a_camera_the_same_pictures_come_out_the_same_and_worse(edgewright, tiny_model, tiny_data, tmp_path):
+    (tmp_path / "night.toml").write_text("[exposure]\nev = -5\n")
+    words = ("eval", tiny_model, "--data", tiny_data, "--json", "-", "--camera")
+    clean, none, night, dim, again, other = (
+        edgewright(*words, *more).json
+        for more in (("none",), ("none",), (tmp_path / "night.toml",), ("dim-line",), ("dim-line",), ("dim-line", "--seed", 3))
+    )
+    assert clean == none
+    assert night["map50"] < clean["map50"] - 0.2
+    assert (night["camera"]["name"], night["camera"]["seed"]) == ("night", 0)
+    assert dim == again
+    assert dim != other
+    assert edgewright(*words[:-1]).json == {**clean, "camera": None}
+    edgewright(*words, "phone").assert_refused(2, "there is no camera 'phone'")
+
+
+def test_the_table_says_which_camera(edgewright, tiny_model, tiny_data):
+    out = edgewright("eval", tiny_model, "--data", tiny_data, "--camera", "cheap-usb").out
+    assert "seen through cheap-usb" in " ".join(out.split())  # a title is as wide as its table

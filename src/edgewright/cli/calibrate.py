@@ -53,7 +53,7 @@ def calibrate(
     model: Annotated[Path | None, typer.Option(metavar="MODEL", help="Prepare the tensors for this detector.")] = None,
     images: Annotated[int, typer.Option(min=1, max=100_000, help="Train images to choose.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Decides among equal images, and within the camera's ranges.")] = 0,
-    camera: Annotated[str, typer.Option(metavar="NAME|FILE", help="See the images through this camera.")] = "none",
+    camera: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See the images as this camera would have taken them.")] = None,
     against: Annotated[Path | None, typer.Option(metavar="FOLDER", help="Frames of the deployed camera to compare with.")] = None,
     npz: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Where the tensors go.", show_default="DIR/calibration.npz with --model")
@@ -68,7 +68,7 @@ def calibrate(
     from edgewright.data.dataset import open_dataset, part_train_from_val  # noqa: PLC0415
 
     target = _target(out, model, npz)
-    through = open_camera(camera)
+    through = None if camera is None else open_camera(camera)
     frames = () if against is None else pictures_in(against)
     artifact = None if model is None else _open_model(model)
     dataset, shared = part_train_from_val(open_dataset(data))
@@ -78,7 +78,7 @@ def calibrate(
         for line in dataset.warnings:
             terminal.note(line)
         terminal.stage("choose")
-        chosen = choose_calibration(dataset, images, seed, camera=through if through.steps() else None, progress=terminal.advance)
+        chosen = choose_calibration(dataset, images, seed, camera=through, progress=terminal.advance)
         terminal.stage("audit")
         found = audit(dataset, chosen, against=frames, progress=terminal.advance)
         out.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import typer
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
 from edgewright.errors import DataError
+from edgewright.graph.finding import printable
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -18,6 +19,8 @@ EXAMPLES = """
   edgewright eval fitted --data instances_val2017.json
 
   edgewright eval fitted --data VOCdevkit/VOC2007 --split all
+
+  edgewright eval fitted --data coco/data.yaml --camera dim-line      (how much is lost in the dark?)
 """
 
 
@@ -30,6 +33,8 @@ def evaluate(
     model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLOv8-type .onnx.")],
     data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml, a COCO json, or a folder: COCO, Pascal VOC.")],
     split: Annotated[str, typer.Option(help="Which split to judge on: train, val, test, or all of them.")] = "val",
+    camera: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See the images as this camera would have taken them.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Decides within the camera's ranges.")] = 0,
     threads: Threads = 0,
     json_path: JsonPath = None,
     quiet: Quiet = False,
@@ -37,9 +42,11 @@ def evaluate(
     """Measure mAP by the COCO protocol: score > 0.001, best class a box, NMS at IoU 0.7, at most 300 boxes an image."""
     from edgewright.accuracy import coco  # noqa: PLC0415 - heavy: not for --help
     from edgewright.accuracy.predictions import predict  # noqa: PLC0415
+    from edgewright.data.cameras import open_camera, through_camera  # noqa: PLC0415
     from edgewright.data.dataset import ALL, open_dataset  # noqa: PLC0415
     from edgewright.detector import open_detector  # noqa: PLC0415
 
+    through = None if camera is None else open_camera(camera)
     dataset = open_dataset(data)
     if not dataset.labelled:
         raise DataError(
@@ -49,6 +56,8 @@ def evaluate(
             fix="`edgewright fit` judges by agreement with the float model",
         )
     samples = dataset.split(split)
+    if through is not None:
+        dataset = through_camera(dataset, through, seed)
     with open_detector(model, threads=threads or None) as detector, Terminal(quiet=quiet) as terminal:
         terminal.stage("eval")
         for line in dataset.warnings:
@@ -62,5 +71,8 @@ def evaluate(
     console = console_for(quiet=quiet, json_path=json_path)
     rows = [[name, f"{each.ap50:.4f}", f"{each.ap50_95:.4f}"] for name, each in report.per_class.items()]
     rows.append(["all", f"{report.map50:.4f}", f"{report.map50_95:.4f}"])
-    console.print(table(f"{model} on {split} of {data}: {report.images} images", ["class", "AP50", "AP50-95"], rows))
-    write_json({**report.to_json(), "skipped": list(predictions.broken), "warnings": list(dataset.warnings)}, json_path)
+    seen = f", seen through {printable(through.name)}" if through else ""
+    console.print(table(f"{model} on {split} of {data}{seen}: {report.images} images", ["class", "AP50", "AP50-95"], rows))
+    seen_through = None if through is None else {**through.to_json(), "seed": seed}
+    skipped, warnings = list(predictions.broken), list(dataset.warnings)
+    write_json({**report.to_json(), "camera": seen_through, "skipped": skipped, "warnings": warnings}, json_path)
