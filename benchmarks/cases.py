@@ -1,0 +1,210 @@
+"""What docs/performance.md shows, measured: a function a case, which returns what is written to benchmarks/results/."""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.accuracy.agreement import AGREE_ABOVE
+from edgewright.accuracy.coco import evaluate, mean_average_precision
+from edgewright.accuracy.compare import POINTS
+from edgewright.accuracy.predictions import predict, pseudo_truth
+from edgewright.artifact import Artifact
+from edgewright.bench.measure import Job, measure, ratio
+from edgewright.board.profile import Board, usable_cores
+from edgewright.cli.output import Terminal
+from edgewright.compress.candidates import describe_candidate, make_model, prepare_float_forms, watch_ranges, watch_shifts
+from edgewright.compress.recipes import INT8, PLAIN, RECIPES, TUTORIAL_RECIPE
+from edgewright.data.calibration import choose_calibration
+from edgewright.data.circuit_boards import write_dataset
+from edgewright.data.dataset import Dataset, open_dataset
+from edgewright.demo import demo_model
+from edgewright.detector import Detector, artifact_of_model, open_detector
+from edgewright.engines import open_engine
+from edgewright.fit import Budget, FitRequest, fit
+from edgewright.fit.search import put_through_gate
+from edgewright.progress import unseen
+from edgewright.stats import resample_counts
+
+ROOT = Path(__file__).parents[1]
+DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "data"))
+SEEDS = range(5)
+ROUNDS = 20
+FEW_BOARDS, MANY_BOARDS = 200, 2000
+CORRECTED = "int8, bias corrected"
+
+
+def coco() -> dict[str, Any]:
+    """YOLOv8n on COCO, one thread, 64 calibration images, default seed."""
+    return _fitted(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=1)
+
+
+def coco_threads() -> dict[str, Any]:
+    """The same with all cores: float, dynamic and static at every number of threads."""
+    return _fitted(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=usable_cores())
+
+
+def deeppcb() -> dict[str, Any]:
+    """A YOLOv8n trained on DeepPCB, judged on its official test split."""
+    return _fitted(DATA / "models/pcb_yolov8n.onnx", DATA / "deeppcb/data.yaml", Budget(max_drop=1.0), threads=1)
+
+
+def tight() -> dict[str, Any]:
+    """YOLOv8n on COCO with half a point to lose."""
+    return _fitted(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Budget(max_drop=0.5), threads=1)
+
+
+def yolov5() -> dict[str, Any]:
+    """YOLOv5n on COCO: anchors and objectness."""
+    return _fitted(DATA / "models/yolov5n.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=1)
+
+
+def yolox() -> dict[str, Any]:
+    """YOLOX-nano on COCO: depthwise convolutions, opset 11."""
+    return _fitted(DATA / "models/yolox_nano.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=1)
+
+
+def tutorial() -> dict[str, Any]:
+    """The recipe most tutorials give, put through the gate."""
+    with tempfile.TemporaryDirectory() as folder, Terminal(quiet=False) as terminal:
+        request = FitRequest(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Path(folder), Budget(max_drop=1.5), threads=1)
+        judged = put_through_gate(request, TUTORIAL_RECIPE, watch=terminal)
+    decision = judged.decision
+    return {
+        "verdict": decision.verdict,
+        "binding": list(decision.binding),
+        "reason": decision.reason,
+        "map50_95": judged.fitted.report.map50_95,
+        "speedup": ratio(judged.baseline_cost, judged.fitted_cost).to_json(),
+    }
+
+
+def seeds() -> dict[str, Any]:
+    """Five fits of YOLOv8n, each with a calibration draw of its own; the winners timed against each other and plain all-integer U8S8."""
+    fits, jobs = [], []
+    with tempfile.TemporaryDirectory() as name, Terminal(quiet=False) as terminal:
+        for seed in SEEDS:
+            out = Path(name) / str(seed)
+            request = FitRequest(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", out, Budget(max_drop=1.5), threads=1, seed=seed)
+            document = fit(request, watch=terminal).to_json()
+            kept = {key: document[key] for key in ("verdict", "delta", "threshold", "elapsed_s")}
+            fits.append({**kept, "winner": document["fitted"]["name"]})
+            jobs.append(Job(f"seed {seed}", Artifact.load(out).model_path, "onnxruntime", "int8", 1))
+        plain = Path(name) / "plain.onnx"
+        _write_plain(plain, Path(name))
+        measured = measure([Job(PLAIN.name, plain, "onnxruntime", "int8", 1), *jobs], rounds=ROUNDS)
+    return {"seeds": list(SEEDS), "fits": fits, "against_plain": [ratio(measured[0], each).to_json() for each in measured[1:]]}
+
+
+def draws() -> dict[str, Any]:
+    """Every recipe on five calibration draws of YOLOv8n, judged on COCO val: what holds over seeds."""
+    return _draws(DATA / "models/yolov8n.onnx", open_dataset(DATA / "coco/data.yaml"))
+
+
+def calibration_memory() -> dict[str, Any]:
+    """The most memory that `edgewright quantize` takes for few and for many calibration pictures."""
+    peaks = {}
+    with tempfile.TemporaryDirectory() as name:
+        data = write_dataset(Path(name) / "boards", train=MANY_BOARDS, val=1)
+        for count in (FEW_BOARDS, MANY_BOARDS):
+            command = ["quantize", str(demo_model()), "--data", str(data), "--out", str(Path(name) / f"quantized-{count}")]
+            peaks[str(count)] = _peak_mib([*command, "--images", str(count), "--bias-correction", "--quiet"])
+    return {"peak_mib": peaks}
+
+
+def demo() -> dict[str, Any]:
+    """The demo detector: held-out drawn boards in both looks, and DeepPCB's official test, which it has never seen."""
+    with tempfile.TemporaryDirectory() as folder, open_detector(demo_model()) as detector:
+        rows = {}
+        for look in ("camera", "binary"):
+            data = open_dataset(write_dataset(Path(folder) / look, train=1, val=200, seed=1, look=look))
+            rows[f"held-out boards, {look} look"] = evaluate(predict(detector, data, data.split("val"))).report.to_json()
+        data = open_dataset(DATA / "deeppcb/data.yaml")
+        rows["DeepPCB official test, zero-shot"] = evaluate(predict(detector, data, data.split("val"))).report.to_json()
+    return rows
+
+
+CASES: dict[str, Callable[[], dict[str, Any]]] = {
+    case.__name__: case for case in (coco, tight, yolov5, yolox, coco_threads, deeppcb, seeds, draws, tutorial, calibration_memory, demo)
+}
+
+
+def _fitted(model: Path, data: Path, budget: Budget, threads: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as folder, Terminal(quiet=False) as terminal:
+        evidence = fit(FitRequest(model, data, Path(folder), budget, threads=threads), watch=terminal)
+        document = evidence.to_json()
+        rows = [{**m.row(), "name": m.job.name} for m in evidence.judged.measurements]
+    return {**document, "rows": rows, "model": model.name, "data": data.parent.name}
+
+
+def _write_plain(path: Path, folder: Path) -> None:
+    """Plain min-max over the whole network but its decode: what a good tutorial would give."""
+    forms = prepare_float_forms(artifact_of_model(DATA / "models/yolov8n.onnx"), folder)
+    calibration = choose_calibration(open_dataset(DATA / "coco/data.yaml"), 64, 0)
+    watched = watch_ranges(forms, PLAIN, calibration, folder / "scratch.onnx", usable_cores(), unseen)
+    make_model(forms, PLAIN, watched, {}, Board.detect(), path)
+
+
+def _peak_mib(arguments: list[str]) -> float:
+    """The peak of the resident memory of one edgewright command, in a process of its own."""
+    child = subprocess.Popen([sys.executable, "-m", "edgewright", *arguments])
+    _, status, usage = os.wait4(child.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0, arguments
+    return usage.ru_maxrss / 1024
+
+
+def _draws(model: Path, dataset: Dataset) -> dict[str, Any]:
+    board, cores = Board.detect(), usable_cores()
+    baseline = artifact_of_model(model)
+    val = dataset.split("val")
+    recipes = [*(recipe for recipe in RECIPES if recipe.mode == "static"), replace(INT8, name=CORRECTED, bias_correction=True)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        forms = prepare_float_forms(baseline, folder)
+        with open_detector(model) as detector:
+            reference = predict(detector, dataset, val)
+        float_map = evaluate(reference).report.map50_95
+        truth = pseudo_truth(reference, AGREE_ABOVE)
+        drops: dict[str, list[float]] = {recipe.name: [] for recipe in recipes}
+        agreement: dict[str, list[float]] = {recipe.name: [] for recipe in recipes}
+        replicates: dict[str, list[NDArray[np.float64]]] = {}
+        counts = resample_counts(reference.images, seed=0)
+        for seed in SEEDS:
+            calibration = choose_calibration(dataset, 64, seed)
+            statistics_of = watch_ranges(forms, INT8, calibration, folder / "scratch.onnx", cores, unseen)
+            shifts = watch_shifts(forms, INT8, statistics_of, calibration, board, folder / "scratch.onnx", cores)
+            for recipe in recipes:
+                path = folder / "model.onnx"
+                make_model(forms, recipe, statistics_of, shifts, board, path)
+                artifact = describe_candidate(forms, recipe, path, board, calibration_digest=calibration.digest, tools={})
+                with Detector(artifact, open_engine("onnxruntime", path, threads=cores)) as detector:
+                    found = predict(detector, dataset, val)
+                judged, agreed = evaluate(found), evaluate(replace(found, truth=truth))
+                agreement[recipe.name].append(agreed.report.map50_95)
+                drops[recipe.name].append((float_map - judged.report.map50_95) * POINTS)
+                if seed == SEEDS[0]:
+                    replicates[recipe.name] = [mean_average_precision(each.matches, counts)[1] for each in (judged, agreed)]
+                print(f"seed {seed} {recipe.name}: drop {drops[recipe.name][-1]:.2f}, agreement {agreement[recipe.name][-1]:.3f}")
+        jobs = [Job("float32", model, "onnxruntime", "float32", 1)]
+        for at, recipe in enumerate(recipes):
+            make_model(forms, recipe, statistics_of, shifts, board, folder / f"{at}.onnx")
+            jobs.append(Job(recipe.name, folder / f"{at}.onnx", "onnxruntime", "int8", 1))
+        measured = measure(jobs, rounds=ROUNDS)
+    speedups = {m.job.name: ratio(measured[0], m).to_json() for m in measured[1:]}
+    separation = [a - b for a, b in zip(replicates["int8"], replicates[PLAIN.name], strict=True)]
+    map_sd, agreement_sd = (float(each.mean() / each.std()) for each in separation)
+    return {
+        "float_map50_95": float_map,
+        "drops": drops,
+        "agreement": agreement,
+        "speedups": speedups,
+        "seeds": list(SEEDS),
+        "separation_sd": {"map": map_sd, "agreement": agreement_sd},
+    }

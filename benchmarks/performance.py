@@ -1,0 +1,52 @@
+"""Remake docs/performance.md: each case is measured here, written to benchmarks/results/, and the page is rendered from those files.
+
+    python benchmarks/performance.py                 # everything, about an hour on 2 quiet cores
+    python benchmarks/performance.py coco render     # one case, then the page
+
+It needs the test data (EDGEWRIGHT_TEST_DATA, default ../shared/data). A result carries the commit it was measured on.
+"""
+
+import argparse
+import json
+import subprocess
+import time
+
+from cases import CASES
+from edgewright.board.profile import Board
+from edgewright.fit.evidence import tool_versions
+from page import RESULTS, ROOT, render
+
+
+def record(name: str) -> None:
+    """Measure a case and write its result."""
+    began = time.monotonic()
+    result = CASES[name]()
+    document = {
+        "case": name,
+        "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "--", "src") else ""),
+        "host": Board.detect().to_json(),
+        "versions": tool_versions(),
+        "seconds": round(time.monotonic() - began),
+        "result": result,
+    }
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
+
+
+def main() -> None:
+    """Measure what was asked for, then render."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", help=f"{', '.join(CASES)}, render (default: all)")
+    wanted = parser.parse_args().cases or [*CASES]
+    for name in wanted:
+        if name != "render":
+            record(name)
+    render()
+
+
+if __name__ == "__main__":
+    main()
