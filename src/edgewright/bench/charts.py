@@ -4,8 +4,6 @@ Every chart is well-formed XML (built as a tree, never by pasting strings) and c
 It is drawn for a given width: a phone gets a chart of its own rather than a shrunken one. What colour says, shape or text says too.
 """
 
-import math
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -14,46 +12,39 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-Role: TypeAlias = Literal["baseline", "chosen", "other"]
-Box: TypeAlias = tuple[float, float, float, float]
+from edgewright.bench.figures import Figure, Words, plain_text
+from edgewright.bench.svg import LETTER_PX, Box, Scale, drawing, hover, line, markup, pixels, placed_text, short, shortened, text
 
-LETTER_PX = 6.9  # mean width of a letter at 13 px in the fonts that systems bring; only to keep labels apart
+Role: TypeAlias = Literal["baseline", "chosen", "other"]
+
 LINE_PX = 16
 OFF_SCALE = 0.12  # a candidate so much below the best would flatten all others: it is drawn at the edge, with its figure
 BINS = 96
-QUANTILES = (("p50", 50.0), ("p90", 90.0), ("p99", 99.0))
+FLAGS = 3  # a model, one above the other
 TALLEST_ROW_PX, FLAG_PX, FLAG_NAME_PX = 58, 15, 84
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A candidate: its number in the table, its name, p50 in milliseconds and accuracy 0..1."""
+    """A candidate: its number in the table, its name, p50 in milliseconds and accuracy 0..1.
 
-    number: int
+    `float_layers`: how many single layers it keeps in float, where it was made by asking each layer; those are joined by a line.
+    """
+
+    number: Figure
     name: str
-    latency_ms: float
-    accuracy: float
+    latency: Figure
+    shown_accuracy: Figure
     role: Role
+    float_layers: int | None = None
 
+    @property
+    def latency_ms(self) -> float:
+        return self.latency.value or 0.0
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """Carries values of an axis to pixels."""
-
-    low: float
-    high: float
-    start_px: float
-    end_px: float
-
-    def __call__(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return self.start_px + share * (self.end_px - self.start_px)
-
-    def ticks(self, about: int) -> list[float]:
-        """Round values along the axis."""
-        step = _round_step((self.high - self.low) / about)
-        first = math.ceil(self.low / step - 1e-9)
-        return [round(at * step, 10) for at in range(first, math.floor(self.high / step + 1e-9) + 1)]
+    @property
+    def accuracy(self) -> float:
+        return self.shown_accuracy.value or 0.0
 
 
 # --- accuracy against latency ---------------------------------------------------------------------------------------------------------
@@ -71,14 +62,15 @@ def accuracy_against_latency(
     x = Scale(0, max(p.latency_ms for p in points) * 1.1 or 1, 56, width - 14)
     low, high = _accuracy_range([p.accuracy for p in points], best, accuracy_floor)
     y = Scale(low, high, height - 48, 28)
-    svg = _svg(width, height, "Accuracy against latency", _scatter_words(points, measure))
+    svg = drawing(width, height, "Accuracy against latency", _scatter_words(points, measure))
     _grid(svg, x, y, width, "p50 latency, ms (left is faster)", measure)
     taken = [*_limit_lines(svg, x, y, latency_limit_ms, accuracy_floor), *(_mark_box(p, x, y) for p in points)]
+    _path(svg, points, x, y)
     for point in sorted(points, key=lambda p: p.role != "other"):
         _mark(svg, point, x, y)
     for point in sorted(points, key=lambda p: p.role == "other"):
         _label(svg, point, x, y, taken, named=wide)
-    return _written(svg)
+    return markup(svg)
 
 
 def _accuracy_range(values: Sequence[float], best: float, floor: float | None) -> tuple[float, float]:
@@ -88,8 +80,10 @@ def _accuracy_range(values: Sequence[float], best: float, floor: float | None) -
     return max(0.0, low - room), high + room
 
 
-def _scatter_words(points: Sequence[Point], measure: str) -> str:
-    return "; ".join(f"{p.name}{_role_words(p.role)}: {p.latency_ms:.1f} ms, {measure} {p.accuracy:.3f}" for p in points)
+def _scatter_words(points: Sequence[Point], measure: str) -> Words:
+    return tuple(
+        word for p in points for word in (f"{p.name}{_role_words(p.role)}: ", p.latency, f" ms, {measure} ", p.shown_accuracy, "; ")
+    )
 
 
 def _role_words(role: Role) -> str:
@@ -99,30 +93,38 @@ def _role_words(role: Role) -> str:
 def _grid(svg: ET.Element, x: Scale, y: Scale, width: int, x_title: str, y_title: str) -> None:
     bottom = y.start_px
     for value in x.ticks(4 if width < 560 else 8):
-        _line(svg, x(value), y.end_px, x(value), bottom, "grid")
-        _text(svg, x(value), bottom + 17, _short(value), "tick", "middle")
+        line(svg, x(value), y.end_px, x(value), bottom, "grid")
+        text(svg, x(value), bottom + 17, short(value), "tick", "middle")
     y_ticks = y.ticks(6)
-    decimals = max(len(_short(value).partition(".")[2]) for value in y_ticks)
+    decimals = max(len(short(value).partition(".")[2]) for value in y_ticks)
     for value in y_ticks:
-        _line(svg, x.start_px, y(value), x.end_px, y(value), "grid")
-        _text(svg, x.start_px - 8, y(value) + 4, f"{value:.{decimals}f}", "tick", "end")
-    _line(svg, x.start_px, bottom, x.end_px, bottom, "axis")
-    _text(svg, x.end_px, bottom + 37, x_title, "axis-title", "end")
-    _text(svg, 2, y.end_px - 16, y_title, "axis-title", "start")
+        line(svg, x.start_px, y(value), x.end_px, y(value), "grid")
+        text(svg, x.start_px - 8, y(value) + 4, f"{value:.{decimals}f}", "tick", "end")
+    line(svg, x.start_px, bottom, x.end_px, bottom, "axis")
+    text(svg, x.end_px, bottom + 37, x_title, "axis-title", "end")
+    text(svg, 2, y.end_px - 16, y_title, "axis-title", "start")
 
 
 def _limit_lines(svg: ET.Element, x: Scale, y: Scale, latency_limit_ms: float | None, accuracy_floor: float | None) -> Iterable[Box]:
     """Dashed lines where the budget ends; yields the room their names take."""
     if accuracy_floor is not None and y.low <= accuracy_floor <= y.high:
         at = y(accuracy_floor)
-        _line(svg, x.start_px, at, x.end_px, at, "limit")
+        line(svg, x.start_px, at, x.end_px, at, "limit")
         yield x.start_px, at - 1, x.end_px, at + 1
-        yield _placed_text(svg, x.start_px + 6, at + 14, "allowed accuracy", "limit-name")
+        yield placed_text(svg, x.start_px + 6, at + 14, "allowed accuracy", "limit-name")
     if latency_limit_ms is not None and x.low <= latency_limit_ms <= x.high:
         at = x(latency_limit_ms)
-        _line(svg, at, y.end_px, at, y.start_px, "limit")
+        line(svg, at, y.end_px, at, y.start_px, "limit")
         yield at - 1, y.end_px, at + 1, y.start_px
-        yield _placed_text(svg, at + 6, y.end_px + 12, "allowed latency", "limit-name")
+        yield placed_text(svg, at + 6, y.end_px + 12, "allowed latency", "limit-name")
+
+
+def _path(svg: ET.Element, points: Sequence[Point], x: Scale, y: Scale) -> None:
+    """The way from integers alone through larger and larger sets of layers in float."""
+    steps = sorted((point for point in points if point.float_layers is not None), key=lambda point: point.float_layers or 0)
+    corners = [f"{px:.1f},{py:.1f}" for px, py in (_centre(point, x, y) for point in steps)]
+    if len(corners) > 1:
+        ET.SubElement(svg, "polyline", {"points": " ".join(corners), "class": "path"})
 
 
 def _centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
@@ -137,29 +139,29 @@ def _mark_box(point: Point, x: Scale, y: Scale) -> Box:
 def _mark(svg: ET.Element, point: Point, x: Scale, y: Scale) -> None:
     cx, cy = _centre(point, x, y)
     group = ET.SubElement(svg, "g", {"class": f"mark {point.role}"})
-    ET.SubElement(group, "title").text = visible(f"{point.name}: {point.latency_ms:.2f} ms, {point.accuracy:.4f}")
+    hover(group, (f"{point.name}: ", point.latency, " ms, ", point.shown_accuracy))
     if point.accuracy < y.low:
         ET.SubElement(group, "path", {"d": f"M{cx - 6:.1f} {cy - 9:.1f}h12l-6 9z"})
     elif point.role == "baseline":
-        ET.SubElement(group, "rect", _numbers(x=cx - 6, y=cy - 6, width=12, height=12))
+        ET.SubElement(group, "rect", pixels(x=cx - 6, y=cy - 6, width=12, height=12))
     else:
         if point.role == "chosen":
-            ET.SubElement(group, "circle", {**_numbers(cx=cx, cy=cy, r=11), "class": "ring"})
-        ET.SubElement(group, "circle", _numbers(cx=cx, cy=cy, r=6 if point.role == "chosen" else 5))
+            ET.SubElement(group, "circle", {**pixels(cx=cx, cy=cy, r=11), "class": "ring"})
+        ET.SubElement(group, "circle", pixels(cx=cx, cy=cy, r=6 if point.role == "chosen" else 5))
 
 
 def _label(svg: ET.Element, point: Point, x: Scale, y: Scale, taken: list[Box], *, named: bool) -> None:
     """The candidate's number, and its name where there is width for it, at the nearest place that is free."""
     cx, cy = _centre(point, x, y)
-    text = f"{point.number}  {_shortened(point.name, 44)}" if named else str(point.number)
+    words: Words = (point.number, f"  {shortened(point.name, 44)}") if named else (point.number,)
     if point.accuracy < y.low:
-        text += f" ({point.accuracy:.3f}, off the scale)" if named else f" ({point.accuracy:.2f})"
-    wide = len(text) * LETTER_PX
+        words += (" (", point.shown_accuracy, ", off the scale)" if named else ")")
+    wide = len(plain_text(words)) * LETTER_PX
     box = _free_place(cx, cy, wide, taken, x, y)
     taken.append(box)
     if abs(box[1] + 8 - cy) > 20:
-        _line(svg, cx, cy, min(max(cx, box[0]), box[2]), box[1] if box[1] > cy else box[3], "leader")
-    _text(svg, box[0], box[1] + 12, text, f"name {point.role}")
+        line(svg, cx, cy, min(max(cx, box[0]), box[2]), box[1] if box[1] > cy else box[3], "leader")
+    text(svg, box[0], box[1] + 12, words, f"name {point.role}")
 
 
 def _free_place(cx: float, cy: float, wide: float, taken: Sequence[Box], x: Scale, y: Scale) -> Box:
@@ -184,24 +186,26 @@ def _overlap(a: Box, b: Box) -> float:
 
 # --- how long single runs take --------------------------------------------------------------------------------------------------------
 
+Flag: TypeAlias = tuple[str, Figure]  # p50, p90, ...: the first flies highest
 
-def latency_distributions(samples_ms: Mapping[str, Sequence[float]], *, width: int) -> str:
-    """A histogram a model on one axis, with flags at p50, p90 and p99."""
+
+def latency_distributions(samples_ms: Mapping[str, Sequence[float]], quantiles: Mapping[str, Sequence[Flag]], *, width: int) -> str:
+    """A histogram a model on one axis, with a flag at each of its `quantiles`."""
     rows = {name: values for name, given in samples_ms.items() if (values := _finite(given)).size}
     if not rows:
         return ""
-    row_px = TALLEST_ROW_PX + 3 * FLAG_PX + 34
+    row_px = TALLEST_ROW_PX + FLAGS * FLAG_PX + 34
     height = row_px * len(rows) + 46
     low = min(float(values.min()) for values in rows.values())
     high = max(float(np.percentile(values, 99)) for values in rows.values())
     room = max((high - low) * 0.05, high * 0.01, 1e-3)
     high += (high - low + room) * FLAG_NAME_PX / (width - 28 - FLAG_NAME_PX)  # the last flag's name stays on the chart
     x = Scale(max(0.0, low - room), high, 14, width - 14)
-    svg = _svg(width, height, "Latency distributions", "; ".join(f"{name}: {_quantile_words(values)}" for name, values in rows.items()))
+    svg = drawing(width, height, "Latency distributions", _quantile_words(rows, quantiles))
     _time_axis(svg, x, height - 44, width)
     for at, (name, values) in enumerate(rows.items()):
-        _distribution(svg, name, values, x, (at + 1) * row_px)
-    return _written(svg)
+        _distribution(svg, name, values, quantiles.get(name, ()), x, (at + 1) * row_px)
+    return markup(svg)
 
 
 def _finite(values: Sequence[float]) -> NDArray[np.float64]:
@@ -210,28 +214,32 @@ def _finite(values: Sequence[float]) -> NDArray[np.float64]:
     return kept
 
 
-def _quantile_words(values: NDArray[np.float64]) -> str:
-    return ", ".join(f"{name} {np.percentile(values, share):.2f} ms" for name, share in QUANTILES) + f" over {len(values)} runs"
+def _quantile_words(rows: Iterable[str], quantiles: Mapping[str, Sequence[Flag]]) -> Words:
+    return tuple(
+        word
+        for name in rows
+        for word in (f"{name}: ", *(part for label, figure in quantiles.get(name, ()) for part in (f"{label} ", figure, " ms ")), "; ")
+    )
 
 
 def _time_axis(svg: ET.Element, x: Scale, bottom: float, width: int) -> None:
     for value in x.ticks(4 if width < 560 else 9):
-        _line(svg, x(value), 8, x(value), bottom, "grid")
-        _text(svg, x(value), bottom + 17, _short(value), "tick", "middle")
-    _text(svg, x.end_px, bottom + 37, "one run of the model, ms", "axis-title", "end")
+        line(svg, x(value), 8, x(value), bottom, "grid")
+        text(svg, x(value), bottom + 17, short(value), "tick", "middle")
+    text(svg, x.end_px, bottom + 37, "one run of the model, ms", "axis-title", "end")
 
 
-def _distribution(svg: ET.Element, name: str, values: NDArray[np.float64], x: Scale, ground: float) -> None:
+def _distribution(svg: ET.Element, name: str, values: NDArray[np.float64], flags: Sequence[Flag], x: Scale, ground: float) -> None:
     role = name if name in ("baseline", "fitted") else "other"
-    top = ground - TALLEST_ROW_PX - 3 * FLAG_PX - 10
-    _text(svg, x.start_px, top, _shortened(name, 40), f"row-name {role}")
-    beyond = int((values > x.high).sum())
-    words = f"{len(values)} runs" + (f", {beyond} beyond the axis" if beyond else "")
-    _text(svg, x.end_px, top, words, "tick", "end")
+    top = ground - TALLEST_ROW_PX - FLAGS * FLAG_PX - 10
+    text(svg, x.start_px, top, shortened(name, 40), f"row-name {role}")
+    if (values > x.high).any():
+        text(svg, x.end_px, top, "some runs lie beyond", "tick", "end")
     ET.SubElement(svg, "path", {"d": _outline(values, x, ground), "class": f"density {role}"})
-    _line(svg, x.start_px, ground, x.end_px, ground, "axis")
-    for tier, (label, share) in enumerate(QUANTILES):
-        _flag(svg, label, float(np.percentile(values, share)), x, ground, tier)
+    line(svg, x.start_px, ground, x.end_px, ground, "axis")
+    for tier, (label, figure) in enumerate(flags):
+        if figure.value is not None and x.low <= figure.value <= x.high:
+            _flag(svg, label, figure, x, ground, len(flags) - tier)
 
 
 def _outline(values: NDArray[np.float64], x: Scale, ground: float) -> str:
@@ -241,101 +249,37 @@ def _outline(values: NDArray[np.float64], x: Scale, ground: float) -> str:
     return f"M{x(x.low):.1f} {ground:.1f}{steps}V{ground:.1f}Z"
 
 
-def _flag(svg: ET.Element, label: str, value: float, x: Scale, ground: float, tier: int) -> None:
+def _flag(svg: ET.Element, label: str, figure: Figure, x: Scale, ground: float, tiers: int) -> None:
     """A pole at the quantile. The first flies highest, so that no pole crosses a name to the left of it."""
-    at = x(value)
-    top = ground - TALLEST_ROW_PX - FLAG_PX * (len(QUANTILES) - tier) + 2
-    _line(svg, at, top, at, ground, f"flag {label}")
-    text = f"{label} {value:.1f}" if value < 1000 else f"{label} {value:.0f}"
-    _text(svg, at + 5, top + 10, text, "flag-name")
+    at = x(figure.value or 0.0)
+    top = ground - TALLEST_ROW_PX - FLAG_PX * tiers + 2
+    line(svg, at, top, at, ground, f"flag {label}")
+    text(svg, at + 5, top + 10, (f"{label} ", figure), "flag-name")
 
 
 # --- an interval against its limit ----------------------------------------------------------------------------------------------------
 
 
-def interval_strip(estimate: float, low: float, high: float, *, limit: float | None, width: int = 300) -> str:
-    """A point with its interval on a line, zero and the allowed change marked. Ends that are not finite run off the strip."""
-    known = [v for v in (estimate, low, high, 0.0, limit) if v is not None and math.isfinite(v)]
+def interval_strip(change: Figure, low: Figure, high: Figure, allowed: Figure, *, width: int = 300) -> str:
+    """A point with its interval on a line, zero and the allowed change marked; ends that are not known run off the strip.
+
+    `allowed`: the change that the budget bears, its value None where there is no limit.
+    """
+    if change.value is None:
+        return ""
+    known = [0.0, *(figure.value for figure in (change, low, high, allowed) if figure.value is not None)]
     room = max((max(known) - min(known)) * 0.12, 0.05)
     x = Scale(min(known) - room, max(known) + room, 4, width - 4)
-    svg = _svg(width, 52, "Change with its 95 % interval", _interval_words(estimate, low, high, limit))
-    _line(svg, x.start_px, 22, x.end_px, 22, "axis")
-    for value, css, text in ((0.0, "zero", "0"), (limit, "limit", f"allowed {_signed(limit)}" if limit is not None else "")):
+    limit: Words = () if allowed.value is None else ("; allowed ", allowed)
+    told = (change, " points, 95 % interval ", low, " to ", high, *limit)
+    svg = drawing(width, 52, "Change with its 95 % interval", told)
+    line(svg, x.start_px, 22, x.end_px, 22, "axis")
+    for value, css, words in ((0.0, "zero", ("0",)), (allowed.value, "limit", ("allowed ", allowed))):
         if value is not None:
-            _line(svg, x(value), 8, x(value), 36, css)
+            line(svg, x(value), 8, x(value), 36, css)
             anchor = "start" if x(value) < 50 else "end" if x(value) > width - 50 else "middle"
-            _text(svg, x(value), 49, text, "tick", anchor)
-    ends = (x.start_px if not math.isfinite(low) else x(low), x.end_px if not math.isfinite(high) else x(high))
-    _line(svg, ends[0], 22, ends[1], 22, "whisker")
-    ET.SubElement(svg, "circle", {**_numbers(cx=x(estimate), cy=22, r=5.5), "class": "dot"})
-    return _written(svg)
-
-
-def _interval_words(estimate: float, low: float, high: float, limit: float | None) -> str:
-    allowed = "" if limit is None else f"; allowed {_signed(limit)}"
-    return f"{_signed(estimate)} points, 95 % interval {_signed(low)} to {_signed(high)}{allowed}"
-
-
-# --- elements -------------------------------------------------------------------------------------------------------------------------
-
-
-def visible(text: str) -> str:
-    """The text without what a terminal or a page would obey: controls are shown as their symbols, other commands as a replacement mark."""
-    return "".join(_symbol(c) for c in text)
-
-
-def _symbol(character: str) -> str:
-    code = ord(character)
-    if character in "\n\t" or not unicodedata.category(character).startswith("C"):
-        return character
-    if code < 0x20:
-        return chr(0x2400 + code)
-    # Zero-width joiners make emoji and Indic scripts; the rest (bidirectional overrides, surrogates, private use) only misleads.
-    return character if character in "\u200c\u200d" else "\ufffd"
-
-
-def _svg(width: int, height: int, title: str, words: str) -> ET.Element:
-    svg = ET.Element(
-        "svg", {"viewBox": f"0 0 {width} {height}", "width": str(width), "height": str(height), "role": "img", "aria-label": title}
-    )
-    ET.SubElement(svg, "title").text = title
-    ET.SubElement(svg, "desc").text = visible(words)
-    return svg
-
-
-def _written(svg: ET.Element) -> str:
-    return ET.tostring(svg, "unicode", short_empty_elements=True)
-
-
-def _line(parent: ET.Element, x1: float, y1: float, x2: float, y2: float, css: str) -> None:
-    ET.SubElement(parent, "line", {**_numbers(x1=x1, y1=y1, x2=x2, y2=y2), "class": css})
-
-
-def _text(parent: ET.Element, x: float, y: float, text: str, css: str, anchor: str = "start") -> None:
-    ET.SubElement(parent, "text", {**_numbers(x=x, y=y), "class": css, "text-anchor": anchor}).text = visible(text)
-
-
-def _placed_text(parent: ET.Element, x: float, y: float, text: str, css: str) -> Box:
-    _text(parent, x, y, text, css)
-    return x, y - 12, x + len(text) * LETTER_PX, y + 4
-
-
-def _numbers(**values: float) -> dict[str, str]:
-    return {name: f"{value:.1f}" for name, value in values.items()}
-
-
-def _round_step(rough: float) -> float:
-    magnitude = 10.0 ** math.floor(math.log10(rough))
-    return next(step * magnitude for step in (1, 2, 2.5, 5, 10) if step * magnitude >= rough * 0.999)
-
-
-def _short(value: float) -> str:
-    return f"{value:g}".replace("-", "\u2212")
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "\u2212") if math.isfinite(value) else "unbounded"
-
-
-def _shortened(text: str, letters: int) -> str:
-    return text if len(text) <= letters else text[: letters - 1].rstrip() + "…"
+            text(svg, x(value), 49, words, "tick", anchor)
+    ends = (x.start_px if low.value is None else x(low.value), x.end_px if high.value is None else x(high.value))
+    line(svg, ends[0], 22, ends[1], 22, "whisker")
+    ET.SubElement(svg, "circle", {**pixels(cx=x(change.value), cy=22, r=5.5), "class": "dot"})
+    return markup(svg)

@@ -2,30 +2,31 @@
 
 It holds no script and asks for nothing over the network (its own content security policy forbids both), so it can be mailed,
 archived and opened anywhere. All text is escaped; class names and metadata come from model files, which anyone may have written.
+Every number in it is one of evidence.json (`bench.figures`), but for what the pictures of examples show.
 """
 
 import base64
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import Path as File
 from typing import Any
 
 import jinja2
 from markupsafe import Markup
 
-from edgewright.bench.charts import Point, Role, accuracy_against_latency, interval_strip, latency_distributions, visible
+from edgewright.bench.charts import Flag, Point, Role, accuracy_against_latency, interval_strip, latency_distributions
 from edgewright.bench.differences import Example, Pictured, difference, pictured
+from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
+from edgewright.bench.figures import DASH, MINUS, POINTS, Document, Figure, Name, Path, Words, how_many, ordinal, visible, written
+from edgewright.bench.story import INTEGERS_ALONE, candidate_paths, layer_paths, layers_kept_float, measure_of, tell_story
 
-__all__ = ["Example", "ReportMaterial", "ThreadRow", "difference", "render_report"]
+__all__ = ["DASH", "MINUS", "Example", "ReportMaterial", "ThreadRow", "difference", "render_report"]
 
 TEMPLATE = "report.html.j2"
 MOST_EXAMPLES = 12
 ROWS_SHOWN = 12  # of a long list; the rest folds away
 WIDE_PX, NARROW_PX = 960, 340  # each chart is drawn for a desk and for a phone
-POINTS = 100.0
-DASH = "\u2013"  # en dash: no figure
-MINUS = "\u2212"  # as wide as a plus
+ROOM_FOR_INTERVALS = 1.3  # times the largest change: intervals of classes with few boxes would flatten all others, and run off instead
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +49,19 @@ class ThreadRow:
 
 @dataclass(frozen=True, slots=True)
 class ReportMaterial:
-    """What the report shows. `evidence` is the document of evidence.json; average precisions are 0..1, None where there is no figure."""
+    """What the report shows. `evidence` is the document of evidence.json; average precisions are 0..1, None where there is no figure.
+
+    `thread_rows`, `per_class` and `per_size` stand in for `measurements` and `regressions` where the document has none.
+    """
 
     title: str
     evidence: Mapping[str, Any]
     latency_samples_ms: Mapping[str, Sequence[float]]
-    thread_rows: Sequence[ThreadRow]
-    per_class: Sequence[tuple[str, float | None, float | None]]
-    per_size: Sequence[tuple[str, float | None, float | None]]
     examples: Sequence[Example]
     command: str
+    thread_rows: Sequence[ThreadRow] = ()
+    per_class: Sequence[tuple[str, float | None, float | None]] = ()
+    per_size: Sequence[tuple[str, float | None, float | None]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +70,8 @@ class Limit:
 
     name: str
     unit: str
-    measured: str
-    allowed: str
+    measured: Figure
+    allowed: Figure
     used: float | None
     state: str  # kept, broken, none (no limit set), unknown
 
@@ -78,20 +82,55 @@ class Change:
 
     name: str
     unit: str
-    before: str
-    after: str
-    change: str
+    before: Figure
+    after: Figure
+    change: Figure
+    change_unit: str
     better: bool | None
 
 
 @dataclass(frozen=True, slots=True)
+class Candidate:
+    """A row of the candidates, its role and its number."""
+
+    at: int
+    number: Figure
+    role: Role
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Drop:
-    """Average precision of a class or size before and after, and the change in points."""
+    """What a class or size lost: average precision before and after (0..100), the change in points with its interval, and of how many.
+
+    `span` is the interval and `dot` the estimate, in percent of the room for a bar; None where there is no figure.
+    """
 
     name: str
-    before: float | None
-    after: float | None
-    points: float | None
+    before: Figure
+    after: Figure
+    change: Figure
+    low: Figure
+    high: Figure
+    true_boxes: Figure
+    images: Figure
+    distinguishable: bool | None
+    span: tuple[float, float] | None
+    dot: float | None
+
+    @property
+    def word(self) -> str:
+        """Whether the change is more than chance, as one would say it."""
+        if self.distinguishable is None or self.change.value is None:
+            return ""
+        if not self.distinguishable:
+            return "may be chance"
+        return "a real loss" if self.change.value < 0 else "a real gain"
+
+    @property
+    def tone(self) -> str:
+        """How loud it is shown."""
+        return {"a real loss": "broken", "a real gain": "kept"}.get(self.word, "plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,75 +144,95 @@ class Shown:
 
 def render_report(material: ReportMaterial) -> str:
     """The whole HTML document."""
-    evidence = material.evidence
+    evidence = {**_stand_ins(material), **{key: value for key, value in material.evidence.items() if value is not None}}
+    document = Document(evidence)
     page = {
         "title": material.title,
         "evidence": evidence,
+        "document": document,
         "verdict": str(evidence.get("verdict") or "refuse"),
-        "fitted_title": fitted_title(evidence),
-        "measure": measure_of(evidence),
-        "limits": list(limits(evidence)),
-        "changes": list(changes(evidence)),
-        "certainty": certainty(evidence),
-        "strip": Markup(_strip(evidence)),  # noqa: S704 - built as a tree, which escapes
-        "scatter": _both_widths(lambda width: _scatter(evidence, width)),
-        "distributions": _both_widths(lambda width: latency_distributions(material.latency_samples_ms, width=width)),
-        "candidates": list(candidate_rows(evidence)),
-        "thread_rows": sorted(material.thread_rows, key=lambda row: row.threads),
-        "per_class": drops(material.per_class),
-        "per_size": drops(material.per_size),
+        "fitted_title": fitted_title(document),
+        "measure": measure_of(document),
+        "limits": list(limits(document)),
+        "changes": list(changes(document)),
+        "certainty": certainty(document),
+        "story": tell_story(document),
+        "strip": Markup(_strip(document)),  # noqa: S704 - built as a tree, which escapes
+        "looks": _both_widths(lambda width: look_bars(_look_bars(document), width=width)),
+        "layers": (layers := list(_layer_bars(document))),
+        "layer_strip": _both_widths(lambda width: layer_strip(layers, width=width)),
+        "scatter": _both_widths(lambda width: _scatter(document, width)),
+        "distributions": _both_widths(lambda width: latency_distributions(material.latency_samples_ms, _quantiles(document), width=width)),
+        "candidates": list(candidates(document)),
+        "varied": any(len({row.get(key) for row in evidence.get("candidates") or ()}) > 1 for key in ("threads", "imgsz")),
+        "per_class": drops(document, "per_class"),
+        "per_size": drops(document, "per_size"),
+        "more_classes": how_many(document.paths("regressions", "per_class")[ROWS_SHOWN:]),
         "rows_shown": ROWS_SHOWN,
-        "examples": [_shown(example, fitted_title(evidence)) for example in most_different(material.examples)],
-        "provenance": [(name, list(flat(evidence.get(key)))) for name, key in PROVENANCE if evidence.get(key)],
+        "measurements": sorted(document.paths("measurements"), key=lambda path: document.number(*path, "threads") or 0),
+        "threshold_classes": [("threshold", "per_class", str(name)) for name in document.at("threshold", "per_class") or ()],
+        "examples": [_shown(example, fitted_title(document)) for example in most_different(material.examples)],
+        "provenance": [(name, list(flat(document, key))) for name, key in PROVENANCE if evidence.get(key)],
         "command": material.command,
     }
-    return _environment().get_template(TEMPLATE).render(page)
+    return _environment(document).get_template(TEMPLATE).render(page)
 
 
-PROVENANCE = (("Host", "host"), ("Calibration", "calibration"), ("Lineage", "lineage"))
+PROVENANCE = (("Host", "host"), ("Board", "board"), ("Calibration", "calibration"), ("Lineage", "lineage"))
+TOLD_ELSEWHERE = ("audit",)  # has a section of its own
+
+
+def _stand_ins(material: ReportMaterial) -> dict[str, Any]:
+    """What older documents lack, made from what came beside them."""
+
+    def changed(rows: Sequence[tuple[str, float | None, float | None]]) -> list[dict[str, Any]]:
+        known = [(*row, None if row[1] is None or row[2] is None else (row[2] - row[1]) * POINTS) for row in rows]
+        known.sort(key=lambda row: float("inf") if row[3] is None else row[3])
+        return [{"name": name, "before": before, "after": after, "change": {"estimate": points}} for name, before, after, points in known]
+
+    return {
+        "measurements": [asdict(row) for row in material.thread_rows],
+        "regressions": {"per_class": changed(material.per_class), "per_size": changed(material.per_size)},
+    }
 
 
 # --- what the page says -----------------------------------------------------------------------------------------------------------------
 
 
-def fitted_title(evidence: Mapping[str, Any]) -> str:
+def fitted_title(document: Document) -> str:
     """What the second model is called: on a refusal nothing was fitted, and the nearest candidate stands there."""
-    return "nearest candidate" if evidence.get("verdict") == "refuse" else "fitted"
+    return "nearest candidate" if document.at("verdict") == "refuse" else "fitted"
 
 
-def measure_of(evidence: Mapping[str, Any]) -> str:
-    """What accuracy means here: without labels it is agreement with the float model."""
-    return "agreement" if at(evidence, "baseline", "map50_95") is None else "mAP50-95"
-
-
-def certainty(evidence: Mapping[str, Any]) -> tuple[str, str]:
+def certainty(document: Document) -> tuple[str, Words]:
     """Whether the accuracy is proven, in a word and in a sentence."""
-    allowed, estimate = number(evidence, "budget", "max_drop"), number(evidence, "delta", "map50_95", "estimate")
+    allowed, estimate = document.number("budget", "max_drop"), document.number("delta", "map50_95", "estimate")
     if estimate is None:
-        return "not measured", "there is no figure to judge."
-    if evidence.get("accuracy_proven"):
-        return "proven", "the whole 95 % interval lies within the allowed drop."
+        return "not measured", ("there is no figure to judge.",)
+    if document.at("accuracy_proven"):
+        return "proven", ("the whole 95 % interval lies within the allowed drop.",)
     if allowed is not None and estimate < -allowed:
-        return "not kept", "the estimate itself lies below the allowed drop."
-    needed = evidence.get("images_needed")
-    settle = f" About {needed:,} images would settle it." if isinstance(needed, int) else ""
-    return "not proven", f"the estimate lies within the allowed drop, the lower end of its interval does not.{settle}"
+        return "not kept", ("the estimate itself lies below the allowed drop.",)
+    low = document.number("delta", "map50_95", "low")
+    if allowed is not None and low is not None and low > -allowed:
+        return "not proven", ("the whole 95 % interval lies within the allowed drop, but not all was measured where the model will run.",)
+    needed = document.figure("fixed 0", "images_needed")
+    settle: Words = () if needed.value is None else (" About ", needed, " images would settle it.")
+    return "not proven", ("the estimate lies within the allowed drop, the lower end of its interval does not.", *settle)
 
 
-def limits(evidence: Mapping[str, Any]) -> Iterator[Limit]:
+def limits(document: Document) -> Iterator[Limit]:
     """The budget line by line: allowed against measured."""
-    change = number(evidence, "delta", "map50_95", "estimate")
-    lost = None if change is None else -change
-    for constraint, name, key, unit, measured, digits in (
-        ("accuracy", f"Drop in {measure_of(evidence)}", "max_drop", "points", lost, 2),
-        ("latency", "Latency, p50", "max_latency_ms", "ms", number(evidence, "fitted", "latency_ms", "p50"), 1),
-        ("memory", "Peak memory", "max_memory_mib", "MiB", number(evidence, "fitted", "peak_mib"), 0),
-        ("size", "Model size", "max_size_mb", "MB", number(evidence, "fitted", "size_mb"), 2),
+    for constraint, name, key, unit, rule, path in (
+        ("accuracy", f"Drop in {measure_of(document)}", "max_drop", "points", "negated, fixed 2", ("delta", "map50_95", "estimate")),
+        ("latency", "Latency, p50", "max_latency_ms", "ms", "fixed 1", ("fitted", "latency_ms", "p50")),
+        ("memory", "Peak memory", "max_memory_mib", "MiB", "fixed 0", ("fitted", "peak_mib")),
+        ("size", "Model size", "max_size_mb", "MB", "fixed 2", ("fitted", "size_mb")),
     ):
-        allowed = number(evidence, "budget", key)
-        state = _state(measured, allowed, binding=constraint in (evidence.get("binding") or ()))
-        used = None if measured is None or not allowed else max(0.0, measured / allowed)
-        yield Limit(name, unit, fixed(measured, digits), fixed(allowed, digits), used, state)
+        measured, allowed = document.figure(rule, *path), document.figure(rule.removeprefix("negated, "), "budget", key)
+        state = _state(measured.value, allowed.value, binding=constraint in (document.at("binding") or ()))
+        used = None if measured.value is None or not allowed.value else max(0.0, measured.value / allowed.value)
+        yield Limit(name, unit, measured, allowed, used, state)
 
 
 def _state(measured: float | None, allowed: float | None, *, binding: bool) -> str:
@@ -186,46 +245,64 @@ def _state(measured: float | None, allowed: float | None, *, binding: bool) -> s
     return "kept" if measured <= allowed else "broken"
 
 
-def changes(evidence: Mapping[str, Any]) -> Iterator[Change]:
-    """Baseline and fitted, figure by figure."""
-    for name, unit, path, digits, more_is_better in (
-        ("mAP50", "0 to 1", ("map50",), 4, True),
-        ("mAP50-95", "0 to 1", ("map50_95",), 4, True),
-        ("Latency, p50", "ms", ("latency_ms", "p50"), 2, False),
-        ("Latency, p90", "ms", ("latency_ms", "p90"), 2, False),
-        ("Latency, p99", "ms", ("latency_ms", "p99"), 2, False),
-        ("Peak memory", "MiB", ("peak_mib",), 1, False),
-        ("Model size", "MB", ("size_mb",), 2, False),
+def changes(document: Document) -> Iterator[Change]:
+    """Baseline and fitted, figure by figure: accuracy changes in points, cost in percent."""
+    for name, unit, path, rule, more_is_better in (
+        ("mAP50", "0 to 1", ("map50",), "fixed 4", True),
+        ("mAP50-95", "0 to 1", ("map50_95",), "fixed 4", True),
+        ("Latency, p50", "ms", ("latency_ms", "p50"), "fixed 2", False),
+        ("Latency, p90", "ms", ("latency_ms", "p90"), "fixed 2", False),
+        ("Latency, p99", "ms", ("latency_ms", "p99"), "fixed 2", False),
+        ("Peak memory", "MiB", ("peak_mib",), "fixed 1", False),
+        ("Model size", "MB", ("size_mb",), "fixed 2", False),
     ):
-        before, after = number(evidence, "baseline", *path), number(evidence, "fitted", *path)
-        yield Change(name, unit, fixed(before, digits), fixed(after, digits), *_changed(before, after, more_is_better=more_is_better))
+        before, after = document.figure(rule, "baseline", *path), document.figure(rule, "fitted", *path)
+        change_rule, change_unit = ("change in points, signed 2", "points") if more_is_better else ("change in percent, signed 0", "%")
+        change = document.derived(change_rule, ("baseline", *path), ("fitted", *path))
+        better = None if not change.value else (change.value > 0) == more_is_better
+        yield Change(name, unit, before, after, change, "" if change.value is None else change_unit, better)
 
 
-def _changed(before: float | None, after: float | None, *, more_is_better: bool) -> tuple[str, bool | None]:
-    """The change as people say it (accuracy in points, cost in percent), and whether it is for the better."""
-    if before is None or after is None:
-        return DASH, None
-    better = None if after == before else (after > before) == more_is_better
-    if more_is_better:
-        return f"{signed((after - before) * POINTS, 2)} points", better
-    return (f"{signed((after / before - 1) * 100, 0)} %" if before else DASH), better
-
-
-def candidate_rows(evidence: Mapping[str, Any]) -> Iterator[tuple[int, Role, Mapping[str, Any]]]:
-    """Number, role (baseline, chosen, other) and row of every candidate."""
-    chosen = at(evidence, "fitted", "name")
-    rows = evidence.get("candidates") or ()
-    for position, row in enumerate(rows, 1):
+def candidates(document: Document) -> Iterator[Candidate]:
+    """Every candidate's number, role (baseline, chosen, other) and row."""
+    chosen = document.at("fitted", "name")
+    for path in candidate_paths(document):
+        row = document.at(*path)
         is_chosen = row.get("name") == chosen if chosen is not None else row.get("verdict") in ("ship", "provisional")
-        yield position, "chosen" if is_chosen else "baseline" if row.get("name") == "baseline" else "other", row
+        role: Role = "chosen" if is_chosen else "baseline" if row.get("name") == "baseline" else "other"
+        yield Candidate(int(path[1]), ordinal(path), role, row)
 
 
-def drops(rows: Sequence[tuple[str, float | None, float | None]]) -> list[Drop]:
-    """Largest drop first; what has no figure last."""
-    known = [
-        Drop(name, before, after, None if before is None or after is None else (after - before) * POINTS) for name, before, after in rows
-    ]
-    return sorted(known, key=lambda drop: math.inf if drop.points is None else drop.points)
+def drops(document: Document, kind: str) -> list[Drop]:
+    """The regressions of classes or of sizes, in the order of the document: worst first."""
+    every = [*document.paths("regressions", "per_class"), *document.paths("regressions", "per_size")]
+    widest = ROOM_FOR_INTERVALS * max((abs(document.number(*path, "change", "estimate") or 0.0) for path in every), default=0.0)
+    return [_drop(document, path, widest) for path in every if path[1] == kind]
+
+
+def _drop(document: Document, path: Path, widest: float) -> Drop:
+    change, low, high = (document.figure("signed 1", *path, "change", key) for key in ("estimate", "low", "high"))
+    known = change.value is not None and widest > 0
+    span = (_share(low.value, -1.0, widest), _share(high.value, 1.0, widest)) if known and "low" in document.at(*path, "change") else None
+    distinguishable = document.at(*path, "distinguishable")
+    return Drop(
+        name=str(document.at(*path, "name")),
+        before=document.figure("points, fixed 1", *path, "before"),
+        after=document.figure("points, fixed 1", *path, "after"),
+        change=change,
+        low=low,
+        high=high,
+        true_boxes=document.figure("fixed 0", *path, "true_boxes"),
+        images=document.figure("fixed 0", *path, "images"),
+        distinguishable=distinguishable if isinstance(distinguishable, bool) else None,
+        span=span,
+        dot=_share(change.value, 0.0, widest) if known else None,
+    )
+
+
+def _share(value: float | None, otherwise: float, widest: float) -> float:
+    """Where a value lies between -widest and widest, 0..100; what is unbounded lies at that end."""
+    return 50 + 50 * min(max(otherwise if value is None else value / widest, -1.0), 1.0)
 
 
 def most_different(examples: Sequence[Example]) -> list[Example]:
@@ -233,49 +310,78 @@ def most_different(examples: Sequence[Example]) -> list[Example]:
     return sorted(examples, key=lambda example: -example.difference)[:MOST_EXAMPLES]
 
 
-def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """A nested document as lines of name and text."""
+def flat(document: Document, *path: str) -> Iterator[tuple[str, Words]]:
+    """What lies at a path, however nested, as lines of name and text."""
+    value = document.at(*path)
     if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from flat(inner, f"{prefix} {key}".strip().replace("_", " "))
-    elif isinstance(value, list | tuple):
-        yield prefix, ", ".join(map(str, value)) or DASH
+        for key in value:
+            if key not in TOLD_ELSEWHERE:
+                yield from flat(document, *path, str(key))
     else:
-        yield prefix, DASH if value is None else str(value)
+        yield " ".join(path[1:] or path).replace("_", " "), _fact(document, path, value)
+
+
+def _fact(document: Document, path: tuple[str, ...], value: Any) -> Words:
+    if isinstance(value, list | tuple):
+        return (", ".join(map(str, value)) or DASH,)
+    if isinstance(value, bool) or document.number(*path) is None:
+        return (DASH if value is None else str(value),)
+    return (document.figure("plain", *path),)
 
 
 # --- charts and pictures ----------------------------------------------------------------------------------------------------------------
 
 
-def _strip(evidence: Mapping[str, Any]) -> str:
-    change = at(evidence, "delta", "map50_95")
-    estimate = number(change, "estimate")
-    if estimate is None:
-        return ""
-    low, high = number(change, "low"), number(change, "high")
-    limit = number(evidence, "budget", "max_drop")
-    return interval_strip(
-        estimate, -math.inf if low is None else low, math.inf if high is None else high, limit=None if limit is None else -limit
-    )
+def _strip(document: Document) -> str:
+    change, low, high = (document.figure("signed 2", "delta", "map50_95", key) for key in ("estimate", "low", "high"))
+    return interval_strip(change, low, high, document.figure("negated, signed 2", "budget", "max_drop"))
 
 
-def _scatter(evidence: Mapping[str, Any], width: int) -> str:
-    rows = list(candidate_rows(evidence))
-    measure = "map50_95" if any(number(row, "map50_95") is not None for _, _, row in rows) else "agreement"
-    points = [
-        Point(position, str(row.get("name")), latency_ms, accuracy, role)
-        for position, role, row in rows
-        if (latency_ms := number(row, "p50_ms")) is not None and (accuracy := number(row, measure)) is not None
+def _look_bars(document: Document) -> list[LookBar]:
+    return [
+        LookBar(str(document.at(*path, "name")), document.figure("fixed 4", *path, "error"), document.at(*path, "chosen") is True)
+        for path in document.paths("exploration", "ranges")
     ]
-    before = next((point.accuracy for point in points if point.name == "baseline"), number(evidence, "baseline", "map50_95"))
-    drop = number(evidence, "budget", "max_drop")
+
+
+def _layer_bars(document: Document) -> Iterator[LayerBar]:
+    kept = layers_kept_float(document)
+    for path in layer_paths(document):
+        gain, charge = document.figure("points, signed 1", *path, "gain"), document.figure("points, signed 1", *path, "charge")
+        yield LayerBar(ordinal(path), str(document.at(*path, "layer")), gain, charge, path in kept)
+
+
+def _scatter(document: Document, width: int) -> str:
+    rows = list(candidates(document))
+    measure = "map50_95" if any(document.number("candidates", row.at, "map50_95") is not None for row in rows) else "agreement"
+    layers = _float_layers(document)
+    points = [
+        Point(row.number, str(row.row.get("name")), latency, accuracy, row.role, layers.get(str(row.row.get("name"))))
+        for row in rows
+        if (latency := document.figure("fixed 2", "candidates", row.at, "p50_ms")).value is not None
+        and (accuracy := document.figure("fixed 4", "candidates", row.at, measure)).value is not None
+    ]
+    before = next((point.accuracy for point in points if point.name == "baseline"), document.number("baseline", "map50_95"))
+    drop = document.number("budget", "max_drop")
     return accuracy_against_latency(
         points,
         width=width,
         measure="mAP50-95" if measure == "map50_95" else measure,
-        latency_limit_ms=number(evidence, "budget", "max_latency_ms"),
+        latency_limit_ms=document.number("budget", "max_latency_ms"),
         accuracy_floor=None if before is None or drop is None else before - drop / POINTS,
     )
+
+
+def _float_layers(document: Document) -> dict[str, int]:
+    """How many layers each set among the candidates keeps in float; integers alone keep none."""
+    sets = document.paths("exploration", "float_sets")
+    layers = {str(document.at(*path, "name")): int(document.number(*path, "layers") or 0) for path in sets}
+    return {INTEGERS_ALONE: 0, **layers} if layers else {}
+
+
+def _quantiles(document: Document) -> dict[str, list[Flag]]:
+    labels = ("p50", "p90", "p99")
+    return {name: [(label, document.figure("fixed 1", name, "latency_ms", label)) for label in labels] for name in ("baseline", "fitted")}
 
 
 def _both_widths(chart: Callable[[int], str]) -> tuple[Markup, Markup] | None:
@@ -292,51 +398,31 @@ def _data_uri(picture: Pictured) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(picture.jpeg).decode("ascii")
 
 
-# --- words and figures ------------------------------------------------------------------------------------------------------------------
-
-
-def at(document: Any, *path: str) -> Any:
-    """What lies at a path of a nested document; None where the path ends early."""
-    for key in path:
-        if not isinstance(document, Mapping):
-            return None
-        document = document.get(key)
-    return document
-
-
-def number(document: Any, *path: str) -> float | None:
-    """The finite number at a path, or None."""
-    value = at(document, *path)
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
-
-
-def fixed(value: Any, digits: int = 0) -> str:
-    """A number with so many decimals, thousands apart; an en dash for none."""
-    known = number({"value": value}, "value")
-    return DASH if known is None else f"{known:,.{digits}f}".replace("-", MINUS)
-
-
-def signed(value: Any, digits: int = 2) -> str:
-    """The same, always with its sign."""
-    known = number({"value": value}, "value")
-    return DASH if known is None else f"{known:+,.{digits}f}".replace("-", MINUS)
+# --- the template -----------------------------------------------------------------------------------------------------------------------
 
 
 def _text(value: Any) -> Any:
     """Everything the template prints passes here, and is escaped after."""
     if value is None or isinstance(value, jinja2.Undefined):
         return DASH
-    return value if isinstance(value, Markup) else visible(str(value))
+    return value if isinstance(value, Markup | Figure | Name) else visible(str(value))
 
 
-def _environment() -> jinja2.Environment:
+def _environment(document: Document) -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(File(__file__).parent),
         autoescape=True,
         finalize=_text,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"fixed": fixed, "signed": signed}
-    environment.globals |= {"at": at, "number": number}
+    environment.globals |= {
+        "at": document.at,
+        "number": document.number,
+        "figure": document.figure,
+        "derived": document.derived,
+        "rows": document.rows,
+        "how_many": how_many,
+        "written": written,
+    }
     return environment

@@ -1,0 +1,182 @@
+"""The charts: well-formed whatever they are given, and saying in words and shapes what they show."""
+
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+
+from edgewright.bench.charts import Point, accuracy_against_latency, interval_strip, latency_distributions
+from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
+from edgewright.bench.figures import Document, ordinal
+
+HOSTILE = '<script>alert("x")</script>\x1b[31m\u202eevil\ud800 & \'"'
+WIDTHS = pytest.mark.parametrize("width", [340, 960])
+
+
+def figure(value, rule="fixed 2"):
+    return Document([value]).figure(rule, 0)
+
+
+def point(number, name, latency_ms, accuracy, role, **more):
+    return Point(ordinal((number - 1,)), name, figure(latency_ms), figure(accuracy, "fixed 4"), role, **more)
+
+
+def drawn(svg):
+    """The chart, nothing of it outside its frame."""
+    root = ET.fromstring(svg)
+    assert root.findtext("title")
+    assert root.findtext("desc")
+    _, _, width, height = map(float, root.get("viewBox").split())
+    for text in root.iter("text"):
+        assert -5 <= float(text.get("x")) <= width
+        assert 0 <= float(text.get("y")) <= height
+    for shape in root.iter("rect"):
+        assert float(shape.get("x")) >= -0.1
+        assert float(shape.get("width")) >= 0
+        assert float(shape.get("x")) + float(shape.get("width")) <= width + 0.1
+        assert float(shape.get("height")) >= 0
+    return root
+
+
+# --- accuracy against latency -----------------------------------------------------------------------------------------------------------
+
+
+@WIDTHS
+def test_marks_baseline_chosen_and_budget(width):
+    points = [point(1, "baseline", 25.0, 0.43, "baseline"), point(2, "int8", 12.0, 0.425, "chosen"), point(3, "bad", 40.0, 0.0, "other")]
+
+    svg = drawn(accuracy_against_latency(points, width=width, measure="mAP50-95", latency_limit_ms=20, accuracy_floor=0.42))
+
+    marks = {mark.get("class"): mark for mark in svg.iter("g")}
+    assert marks["mark baseline"].find("rect") is not None
+    assert len(marks["mark chosen"].findall("circle")) == 2
+    assert marks["mark other"].find("path") is not None, "far below the others: drawn at the edge"
+    assert len([line for line in svg.iter("line") if line.get("class") == "limit"]) == 2
+    assert "int8 (chosen): 12.00 ms" in svg.findtext("desc")
+    assert svg.find("polyline") is None
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [point(1, "one", 0.0, 0.0, "baseline")],
+        [point(n + 1, "same place", 10.0, 0.4, "other") for n in range(30)],
+        [point(1, "a" * 500, 1e6, 1.0, "chosen"), point(2, HOSTILE, 1e-6, 0.999, "other")],
+    ],
+    ids=["single at zero", "all in one place", "extreme"],
+)
+@WIDTHS
+def test_draws_any_candidates(points, width):
+    drawn(accuracy_against_latency(points, width=width, measure="mAP50-95"))
+
+
+def test_joins_the_sets_of_float_layers_from_the_smallest_to_the_largest():
+    points = [
+        point(1, "int8, 9 layers float", 15.0, 0.43, "other", float_layers=9),
+        point(2, "int8", 12.0, 0.41, "other", float_layers=0),
+        point(3, "baseline", 25.0, 0.43, "baseline"),
+        point(4, "int8, 3 layers float", 13.0, 0.42, "other", float_layers=3),
+    ]
+
+    svg = drawn(accuracy_against_latency(points, width=960, measure="mAP50-95"))
+
+    across = [float(corner.split(",")[0]) for corner in svg.find("polyline").get("points").split()]
+    assert len(across) == 3
+    assert across == sorted(across)
+
+
+# --- latencies --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [
+        {"baseline": [1.0]},
+        {"a": [5.0] * 100, "b": [5.0]},
+        {"a": [0.0, 0.0]},
+        {"a": [float("nan"), 1.0], "b": []},
+        {HOSTILE: np.arange(1, 1e4)},
+    ],
+    ids=["one run", "no spread", "zero", "holes", "many"],
+)
+@WIDTHS
+def test_draws_any_latencies(samples, width):
+    sound = {name: values for name, values in samples.items() if np.isfinite(values).any()}
+    quantiles = {name: [(f"p{at}", figure(float(np.nanpercentile(sound[name], at)))) for at in (50, 90, 99)] for name in sound}
+
+    svg = ET.fromstring(latency_distributions(samples, quantiles, width=width))
+
+    assert len([line for line in svg.iter("line") if (line.get("class") or "").startswith("flag")]) == 3 * len(sound)
+
+
+def test_raises_no_flag_where_the_document_has_no_figure():
+    svg = ET.fromstring(latency_distributions({"a": [1.0, 2.0]}, {"a": [("p50", figure(None)), ("p90", figure(1.9))]}, width=960))
+
+    assert [line.get("class") for line in svg.iter("line") if "flag" in line.get("class")] == ["flag p90"]
+
+
+# --- an interval ------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("low", "high", "limit"), [(-1, 1, -2.0), (0, 0, 0.0), (float("-inf"), float("inf"), None), (None, None, -1)])
+def test_draws_any_interval(low, high, limit):
+    assert drawn(interval_strip(figure(0.0), figure(low), figure(high), figure(limit))).find("circle") is not None
+
+
+def test_draws_no_interval_without_an_estimate():
+    assert interval_strip(figure(None), figure(-1), figure(1), figure(-1)) == ""
+
+
+# --- what was looked at -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "errors", [[0.05, 0.2, 0.06], [0.0], [0.0, 2.0], [None, 0.1], [0.001] * 40], ids=["some", "none apart", "extreme", "hole", "many"]
+)
+@WIDTHS
+def test_draws_a_bar_a_look_the_chosen_one_apart(errors, width):
+    looks = [LookBar(HOSTILE if at else "int8, percentile, bias corrected", figure(error), at == 1) for at, error in enumerate(errors)]
+
+    svg = drawn(look_bars(looks, width=width))
+
+    bars = [(group.get("class"), float(group.find("rect").get("width"))) for group in svg.iter("g")]
+    known = [error for error in errors if error is not None]
+    assert len(bars) == len(known)
+    assert [css for css, _ in bars].count("look chosen") == (len(errors) > 1)
+    assert np.argsort([wide for _, wide in bars])[-1] == np.argsort(known)[-1] or len(set(known)) == 1
+
+
+def layer(at, gain, charge, *, kept_float=False):
+    return LayerBar(ordinal((at,)), f"/model.{at}/conv/Conv", figure(gain, "signed 1"), figure(charge, "signed 1"), kept_float)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        [(8.0, -4.0), (0.1, 1.0), (-0.3, 2.0)],
+        [(0.0, 0.0)],
+        [(1.0, None), (None, 1.0), (-5.0, -5.0)],
+        [(float(at % 7) - 2, float(at % 5) - 2) for at in range(300)],
+    ],
+    ids=["some", "nothing", "holes", "many"],
+)
+@WIDTHS
+def test_draws_every_layer_in_order_with_a_word_for_the_pointer(figures, width):
+    layers = [layer(at, *pair, kept_float=at == 0) for at, pair in enumerate(figures)]
+
+    svg = drawn(layer_strip(layers, width=width))
+
+    groups = list(svg.iter("g"))
+    known = [(at, pair) for at, pair in enumerate(figures) if None not in pair]
+    assert [group.findtext("title").split(".")[0] for group in groups] == [str(at + 1) for at, _ in known]
+    assert [group.find("circle") is not None for group in groups] == [at == 0 for at, _ in known]
+    lefts = [float(group.find("rect").get("x")) for group in groups]
+    assert lefts == sorted(lefts)
+    assert all(" %" in group.findtext("title") for group in groups)
+
+
+def test_draws_nothing_of_nothing():
+    assert accuracy_against_latency([], width=960, measure="mAP50-95") == ""
+    assert latency_distributions({}, {}, width=960) == ""
+    assert look_bars([], width=960) == ""
+    assert layer_strip([], width=960) == ""
