@@ -74,7 +74,7 @@ def upgrade(model: onnx.ModelProto, head: Head) -> onnx.ModelProto:
     except Exception as error:  # the converter is foreign code and raises what it likes
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise ModelError(f"this model's opset {opset} cannot be brought to {OLDEST_OPSET}", got=reason, fix=again) from error
-    feed = np.random.default_rng(0).random(head.input.shape, np.float32) / np.float32(head.input.scale)
+    feed = np.random.default_rng(0).random(head.input.shape, np.float32) * np.float32(255 * head.input.scale)
     before, after = (_open(each).run(None, {head.input.name: feed}) for each in (model, newer))
     same = len(before) == len(after) and all(
         a.shape == b.shape and np.allclose(a, b, rtol=SAME_ANSWER, atol=SAME_ANSWER) for a, b in zip(before, after, strict=True)
@@ -165,8 +165,10 @@ def _readings(head: Head, tail: _Tail, at_zero: Tensor) -> Iterator[HeadSpec]:
     """Every way to take the convolutions that their channels allow, the likeliest first."""
     family = _raw_family(head, tail)
     anchors = tuple(_anchors(head, grid[0], at_zero[0]) for grid in head.convs) if family == "yolov5" else None
-    if family is None or (anchors is not None and head.family == "end2end"):
-        return  # anchors cannot be read from the few boxes that a suppression leaves
+    if family is None or any(
+        len(sizes) * (5 + head.classes) != grid[0].channels for sizes, grid in zip(anchors or (), head.convs, strict=False)
+    ):
+        return
     for ways in islice(product(*(_ways(grid, family, head) for grid in head.convs)), MOST_READINGS):
         outputs = tuple(
             HeadOutput(conv.tensor, role, conv.stride) for way in ways for conv, role in zip(way, RAW_ROLES[family], strict=True)
@@ -177,8 +179,11 @@ def _readings(head: Head, tail: _Tail, at_zero: Tensor) -> Iterator[HeadSpec]:
 
 
 def _raw_family(head: Head, tail: _Tail) -> Family | None:
-    """How the convolutions are decoded. A suppression in the graph says nothing about how: without it we suppress ourselves."""
-    if head.family == "end2end" and not tail.suppresses:
+    """How the convolutions are decoded. A suppression in the graph says nothing about how: without it we suppress ourselves.
+
+    None where we cannot: anchors, for one, cannot be read from the few boxes that a suppression leaves.
+    """
+    if head.family == "end2end" and (not tail.suppresses or len(head.convs[0]) == 1):
         return "end2end" if len(head.convs[0]) == 2 else None
     families: dict[int, Family] = {1: "yolov5", 2: "yolov8", 3: "yolox"}
     return families.get(len(head.convs[0]))
