@@ -387,3 +387,11 @@ def test_the_only_yaml_of_a_folder_will_do(tmp_path):
     write_tiny_dataset(tmp_path, train=1, val=2).rename(tmp_path / "coco128.yml")
     (tmp_path / "training.yaml").write_text("epochs: 3\n")
     assert open_dataset(tmp_path).source.name == "coco128.yml"
+
+
+@pytest.mark.parametrize("write", [write_tiny_coco_json, write_tiny_voc, write_tiny_dataset])
+def test_a_set_in_a_folder_in_a_folder_is_found(tmp_path, write):
+    (tmp_path / "outer/inner").mkdir(parents=True)
+    (tmp_path / "outer/__MACOSX").mkdir()
+    write(tmp_path / "outer/inner/set", train=2, val=3)
+    assert len(open_dataset(tmp_path / "outer").split("val")) == 3

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from edgewright.artifact import sha256_of
 from edgewright.data.coco_json import jsons_in, open_coco, split_of_json
-from edgewright.data.folder import open_folder
+from edgewright.data.folder import open_folder, split_named
 from edgewright.data.images import read_image
 from edgewright.data.sample import NO_SPLIT, Contents, LabelledImage, Labels, Sample, Truth, Unlabelled
 from edgewright.data.ultralytics import YAML_SUFFIXES, YoloText, open_yaml, yaml_in
@@ -120,6 +120,9 @@ def part_train_from_val(dataset: Dataset) -> tuple[Dataset, int]:
 
 
 def _open_folder(root: Path) -> Dataset:
+    inside = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+    if len(inside) == 1 and inside[0].is_dir() and split_named(inside[0].name) is None:
+        return _open_folder(inside[0])  # archives unpack so: NEU-DET/NEU-DET/...
     yaml = yaml_in(root)
     if yaml is not None:
         return _opened(yaml, open_yaml(yaml))
