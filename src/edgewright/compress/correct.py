@@ -5,7 +5,7 @@ with mean zero average out. Nagel et al., "Data-Free Quantization Through Weight
 section 4.2), subtract the expected shift from the bias. Here it is measured rather than derived, on calibration pictures, each
 convolution on its own, as in NNCF's fast bias correction: its input comes from the float network, is encoded and decoded, and meets
 the encoded weights. The float model is corrected, before it is quantized, so that this goes with every range rule, scheme and container.
-Whether it pays is for a measurement to say: docs/decisions/0006 has one where it does not.
+Whether it pays is for a measurement to say: docs/decisions/0003 has one where it does not.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
