@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from edgewright.data import coco_json
 from edgewright.data.dataset import open_dataset
@@ -315,3 +317,27 @@ def test_the_real_json_says_what_the_real_text_files_say(test_data):
 def test_a_panoptic_json_is_refused_in_a_sentence(test_data):
     with pytest.raises(DataError, match="no usable bbox; got only segments_info"):
         open_dataset(test_data / "coco/json/panoptic_val2017.json")
+
+
+FOREIGN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.just("a.png"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=8,
+)
+ROW = st.dictionaries(
+    st.sampled_from(["id", "file_name", "image_id", "category_id", "bbox", "area", "iscrowd", "name", "supercategory", "width"]), FOREIGN
+)
+
+
+@given(*[st.lists(ROW | st.sampled_from([IMAGE, CATS[0], box([0, 0, 1, 1])]), max_size=3) for _part in range(3)])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_any_json_is_a_data_set_or_a_data_error(tmp_path, images, annotations, categories):
+    grey_picture(tmp_path / "a.png")
+    try:
+        dataset = open_dataset(write_json(tmp_path, annotations, images=[*images, IMAGE], categories=[*categories, *CATS]))
+    except DataError:
+        return
+    truth = dataset.split("val")[0].truth((8, 8), len(dataset.classes))
+    assert np.isfinite(truth.boxes_xyxy).all()
+    assert (truth.areas > 0).all()
+    assert len(truth.class_ids) == len(truth.crowd)
