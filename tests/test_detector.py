@@ -14,7 +14,7 @@ from edgewright.artifact import FILE_NAME, describe_file
 from edgewright.compress.candidates import prepare_float_forms
 from edgewright.data.dataset import open_dataset
 from edgewright.data.video import WebmWriter
-from edgewright.detector import artifact_of_model, letterbox_for, open_detector, to_tensor
+from edgewright.detector import Detector, artifact_of_model, letterbox_for, open_detector, to_tensor
 from edgewright.errors import ArtifactError, DataError, InputError, ModelError
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import COLOURS, save_tiny_detector
@@ -122,7 +122,7 @@ def test_a_folder_is_an_artifact_and_its_threshold_counts(path, tmp_path):
 
 def test_a_cut_head_finds_what_the_whole_network_finds(path, tmp_path):
     forms = prepare_float_forms(artifact_of_model(path), tmp_path)
-    cut = replace(forms.baseline, head=forms.head.raw, files=(describe_file(forms.cut, tmp_path),))
+    cut = replace(forms.baseline, head=forms.raw, files=(describe_file(forms.cut, tmp_path),))
     (tmp_path / FILE_NAME).write_text(json.dumps(cut.to_json()))
     with ew.open(tmp_path) as raw, ew.open(path) as whole:
         found, expected = raw(scene()), whole(scene())
@@ -143,6 +143,82 @@ def test_colour_order_mean_and_scale_are_the_artifact_s(path):
     inside = to_tensor(picture, letterbox, odd)[0, :, 20, 4]
     red, green, blue = COLOURS["red"]
     assert inside == pytest.approx([(blue - 1) / 2, (green - 2) / 2, (red - 3) / 2])
+
+
+FAMILIES = ("yolov8", "yolov5", "yolox", "yolox decoded", "end2end", "nms")
+
+
+@pytest.mark.parametrize("size", [64, (128, 96)], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_finds_a_rectangle_where_it_is_whole_and_cut(tmp_path, family, size):
+    path = save_tiny_detector(tmp_path / "tiny.onnx", family=family, size=size, activation="relu")
+    forms = prepare_float_forms(artifact_of_model(path), tmp_path)
+    cut = replace(forms.baseline, head=forms.raw, files=(describe_file(forms.cut, tmp_path),))
+    (tmp_path / FILE_NAME).write_text(json.dumps(cut.to_json()))
+    wide, high = (size, size) if isinstance(size, int) else size
+    for place in (path, tmp_path):
+        with ew.open(place, threads=1) as detector:
+            best = detector(scene(size_wh=(wide, high)))[:1]
+        assert best.names == ["green"]
+        assert best.boxes_xyxy[0] == pytest.approx((20, 12, 44, 36), abs=10)
+
+
+class Says:
+    """An engine that gives the same outputs whatever it is fed."""
+
+    def __init__(self, *outputs):
+        self.outputs = [np.asarray(output, np.float32)[None] for output in outputs]
+
+    def run(self, feeds):
+        return self.outputs
+
+
+def saying(path, rows, *, family, **changed):
+    artifact = artifact_of_model(path)
+    threshold = replace(artifact.threshold, **changed)
+    head = replace(artifact.head, family=family)
+    return Detector(replace(artifact, head=head, threshold=threshold), Says(rows))
+
+
+ROWS = [[10, 10, 30, 30, 0.6, 0], [10, 10, 30, 31, 0.9, 0], [40, 40, 60, 60, 0.3, 1], [10, 10, 30, 30, 0.5, 2]]
+
+
+def test_an_end_to_end_head_is_not_suppressed_but_sorted(path):
+    found = saying(path, ROWS, family="end2end").detect(scene())
+    assert found.scores.tolist() == pytest.approx([0.9, 0.6, 0.5, 0.3])
+    assert found.names == ["red", "red", "blue", "green"]
+
+
+def as_yolov8(rows):
+    """The same boxes as [4 + classes, cells]; 84 cells, most of them empty."""
+    output = np.zeros((7, 84), np.float32)
+    for at, (x1, y1, x2, y2, score, cls) in enumerate(rows):
+        output[:4, at] = (x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1
+        output[4 + cls, at] = score
+    return output
+
+
+@pytest.mark.parametrize(
+    ("per_class", "score_above", "left"),
+    [
+        (None, None, [0.9, 0.5, 0.3]),
+        ({"green": 0.35}, None, [0.9, 0.5]),
+        ({"green": 0.1, "blue": 0.6}, None, [0.9, 0.3]),
+        ({"red": 0.95}, None, [0.5, 0.3]),
+        ({"red": 0.2, "nobody": 0.0}, None, [0.9, 0.5, 0.3]),
+        ({"green": 0.35, "red": 0.95}, 0.25, [0.9, 0.5, 0.3]),  # asked for explicitly: the same for all
+        ({"green": 0.35}, 0.6, [0.9]),
+    ],
+)
+def test_each_class_has_its_own_threshold_unless_one_is_asked_for(path, per_class, score_above, left):
+    detector = saying(path, as_yolov8(ROWS), family="yolov8", per_class=per_class)
+    assert detector.detect(scene(), score_above=score_above).scores.tolist() == pytest.approx(left)
+
+
+def test_the_low_threshold_of_one_class_lets_no_other_through(path):
+    rows = [[10, 10, 30, 30, 0.1, 1], [40, 40, 60, 60, 0.1, 0]]
+    detector = saying(path, as_yolov8(rows), family="yolov8", per_class={"green": 0.05})
+    assert detector.detect(scene()).names == ["green"]
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".PT"])
