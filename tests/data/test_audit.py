@@ -202,6 +202,13 @@ def test_at_most_so_many_are_considered_and_progress_reaches_the_end(world, monk
     assert seen == [(done, 21) for done in range(1, 22)]
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5000), (5000, 1), (7, 7)])
+def test_pictures_too_small_to_reduce_are_looked_at_whole(world, shape):
+    dataset = world([(np.full((*shape, 3), 90, np.uint8), [0])])
+    found = audit(dataset, whole(dataset))
+    assert (found.considered["calibration"], found.brightness[2].calibration) == (1, 1)
+
+
 def test_a_data_set_without_classes_or_val(world):
     rng = np.random.default_rng(0)
     dataset = world([(scene(rng), []) for _ in range(5)], classes=())

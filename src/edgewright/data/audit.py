@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.artifact import sha256_of
-from edgewright.data.calibration import BRIGHTNESS_BINS, MOST_CONSIDERED, CalibrationSet
+from edgewright.data.calibration import BRIGHTNESS_BINS, MOST_CONSIDERED, CalibrationSet, decode
 from edgewright.data.dataset import Dataset, Sample
 from edgewright.data.images import MOST_BYTES, SUFFIXES
 from edgewright.detections import ImageRgb
@@ -261,16 +261,13 @@ def read_small(path: Path) -> ImageRgb | None:
     """The picture at no less than `SIDE_PX`, if it has that; a JPEG decodes to a fraction of its size in a fraction of the time."""
     try:
         size = path.stat().st_size
-        if not 0 < size <= MOST_BYTES:
-            return None
-        encoded = np.fromfile(path, np.uint8)
-        # A photograph takes about a byte for each four pixels: this guesses large ones, and a wrong guess is decoded again.
-        reduced = cv2.IMREAD_REDUCED_COLOR_4 if size > 1 << 20 else cv2.IMREAD_REDUCED_COLOR_2
-        pixels = cv2.imdecode(encoded, reduced)
-        if pixels is not None and max(pixels.shape) < SIDE_PX:
-            pixels = cv2.imdecode(encoded, cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+        encoded = np.fromfile(path, np.uint8) if size <= MOST_BYTES else np.zeros(0, np.uint8)
+    except OSError:
         return None
+    # A photograph takes about a byte for each four pixels: this guesses large ones, and a wrong guess is decoded again.
+    pixels = decode(encoded, cv2.IMREAD_REDUCED_COLOR_4 if size > 1 << 20 else cv2.IMREAD_REDUCED_COLOR_2)
+    if pixels is None or max(pixels.shape) < SIDE_PX:
+        pixels = decode(encoded, cv2.IMREAD_COLOR)
     return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
 
 

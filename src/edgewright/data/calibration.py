@@ -123,7 +123,18 @@ def _brightness(sample: Sample) -> float | None:
     """The mean grey of a picture, 0..255, from an eighth of its size (which a JPEG decodes to quickly); None where it cannot be decoded."""
     try:
         encoded = np.fromfile(sample.image, np.uint8)
-        grey = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_GRAYSCALE_8) if encoded.size else None
-    except (OSError, cv2.error):
+    except OSError:
         return None
+    # An eighth of a few pixels is none: then the whole.
+    grey = decode(encoded, cv2.IMREAD_REDUCED_GRAYSCALE_8)
+    grey = decode(encoded, cv2.IMREAD_GRAYSCALE) if grey is None else grey
     return None if grey is None else float(grey.mean())
+
+
+def decode(encoded: NDArray[np.uint8], how: int) -> NDArray[np.uint8] | None:
+    """The picture as one of OpenCV's imread modes has it; None where it cannot be decoded so."""
+    try:
+        pixels = cv2.imdecode(encoded, how) if encoded.size else None
+    except cv2.error:
+        return None
+    return None if pixels is None else pixels.astype(np.uint8, copy=False)
