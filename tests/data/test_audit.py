@@ -33,8 +33,8 @@ from edgewright.errors import DataError
 
 
 def scene(rng: np.random.Generator, mean: float = 120, spread: float = 40, size: int = 96) -> np.ndarray:
-    """A picture with shapes of its own: smoothed noise, RGB."""
-    noise = cv2.GaussianBlur(rng.standard_normal((size, size, 3)).astype(np.float32), (0, 0), 6)
+    """A picture with shapes of its own: coarse noise made smooth, RGB."""
+    noise = cv2.resize(rng.standard_normal((10, 10, 3)).astype(np.float32), (size, size), interpolation=cv2.INTER_CUBIC)
     return np.clip(mean + spread * noise / noise.std(), 0, 255).astype(np.uint8)
 
 
