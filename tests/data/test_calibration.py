@@ -1,5 +1,6 @@
 """Calibration pictures: the same for the same seed, of every kind there is, and never from val."""
 
+import tracemalloc
 from dataclasses import replace
 
 import cv2
@@ -106,6 +107,24 @@ def test_pictures_that_cannot_be_decoded_are_not_chosen(tmp_path):
     dataset.split("train")[3].image.write_bytes(b"")
     with pytest.raises(DataError, match="no train image"):
         choose_calibration(dataset, 4, seed=0)
+
+
+def test_memory_does_not_grow_with_the_pictures(tmp_path):
+    side = 400
+    data = write_tiny_dataset(tmp_path, train=40, val=1, size_wh=(side, side))
+    dataset = open_dataset(data)
+
+    def peak_bytes(count):
+        tracemalloc.start()
+        chosen = choose_calibration(dataset, count, seed=0, camera=PRESETS["cheap-usb"])
+        for sample in chosen.samples:
+            chosen.read(sample)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes(1)  # what is made once, at the first picture
+    assert peak_bytes(40) < peak_bytes(4) + 0.25 * side * side * 3
 
 
 def test_progress_reaches_the_end(dataset):
