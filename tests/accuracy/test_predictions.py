@@ -79,6 +79,9 @@ def test_an_image_s_boxes_are_its_own(detector, dataset):
         (("a", "b", "c"), ("c", "a"), [1, -1, 0]),  # a part of what the model knows
         (("x", "y"), ("a", "b"), [0, 1]),  # other names, as many: the order decides
         (("a", "a"), ("a", "b"), [0, 1]),  # names that name nothing
+        (("rolled-in_scale", "Crazing"), ("crazing", "rolled in scale"), [1, 0]),  # names, whatever their spelling
+        (("a b", "a-b", "c"), ("c", "a-b"), [-1, 1, 0]),  # spelled exactly comes first
+        (("b", "a"), ("c", "a"), [0, 1]),  # one name differs, at its own place
         (("a", "b"), (), [0, 1]),  # pictures without labels
     ],
 )
@@ -88,8 +91,13 @@ def test_classes_are_matched_by_name_then_by_order(model, data, expected):
 
 @pytest.mark.parametrize(("model", "data"), [(("a",), ("a", "b")), (("a", "b", "c"), ("x", "y"))])
 def test_classes_that_do_not_fit_are_refused(model, data):
-    with pytest.raises(DataError, match=f"{len(model)} in the model, {len(data)} in the data set"):
+    with pytest.raises(DataError, match=f"{len(model)} in the model .*, {len(data)} in the data set"):
         class_translation(model, data)
+
+
+def test_names_at_other_places_are_not_matched_by_order():
+    with pytest.raises(DataError, match=r"2 in the model \(open, crack\), 2 in the data set \(crack, hole\)"):
+        class_translation(("open", "crack"), ("crack", "hole"))
 
 
 def test_boxes_of_classes_the_data_set_does_not_label_do_not_count(tmp_path, dataset):

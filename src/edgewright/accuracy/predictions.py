@@ -15,6 +15,7 @@ from edgewright.data.dataset import Dataset, Sample, Truth
 from edgewright.detections import Boxes, ClassIds, Detections, Scores
 from edgewright.detector import Detector
 from edgewright.errors import DataError
+from edgewright.graph.finding import printable
 from edgewright.progress import Progress, unseen
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor
@@ -106,24 +107,36 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
 def class_translation(model_classes: Sequence[str], data_classes: Sequence[str]) -> NDArray[np.int64]:
     """For each class of the model its number in the data set, -1 where the data set does not label it.
 
-    Names decide where the data set's all occur in the model; else the order decides, if there are equally many. A data set that names
-    no classes (pictures without labels) takes the model's.
+    Names decide where the data set's all occur in the model, whatever their case and punctuation; else the order decides, if there are
+    equally many and no name stands at two places. A data set that names no classes (pictures without labels) takes the model's.
 
     Raises:
         DataError: neither fits.
     """
     if not data_classes:
         return np.arange(len(model_classes))
-    if len(set(model_classes)) == len(model_classes) and set(data_classes) <= set(model_classes):
-        number = {name: i for i, name in enumerate(data_classes)}
-        return np.array([number.get(name, -1) for name in model_classes], np.int64)
-    if len(model_classes) == len(data_classes):
+    for spelled in (str, _bare):
+        model, data = [spelled(name) for name in model_classes], [spelled(name) for name in data_classes]
+        if len(set(model)) == len(model) and len(set(data)) == len(data) and set(data) <= set(model):
+            number = {name: i for i, name in enumerate(data)}
+            return np.array([number.get(name, -1) for name in model], np.int64)
+    moved = [name for name, other in zip(model_classes, data_classes, strict=False) if name != other and name in data_classes]
+    if len(model_classes) == len(data_classes) and not (moved and len(set(model_classes)) == len(model_classes)):
         return np.arange(len(model_classes))
     raise DataError(
         "the model and the data set have different classes",
-        got=f"{len(model_classes)} in the model, {len(data_classes)} in the data set ({', '.join(data_classes[:4])}, ...)",
-        expected="the same number, or data set names that all occur in the model",
+        got=f"{len(model_classes)} in the model{_some(model_classes)}, {len(data_classes)} in the data set{_some(data_classes)}",
+        expected="data set names that all occur in the model, or as many in the same order",
     )
+
+
+def _bare(name: str) -> str:
+    """Rolled-in_scale, Rolled in Scale: letters and digits alone, in lower case."""
+    return "".join(character for character in name.casefold() if character.isalnum())
+
+
+def _some(names: Sequence[str]) -> str:
+    return printable(f" ({', '.join(names[:4])}{', ...' if len(names) > 4 else ''})", 160)
 
 
 @dataclass(slots=True)
