@@ -1,6 +1,7 @@
 """Ranges are read in bounded memory and agree with what a naive look at all values says."""
 
 import math
+import weakref
 from itertools import pairwise
 
 import numpy as np
@@ -154,6 +155,24 @@ def test_observes_every_tensor_of_a_real_graph_one_picture_at_a_time(tmp_path):
     assert min_max(found["images"]) == (min(f["images"].min() for f in feeds), max(f["images"].max() for f in feeds))
     assert set(found) > {output.name for output in build_tiny_detector().graph.output}
     assert not (tmp_path / "scratch.onnx").exists()
+
+
+def test_pictures_are_let_go_one_after_the_other(tmp_path):
+    path = save_tiny_detector(tmp_path / "tiny.onnx")
+    given, alive = [], []
+
+    def feeds():
+        for _ in range(12):
+            picture = np.zeros((1, 3, 64, 64), np.float32)
+            given.append(weakref.ref(picture))
+            yield {"images": picture}
+            del picture
+            alive.append(sum(each() is not None for each in given))
+
+    found = observe(path, feeds(), lambda p: open_engine("onnxruntime", p, threads=1), tmp_path / "scratch.onnx")
+    assert len(alive) == 12
+    assert max(alive) <= 1
+    assert all(stats.counts.size == BINS for stats in found.values())
 
 
 def test_statistics_survive_the_disk(tmp_path):
