@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data.turned_jpeg import with_orientation
 from edgewright.data import images
 from edgewright.data.images import encode_jpeg, read_image
 from edgewright.errors import DataError
@@ -19,13 +20,6 @@ def left_red(high=16, wide=32):
     picture = np.zeros((high, wide, 3), np.uint8)
     picture[:, : wide // 2] = RED
     return picture
-
-
-def with_orientation(jpeg: bytes, orientation: int) -> bytes:
-    """The JPEG with an EXIF block that says how the camera was held."""
-    tiff = b"II*\x00\x08\x00\x00\x00" + struct.pack("<HHHIHHI", 1, 0x0112, 3, 1, orientation, 0, 0)
-    exif = b"Exif\x00\x00" + tiff
-    return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from data.turned_jpeg import with_orientation
 from edgewright.data import voc
 from edgewright.data.dataset import open_dataset
+from edgewright.data.images import encode_jpeg
 from edgewright.data.voc import read_xml
 from edgewright.errors import DataError
 from tiny_dataset import grey_picture, voc_xml, write_tiny_voc
@@ -88,6 +90,21 @@ def test_parts_of_an_object_are_not_objects(tmp_path):
     )
     [person] = read_xml(tmp_path / "a.xml").objects
     assert (person.name, person.corners) == ("person", (1, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("orientation", "corners", "used"),
+    [(1, (1, 1, 30, 12), True), (1, (1, 1, 12, 30), False), (6, (1, 1, 12, 12), False), (3, (1, 1, 12, 12), True)],
+)
+def test_width_and_height_swapped_are_forgiven_where_the_picture_was_not_turned(tmp_path, orientation, corners, used):
+    """The picture is 32 x 16 upright, except where its EXIF turns it; the xml says what the other way round would be."""
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val/a.jpg").write_bytes(with_orientation(encode_jpeg(np.zeros((16, 32, 3), np.uint8)), orientation))
+    stated = (32, 16) if orientation == 6 else (16, 32)
+    (tmp_path / "val/a.xml").write_text(voc_xml("a.jpg", [("crack", corners)], stated))
+    dataset, broken = open_dataset(tmp_path), list[str]()
+    assert len(list(dataset.stream(dataset.split("val"), broken=broken))) == used
+    assert len(broken) == (not used)
 
 
 # --- the file ---------------------------------------------------------------------------------------------------------------------------

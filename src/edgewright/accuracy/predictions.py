@@ -87,7 +87,7 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
     """Run the detector over the samples by the evaluation protocol; pictures are read one at a time.
 
     Raises:
-        DataError: the model's classes are not the data set's, or no picture can be decoded.
+        DataError: the model's classes are not the data set's, or no picture can be used.
     """
     translate = class_translation(detector.artifact.classes, dataset.classes)
     found, truth, pictures, broken = _Rows(), _Rows(), list[str](), list[str]()
@@ -100,7 +100,7 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         pictures.append(str(picture.sample.image))
         progress(done + len(broken), len(samples))
     if not truth.boxes:
-        raise DataError(f"no picture of {dataset.source} can be decoded", got=broken[0] if broken else "no pictures")
+        raise DataError(f"no picture of {dataset.source} can be used", got=broken[0] if broken else "no pictures")
     return Predictions(found.boxed(), truth.boxed(), dataset.classes or detector.artifact.classes, tuple(pictures), tuple(broken))
 
 

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from edgewright.artifact import sha256_of
 from edgewright.data.coco_json import jsons_in, open_coco, split_of_json
 from edgewright.data.folder import open_folder, split_named
-from edgewright.data.images import read_image
+from edgewright.data.images import is_turned, read_image
 from edgewright.data.sample import NO_SPLIT, Contents, LabelledImage, Labels, Sample, Truth, Unlabelled
 from edgewright.data.ultralytics import YAML_SUFFIXES, YoloText, open_yaml, yaml_in
 from edgewright.data.voc import is_voc, open_voc
@@ -77,7 +79,7 @@ class Dataset:
                 _pass_over(error, broken)
                 continue
             truth = sample.truth(size_wh, len(self.classes))
-            if truth.drawn_on_wh not in (None, size_wh):
+            if not _is_of(truth, sample.image, size_wh):
                 _pass_over(_drawn_elsewhere(sample, size_wh, truth), broken)
                 continue
             yield LabelledImage(sample, image_rgb, truth)
@@ -170,6 +172,17 @@ def _pass_over(error: DataError, broken: list[str] | None) -> None:
     if broken is None:
         raise error
     broken.append(str(error))
+
+
+def _is_of(truth: Truth, image: Path, size_wh: tuple[int, int]) -> bool:
+    """False where the labels were drawn on a picture of another size, so that their boxes are elsewhere.
+
+    Converters often write the height for the width; where the picture itself was never turned and holds all boxes, that is forgiven.
+    """
+    if truth.drawn_on_wh in (None, size_wh):
+        return True
+    swapped = truth.drawn_on_wh == size_wh[::-1] and bool((truth.boxes_xyxy <= np.array([*size_wh, *size_wh]) + 1).all())
+    return swapped and not is_turned(image)
 
 
 def _drawn_elsewhere(sample: Sample, size_wh: tuple[int, int], truth: Truth) -> DataError:

@@ -40,6 +40,13 @@ def read_image(path: Path) -> ImageRgb:
     return pixels.astype(np.uint8, copy=False)
 
 
+def is_turned(path: Path) -> bool:
+    """True where `read_image` turned the stored picture by a quarter, as its EXIF orientation asks."""
+    stored = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    high, wide, _ = read_image(path).shape
+    return stored is not None and stored.shape != (high, wide)
+
+
 def encode_jpeg(image_rgb: ImageRgb, *, quality: int = 85) -> bytes:
     """The picture as JPEG bytes."""
     done, encoded = cv2.imencode(".jpg", cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
