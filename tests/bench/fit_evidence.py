@@ -2,7 +2,7 @@
 
 import math
 
-RULES = {"about_as_fast": 1.06, "least_charge": 0.01}
+RULES = {"about_as_fast": 1.06}
 
 
 def block(**changed):
@@ -87,6 +87,15 @@ def layers(count=63):
     ]
 
 
+def regions():
+    held = layers()
+    nodes = [node for layer in held[:3] for node in layer["nodes"]]
+    return [
+        {"layer": "the first 3 layers", "nodes": nodes, "gain": 0.187, "charge": -0.0583},
+        {"layer": "the head's last layers", "nodes": held[-1]["nodes"], "gain": 0.0713, "charge": 0.0127},
+    ]
+
+
 def float_set(count, gain, charge, points, within):
     name = f"int8, {count} layer{'' if count == 1 else 's'} float"
     return {
@@ -112,7 +121,7 @@ def exploration(**changed):
     found = {
         "images": 16,
         "ranges": [{"name": name, "error": error, "chosen": name == chosen} for name, error in looks.items()],
-        "sensitivity": {"error": 0.0581, "layers": layers()},
+        "sensitivity": {"error": 0.0581, "layers": layers(), "regions": regions()},
         "float_sets": [
             float_set(2, 0.187, -0.058, -1.63, False),
             float_set(5, 0.311, 0.041, -1.12, False),
@@ -191,7 +200,7 @@ WINNER = "int8, 8 layers float"
 
 def whole_evidence(**changed):
     """Every part that a document may have: integers alone lost too much, a set of eight layers in float won."""
-    kept = [each["nodes"][0] for each in layers() if each["gain"] > 0.05] + [layers()[0]["layer"]]
+    kept = [node for each in sorted(layers(), key=lambda each: -each["gain"])[:8] for node in each["nodes"]]
     parts = {
         "verdict": "ship",
         "binding": [],
@@ -206,7 +215,7 @@ def whole_evidence(**changed):
             peak_mib=123.4,
             size_mb=4.817,
             scheme={"recipe": {"mode": "static"}},
-            float_nodes=sorted(set(kept)),
+            float_nodes=kept,
         ),
         "delta": {
             "map50": {"estimate": -0.79, "low": -1.83, "high": 0.24},

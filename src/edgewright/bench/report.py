@@ -18,7 +18,7 @@ from edgewright.bench.charts import Flag, Point, Role, accuracy_against_latency,
 from edgewright.bench.differences import Example, Pictured, difference, pictured
 from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
 from edgewright.bench.figures import DASH, MINUS, POINTS, Document, Figure, Name, Path, Words, how_many, ordinal, visible, written
-from edgewright.bench.story import INTEGERS_ALONE, candidate_paths, layer_paths, layers_kept_float, measure_of, tell_story
+from edgewright.bench.story import INTEGERS_ALONE, candidate_paths, layer_paths, layers_kept_float, measure_of, region_paths, tell_story
 
 __all__ = ["DASH", "MINUS", "Example", "ReportMaterial", "ThreadRow", "difference", "render_report"]
 
@@ -160,6 +160,7 @@ def render_report(material: ReportMaterial) -> str:
         "strip": Markup(_strip(document)),  # noqa: S704 - built as a tree, which escapes
         "looks": _both_widths(lambda width: look_bars(_look_bars(document), width=width)),
         "layers": (layers := list(_layer_bars(document))),
+        "regions": region_paths(document),
         "layer_strip": _both_widths(lambda width: layer_strip(layers, width=width)),
         "scatter": _both_widths(lambda width: _scatter(document, width)),
         "distributions": _both_widths(lambda width: latency_distributions(material.latency_samples_ms, _quantiles(document), width=width)),

@@ -4,15 +4,15 @@ The sentences follow the rules by which a fit explores and chooses (`fit.explore
 figures bear out; where the document is older and lacks a part, so does the story.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from edgewright.bench.figures import Document, Figure, Name, Path, Words, how_many, listed
 
-# The rules of choice that the words rest on; a document that names its own (`rules`) is believed.
+# The rule of choice that the words rest on (`fit.choose`); a document that names its own (`rules`) is believed.
 ABOUT_AS_FAST = 1.06  # times the fastest one's p50
-LEAST_CHARGE = 0.01  # of the network's time
 BASELINE, INTEGERS_ALONE = "baseline", "int8"  # names among the candidates
 LAYERS_NAMED = 3
 
@@ -94,9 +94,13 @@ def _layers(document: Document) -> Iterable[Words]:
     layers = [path for path in layer_paths(document) if None not in (_gain(document, path), _charge(document, path))]
     if not layers:
         return
+    regions = region_paths(document)
+    groups: Words = (", and ", how_many(regions), f" {_plural(len(regions), 'group', 'groups')} of them together") if regions else ()
     yield (
         how_many(layers),
-        f" {_plural(len(layers), 'layer was', 'layers were')} put back into float one at a time, to see how much of the disagreement (",
+        f" {_plural(len(layers), 'layer was', 'layers were')} put back into float one at a time",
+        *groups,
+        ", to see how much of the disagreement (",
         document.figure("fixed 4", "exploration", "sensitivity", "error"),
         ") goes away with each (its gain) and how much longer the whole network then takes (its charge).",
     )
@@ -106,30 +110,32 @@ def _layers(document: Document) -> Iterable[Words]:
         yield ("Quantization hurts most in ", *named, ".")
     else:
         yield ("None of them alone brings the two closer.",)
-    free = free_layers(document)
-    if free:
-        more = (", and ", how_many(free[LAYERS_NAMED:]), " more") if len(free) > LAYERS_NAMED else ()
-        names = [(Name(str(document.at(*path, "layer"))),) for path in free[:LAYERS_NAMED]]
+    free = free_set(document)
+    if free is not None:
         yield (
-            how_many(free),
-            f" {_plural(len(free), 'is', 'are')} better off in float anyway, no further from the float model and faster: ",
-            *(listed(names) if not more else [word for name in names for word in (*name, ", ")][:-1]),
-            *more,
-            ".",
+            Name(str(document.at(*free, "layer"))),
+            " in float costs no time (",
+            document.figure("points, signed 1", *free, "charge"),
+            " %) and makes ",
+            document.figure("points, fixed 1", *free, "gain"),
+            " % of the disagreement go away; nothing else that costs none brings more.",
         )
     kept = layers_kept_float(document)
     if kept:
         yield (f"The {_fitted_word(document)} keeps ", how_many(kept), f" of these {_plural(len(layers), 'layer', 'layers')} in float.")
 
 
-def free_layers(document: Document) -> list[Path]:
-    """Layers that lose nothing in float and save more time than chance would."""
-    least = document.number("rules", "least_charge") or LEAST_CHARGE
-    return [
-        path
-        for path in layer_paths(document)
-        if (charge := _charge(document, path)) is not None and charge <= -least and (_gain(document, path) or 0.0) >= 0
-    ]
+def region_paths(document: Document) -> list[Path]:
+    """Layers that were asked together: the beginning of the network, the end of its head."""
+    return document.paths("exploration", "sensitivity", "regions")
+
+
+def free_set(document: Document) -> Path | None:
+    """The layer or region that gains most of those that are no slower in float."""
+    asked = [*layer_paths(document), *region_paths(document)]
+    known = [path for path in asked if None not in (_gain(document, path), _charge(document, path))]
+    free = [path for path in known if (_charge(document, path) or 0.0) <= 0 < (_gain(document, path) or 0.0)]
+    return max(free, key=lambda path: _gain(document, path) or 0.0, default=None)
 
 
 def _gain(document: Document, path: Path) -> float | None:
@@ -170,39 +176,36 @@ def _float_sets(document: Document) -> Iterable[Words]:
             *_points(document, alone),
             " on the selection split, ",
             document.figure("negated, signed 2", "budget", "max_drop"),
-            " allowed). So layers went back into float: first those that are better off there anyway, ",
-            "then those that gain most for their time.",
+            " allowed). So layers went back into float: first what costs no time there, then more and more of those that gain most ",
+            "for their time.",
         )
     if not tried:
         if alone is None or not enough:
             yield ("No set of layers was tried.",)
         return
     within = [path for path in tried if document.at(*path, "within_budget")]
-    yield (
-        how_many(tried),
-        f" {_plural(len(tried), 'set was', 'sets were')} tried; ",
-        how_many(within),
-        f" of them {_plural(len(within), 'keeps', 'keep')} the accuracy budget.",
-    )
+    if len(tried) == 1:
+        yield (how_many(tried), f" set was tried, and it {'keeps' if within else 'does not keep'} the accuracy budget.")
+    elif 0 < len(within) < len(tried):
+        yield (
+            how_many(tried),
+            " sets were tried; ",
+            how_many(within),
+            f" of them {_plural(len(within), 'keeps', 'keep')} the accuracy budget.",
+        )
+    else:
+        yield (how_many(tried), f" sets were tried; {'all of them keep' if within else 'none of them keeps'} the accuracy budget.")
     if within:
         smallest = min(within, key=lambda path: document.number(*path, "layers") or 0.0)
         yield ("The smallest that does is ", *_set_in_words(document, smallest), ".")
     else:
-        closest = max(tried, key=lambda path: document.number(*path, "delta_points") or float("-inf"))
+        closest = max(tried, key=lambda path: -math.inf if (points := document.number(*path, "delta_points")) is None else points)
         yield ("Closest to it came ", *_set_in_words(document, closest), ".")
 
 
 def _set_in_words(document: Document, path: Path) -> Words:
-    layers = document.figure("fixed 0", *path, "layers")
-    return (
-        _name(document, path),
-        ": ",
-        layers,
-        f" {_plural(layers.value, 'layer', 'layers')}, expected to take ",
-        document.figure("points, signed 1", *path, "expected_charge"),
-        " % of the time, ",
-        *_points(document, path),
-    )
+    charge = document.figure("points, signed 1", *path, "expected_charge")
+    return (_name(document, path), ": ", *_points(document, path), ", for an expected ", charge, " % of the time")
 
 
 # --- who was left -----------------------------------------------------------------------------------------------------------------------
@@ -378,7 +381,7 @@ def _reserves(document: Document) -> Iterable[Words]:
         yield ("The pictures have no labels: accuracy here is agreement with the float model, which may itself be wrong.",)
     board = document.at("board")
     if isinstance(board, Mapping):
-        yield ("Times and memory were measured on this machine, not on ", Name(str(board.get("name") or "the board")), ".")
+        yield ("Everything was measured on this machine, not on ", Name(str(board.get("name") or "the board")), ".")
 
 
 # --- small words ------------------------------------------------------------------------------------------------------------------------
