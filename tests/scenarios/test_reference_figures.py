@@ -8,10 +8,37 @@ from edgewright.data.dataset import open_dataset
 from edgewright.detector import open_detector
 
 
-@pytest.mark.parametrize(("model", "map50", "map50_95"), [("yolov8n", 0.590, 0.430), ("yolov8n_int8_lamri", 0.566, 0.412)])
+def figures(model, dataset, split="val"):
+    data = open_dataset(dataset)
+    with open_detector(model) as detector:
+        report = evaluate(predict(detector, data, data.split(split))).report
+    return report.map50, report.map50_95
+
+
+@pytest.mark.parametrize(
+    ("model", "map50", "map50_95"), [("yolov8n", 0.590, 0.430), ("yolov8n_int8_lamri", 0.566, 0.412), ("yolov5n", 0.506, 0.330)]
+)
 def test_coco_val_gives_the_reference_figures(test_data, model, map50, map50_95):
-    data = open_dataset(test_data / "coco/data.yaml")
-    with open_detector(test_data / f"models/{model}.onnx") as detector:
-        report = evaluate(predict(detector, data, data.split("val"))).report
-    assert report.map50 == pytest.approx(map50, abs=0.01)
-    assert report.map50_95 == pytest.approx(map50_95, abs=0.01)
+    found = figures(test_data / f"models/{model}.onnx", test_data / "coco/data.yaml")
+    assert found == pytest.approx((map50, map50_95), abs=0.01)
+
+
+def test_yolox_sees_blue_green_red_unscaled(test_data):
+    """Nobody gives a figure for these pictures; its authors publish 0.258 for all of COCO, where YOLOv5n has 0.280 and 0.330 here."""
+    assert figures(test_data / "models/yolox_nano.onnx", test_data / "coco/data.yaml") == pytest.approx((0.497, 0.333), abs=0.01)
+
+
+# The reference shrinks pictures with a filter that averages all it skips, as Pillow does; we sample as OpenCV and the exporters do, and
+# on thin tracks that is worth a point of mAP50: with Pillow's filter all three come out to the third digit.
+FILTER = 0.013
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("model", "map50", "map50_95"),
+    [("pcb320_yolo11n", 0.312, 0.141), ("pcb320_yolo26n_end2end", 0.258, 0.111), ("pcb320_yolov10n_end2end", 0.256, 0.117)],
+)
+def test_deeppcb_test_gives_the_reference_figures(test_data, model, map50, map50_95):
+    found = figures(test_data / f"models/{model}.onnx", test_data / "deeppcb/data.yaml")
+    assert found[0] == pytest.approx(map50, abs=FILTER)
+    assert found[1] == pytest.approx(map50_95, abs=0.01)
