@@ -18,8 +18,8 @@ from edgewright.compress.schemes import X86_VNNI
 from edgewright.compress.sensitivity import (
     LayerSensitivity,
     Sensitivity,
+    best_start,
     by_gain_for_charge,
-    free_set,
     layers_of,
     measure_sensitivity,
     regions_of,
@@ -103,7 +103,10 @@ def test_the_layer_that_was_spoiled_is_the_most_sensitive(tiny, at, tmp_path):
     victim = layers_of(source)[at].name
     reference = Reference.of(forms.head_of(INT8), forms.baseline.input.size_wh, feeds, opened(forms.cut).run)
     found = measure_sensitivity(spoiled(quantized(tiny), victim), source, reference, opened, tmp_path / "question.onnx")
-    assert max(found.layers, key=lambda layer: layer.gain).layer == victim
+    parts = (*found.regions, *found.layers)
+    worst = max(parts, key=lambda part: part.gain)
+    assert victim in worst.nodes
+    assert victim in {node for part in parts for node in part.nodes}
     assert found.error > 0
     assert not (tmp_path / "question.onnx").exists()
     assert Sensitivity.from_json(found.to_json()) == found
@@ -115,27 +118,33 @@ def test_charges_are_ratios_of_alternating_runs(tiny, tmp_path):
     reference = Reference.of(forms.head_of(INT8), forms.baseline.input.size_wh, feeds, opened(forms.cut).run)
     ticks = itertools.count()
     found = measure_sensitivity(quantized(tiny), source, reference, opened, tmp_path / "q.onnx", clock=lambda: float(next(ticks)))
-    assert [layer.charge for layer in found.layers] == [0.0] * len(layers_of(source))  # every run takes one tick
+    assert {part.charge for part in (*found.regions, *found.layers)} == {0.0}  # every run takes one tick
+    started = found.start_region.layers if found.start else 0
+    assert len(found.layers) == len(layers_of(source)) - started
 
 
-def layer(name: str, gain: float, charge: float) -> LayerSensitivity:
-    return LayerSensitivity(name, (name, f"{name}/act"), gain, charge)
+def part(name: str, gain: float, charge: float, layers: int = 1) -> LayerSensitivity:
+    return LayerSensitivity(name, (name, f"{name}/act"), gain, charge, layers)
 
 
-def test_what_is_free_and_what_is_worth_its_charge():
-    singles = (layer("stem", 0.05, -0.04), layer("dear", 0.2, 0.1), layer("cheap", 0.1, 0.001), layer("harm", -0.1, -0.05))
-    found = Sensitivity(0.1, singles)
-    assert free_set(found) == singles[0]
-    # 0.1 for 0.01 (what timing can tell from nothing) before 0.2 for 0.1; what is free is not there, nor what does harm
-    assert [each.layer for each in by_gain_for_charge(found, least_charge=0.01)] == ["cheap", "dear"]
+@pytest.mark.parametrize(
+    ("regions", "start"),
+    [
+        ([part("two", 0.1, -0.04, 2), part("three", 0.5, 0.009, 3), part("four", 0.9, 0.1, 4)], "three"),  # next to nothing, gains most
+        ([part("two", -0.1, -0.04, 2)], None),  # faster, but does harm
+        ([part("two", 0.9, 0.5, 2)], None),  # gains, but at a price
+        ([], None),
+    ],
+)
+def test_starts_from_the_best_region_that_costs_next_to_nothing(regions, start):
+    found = best_start(regions)
+    assert (found.layer if found else None) == start
 
 
-def test_a_region_is_free_as_a_whole():
-    region = LayerSensitivity("the first 2 layers", ("stem", "stem/act", "cheap", "cheap/act"), 0.12, -0.01)
-    found = Sensitivity(0.1, (layer("stem", 0.05, -0.04), layer("cheap", 0.1, 0.02), layer("dear", 0.2, 0.1)), (region,))
-    assert free_set(found) == region
-    assert [each.layer for each in by_gain_for_charge(found, least_charge=0.01)] == ["dear"]
-    assert free_set(Sensitivity(0.1, (layer("dear", 0.2, 0.1), layer("harm", -0.1, -0.1)))) is None
+def test_orders_layers_by_gain_for_charge_and_never_takes_a_harmful_one():
+    layers = (part("dear", 0.2, 0.1), part("lucky", 0.05, -0.2), part("cheap", 0.1, 0.001), part("harm", -0.1, -0.05))
+    # 0.1 for 0.01, what timing can tell from nothing; 0.05 for the same; 0.2 for 0.1
+    assert [each.layer for each in by_gain_for_charge(Sensitivity(0.1, (), None, layers))] == ["cheap", "lucky", "dear"]
 
 
 def test_regions_are_beginnings_and_the_end(tiny):

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.compress.recipes import INT8, PLAIN, RECIPES
-from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge
+from edgewright.compress.sensitivity import NEXT_TO_NOTHING, LayerSensitivity, Sensitivity, by_gain_for_charge
 from edgewright.fit.explore import (
     CHARGES,
-    LEAST_CHARGE,
     Exploration,
     Look,
     candidates_from,
@@ -25,10 +24,11 @@ from edgewright.fit.explore import (
 
 def sensitivity(*gains_and_charges: tuple[float, float]) -> Sensitivity:
     layers = [LayerSensitivity(f"conv{at}", (f"conv{at}", f"act{at}"), *pair) for at, pair in enumerate(gains_and_charges)]
-    return Sensitivity(0.05, tuple(layers))
+    return Sensitivity(0.05, (), None, tuple(layers))
 
 
-STEM_AND_OTHERS = sensitivity((0.02, -0.05), (0.10, 0.02), (0.01, 0.03), (0.30, 0.09), (-0.05, 0.02), (0.02, 0.30))
+STEM = LayerSensitivity("the first 2 layers", ("stem0", "stem0/act", "stem1"), 0.5, -0.05, 2)
+OTHERS = sensitivity((0.10, 0.02), (0.01, 0.03), (0.30, 0.09), (-0.05, 0.02), (0.02, 0.30))
 
 
 def test_every_rule_is_looked_at_once_and_plain_min_max_too():
@@ -55,22 +55,26 @@ def test_without_an_exploration_the_standing_list_is_tried():
     assert candidates_from(Exploration().base_recipe) == RECIPES
 
 
-def test_the_free_come_first_and_the_harmful_never():
-    sets = float_sets(INT8, STEM_AND_OTHERS)
-    assert [each.recipe.float_layers for each in sets] == [  # by gain for charge
-        ("conv0", "act0"),
-        ("conv0", "act0", "conv1", "act1"),
-        ("conv0", "act0", "conv1", "act1", "conv3", "act3"),
-        ("conv0", "act0", "conv1", "act1", "conv3", "act3", "conv2", "act2"),
+def test_sets_grow_by_gain_for_charge_from_what_is_free():
+    sets = float_sets(INT8, replace(OTHERS, regions=(STEM,), start=STEM.layer))
+    stem = STEM.nodes
+    assert [each.recipe.float_layers for each in sets] == [
+        stem,
+        (*stem, "conv0", "act0"),
+        (*stem, "conv0", "act0", "conv2", "act2"),
+        (*stem, "conv0", "act0", "conv2", "act2", "conv1", "act1"),
+        (*stem, "conv0", "act0", "conv2", "act2", "conv1", "act1", "conv4", "act4"),
     ]
-    assert [each.recipe.name for each in sets] == [f"int8, {n} layer{'s' * (n > 1)} float" for n in (1, 2, 3, 4)]
-    assert [each.ranked for each in sets] == [0, 1, 2, 3]
+    assert [(each.recipe.name, each.layers, each.ranked) for each in sets] == [
+        (f"int8, {2 + count} layers float", 2 + count, count) for count in range(5)
+    ]
+    assert sets[1].gain == pytest.approx(1 - 0.5 * 0.9)  # of the half that the stem leaves, a tenth
+    assert sets[1].charge == pytest.approx(0.95 * 1.02 - 1)
 
 
-def test_a_free_region_counts_its_layers():
-    region = LayerSensitivity("the first 2 layers", ("conv0", "act0", "conv1", "act1"), 0.2, -0.01)
-    first, *_ = float_sets(INT8, replace(STEM_AND_OTHERS, regions=(region,)))
-    assert (first.layers, first.gain, first.charge, first.recipe.float_layers) == (2, 0.2, -0.01, region.nodes)
+def test_without_a_free_region_sets_begin_with_layers():
+    first, *_ = float_sets(INT8, OTHERS)
+    assert (first.recipe.float_layers, first.recipe.name) == (("conv0", "act0"), "int8, 1 layer float")
 
 
 def test_nothing_to_try_where_no_layer_gains():
@@ -85,7 +89,7 @@ def test_sets_grow_and_keep_to_their_charge(found):
     sets = float_sets(INT8, found)
     for smaller, larger in pairwise(sets):
         assert set(smaller.recipe.float_layers) < set(larger.recipe.float_layers)
-    charges = {layer.layer: max(layer.charge, LEAST_CHARGE) for layer in by_gain_for_charge(found, least_charge=LEAST_CHARGE)}
+    charges = {layer.layer: max(layer.charge, NEXT_TO_NOTHING) for layer in by_gain_for_charge(found)}
     for each in sets:
         paid = sum(charge for name, charge in charges.items() if name in each.recipe.float_layers)
         assert paid <= max(CHARGES) + 1e-9
@@ -100,14 +104,16 @@ def test_a_growing_set_names_its_layers_once(found, count):
 
 def test_the_document_marks_what_was_chosen():
     looks = (Look(PLAIN, 0.09), Look(range_trials()[2], 0.05))
-    document = Exploration(16, looks, closest(looks).recipe.name, STEM_AND_OTHERS, float_sets(INT8, STEM_AND_OTHERS)).to_json()
+    found = replace(OTHERS, regions=(STEM,), start=STEM.layer)
+    document = Exploration(16, looks, closest(looks).recipe.name, found, float_sets(INT8, found)).to_json()
     assert [row["chosen"] for row in document["ranges"]] == [False, True]
-    assert document["sensitivity"]["layers"][0]["charge"] == -0.05
+    assert document["sensitivity"]["start"] == STEM.layer
+    assert document["sensitivity"]["regions"][0]["charge"] == -0.05
     assert document["float_sets"][0] == {
-        "name": "int8, 1 layer float",
-        "layers": 1,
-        "expected_gain": 0.02,
-        "expected_charge": -0.05,
+        "name": "int8, 2 layers float",
+        "layers": 2,
+        "expected_gain": 0.5,
+        "expected_charge": pytest.approx(-0.05),
         "delta_points": None,
         "within_budget": None,
     }

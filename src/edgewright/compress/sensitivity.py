@@ -5,13 +5,15 @@ goes away is its gain, how much longer the network then takes is its charge. Bot
 runtime handles better in float (a stem of three channels, mostly) shows itself with a negative charge.
 
 Where integers meet float the runtime converts, and neighbours share that price: a few regions (the first layers together, the
-head's convolutions together) are therefore measured as one. Gains do not quite add up either; so layers are only put in an order here,
-and the sets that begin that order are judged as whole models by whoever asks (`fit`).
+head's convolutions together) are therefore measured as one, before the single layers. The best region that costs next to nothing is
+kept in float while these are questioned, because beside one large error nothing else can be seen. Gains do not quite add up either; so
+layers are only put in an order here, and the sets that begin that order are judged as whole models by whoever asks (`fit`).
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "LeakyRelu", "HardSwish", "HardSigmoid"
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 MOST_BEGINNING = 6  # layers: channels are few there, and what is few in channels gains least from integers
 WARM_RUNS = 2  # before a model is timed
+NEXT_TO_NOTHING = 0.01  # of the network's time: what eight alternating runs can tell from nothing
 SMALLEST_GAIN = 1e-9  # keeps a layer without gain and without charge from dividing by nothing
 
 
@@ -37,11 +40,12 @@ class Layer:
 
     name: str
     nodes: tuple[str, ...]
+    layers: int = 1  # more for a region
 
 
 @dataclass(frozen=True, slots=True)
 class LayerSensitivity:
-    """What one layer in float would change.
+    """What one layer, or a region of several `layers`, in float would change.
 
     `gain`: the share of the integer network's disagreement that goes away (may be below 0). `charge`: how much longer the whole
     network then takes, as a share of its time (below 0: it is faster).
@@ -51,6 +55,7 @@ class LayerSensitivity:
     nodes: tuple[str, ...]
     gain: float
     charge: float
+    layers: int = 1
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -58,20 +63,28 @@ class LayerSensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """All layers, in the order of the network, and some regions of it; `error`: the disagreement of the integer network as it is."""
+    """Regions, held against the integer network as it is (`error`: its disagreement); and all layers, in the order of the network, held
+    against the integer network with the region called `start` in float (None: as it is).
+    """
 
     error: float
+    regions: tuple[LayerSensitivity, ...]
+    start: str | None
     layers: tuple[LayerSensitivity, ...]
-    regions: tuple[LayerSensitivity, ...] = ()
+
+    @property
+    def start_region(self) -> LayerSensitivity | None:
+        """The region that is in float in any case."""
+        return next((region for region in self.regions if region.layer == self.start), None)
 
     def to_json(self) -> dict[str, Any]:
-        measured = {"layers": self.layers, "regions": self.regions}
-        return {"error": self.error, **{name: [each.to_json() for each in found] for name, found in measured.items()}}
+        measured = {"regions": self.regions, "layers": self.layers}
+        return {"error": self.error, "start": self.start, **{name: [each.to_json() for each in found] for name, found in measured.items()}}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> "Sensitivity":
         """What `to_json` wrote."""
-        return cls(document["error"], _parsed(document["layers"]), _parsed(document["regions"]))
+        return cls(document["error"], _parsed(document["regions"]), document["start"], _parsed(document["layers"]))
 
 
 def _parsed(rows: list[dict[str, Any]]) -> tuple[LayerSensitivity, ...]:
@@ -94,7 +107,7 @@ def regions_of(graph: onnx.GraphProto) -> list[Layer]:
     beginnings = [(f"the first {count} layers", layers[:count]) for count in range(2, MOST_BEGINNING + 1) if count < len(layers)]
     last = [layer for layer in layers if layer.name in ends]
     groups = [*beginnings, *([("the head's last layers", last)] if len(last) > 1 else [])]
-    return [Layer(name, tuple(node for layer in group for node in layer.nodes)) for name, group in groups]
+    return [Layer(name, tuple(node for layer in group for node in layer.nodes), len(group)) for name, group in groups]
 
 
 def _activation(tensor: str, readers: dict[str, list[onnx.NodeProto]]) -> list[str]:
@@ -185,30 +198,49 @@ def measure_sensitivity(
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress = unseen,
 ) -> Sensitivity:
-    """Gain and charge of every layer of `source` in its Q/DQ form `quantized`, on the reference's pictures.
+    """Gain and charge of the regions and of every layer of `source` in its Q/DQ form `quantized`, on the reference's pictures.
 
     `open_model` opens a file in the engine and with the threads that the charge is meant for; `scratch` is a file to write models to.
     Runs of the two networks alternate, so that what slows the machine for a moment slows both.
     """
-    onnx.save(quantized, scratch)
-    whole = open_model(scratch)
+    regions, layers = regions_of(source), layers_of(source)
+
+    def question(model: onnx.ModelProto, parts: Sequence[Layer], begun: int) -> tuple[float, tuple[LayerSensitivity, ...]]:
+        with _opened(model, open_model, scratch) as whole:
+            error = reference.error(whole.run(feed) for feed in reference.feeds)
+            found = []
+            for done, part in enumerate(parts, begun + 1):
+                with _opened(revert(model, source, set(part.nodes)), open_model, scratch) as other:
+                    left, ratio = _side_by_side(whole, other, reference, clock)
+                found.append(LayerSensitivity(part.name, part.nodes, (error - left) / error if error > 0 else 0.0, ratio - 1, part.layers))
+                progress(done, len(regions) + len(layers))
+        return error, tuple(found)
+
+    error, by_region = question(quantized, regions, 0)
+    start = best_start(by_region)
+    begun_from = quantized if start is None else revert(quantized, source, set(start.nodes))
+    rest = [layer for layer in layers if start is None or layer.name not in start.nodes]
+    _, by_layer = question(begun_from, rest, len(regions))
+    return Sensitivity(error, by_region, None if start is None else start.layer, by_layer)
+
+
+@contextmanager
+def _opened(model: onnx.ModelProto, open_model: Callable[[Path], Any], scratch: Path) -> Iterator[Any]:
+    onnx.save(model, scratch)
     try:
-        error = reference.error(whole.run(feed) for feed in reference.feeds)
-        layers, regions = layers_of(source), regions_of(source)
-        found = []
-        for done, layer in enumerate([*layers, *regions], 1):
-            onnx.save(revert(quantized, source, set(layer.nodes)), scratch)
-            other = open_model(scratch)
-            try:
-                left, ratio = _side_by_side(whole, other, reference, clock)
-            finally:
-                other.close()
-            found.append(LayerSensitivity(layer.name, layer.nodes, (error - left) / error if error > 0 else 0.0, ratio - 1))
-            progress(done, len(layers) + len(regions))
+        engine = open_model(scratch)
     finally:
-        whole.close()
         scratch.unlink(missing_ok=True)
-    return Sensitivity(error, tuple(found[: len(layers)]), tuple(found[len(layers) :]))
+    try:
+        yield engine
+    finally:
+        engine.close()
+
+
+def best_start(regions: Sequence[LayerSensitivity]) -> LayerSensitivity | None:
+    """The region that gains most of those that cost next to nothing; None where none gains."""
+    cheap = [region for region in regions if region.charge <= NEXT_TO_NOTHING and region.gain > SMALLEST_GAIN]
+    return max(cheap, key=lambda region: region.gain, default=None)
 
 
 def _side_by_side(whole: Any, other: Any, reference: Reference, clock: Callable[[], float]) -> tuple[float, float]:
@@ -230,19 +262,10 @@ def _side_by_side(whole: Any, other: Any, reference: Reference, clock: Callable[
     return reference.error(outputs), float(np.median(ratios))
 
 
-def free_set(sensitivity: Sensitivity) -> LayerSensitivity | None:
-    """The layer or region that gains most of those that are no slower in float; None where there is none."""
-    free = [each for each in (*sensitivity.layers, *sensitivity.regions) if each.charge <= 0 and each.gain > SMALLEST_GAIN]
-    return max(free, key=lambda each: each.gain, default=None)
+def by_gain_for_charge(sensitivity: Sensitivity) -> list[LayerSensitivity]:
+    """The layers worth having in float, most accuracy for the time first.
 
-
-def by_gain_for_charge(sensitivity: Sensitivity, *, least_charge: float) -> list[LayerSensitivity]:
-    """The layers worth having in float beside the free set, most accuracy for the time first.
-
-    Charges below `least_charge`, what the timing can tell from nothing, count as that much: else a lucky run would put a useless layer
-    at the front.
+    Charges below `NEXT_TO_NOTHING` count as that much: else a lucky run would put a useless layer at the front.
     """
-    free = free_set(sensitivity)
-    held = set(free.nodes) if free is not None else set()
-    useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN and layer.layer not in held]
-    return sorted(useful, key=lambda layer: -layer.gain / max(layer.charge, least_charge))
+    useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN]
+    return sorted(useful, key=lambda layer: -layer.gain / max(layer.charge, NEXT_TO_NOTHING))

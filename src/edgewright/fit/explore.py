@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe
-from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge, free_set
+from edgewright.compress.sensitivity import NEXT_TO_NOTHING, LayerSensitivity, Sensitivity, by_gain_for_charge
 
 LOOK_IMAGES = 16  # pictures the two questions are asked of: told apart plain min-max and percentiles on each of three draws of 16
-LEAST_CHARGE = 0.01  # of the network's time: what eight alternating runs can tell from nothing
-CHARGES = (0.05, 0.12, 0.25)  # of the network's time, paid for layers in float
+CHARGES = (0.05, 0.12, 0.25, 0.5)  # of the network's time, paid for layers in float
 MOST_HALVINGS = 3  # of the gap between a set too small and one large enough
 
 
@@ -104,30 +103,35 @@ FLOORS = ("silu_floor", "class_logit_floor", "box_logit_floor")
 
 
 def float_sets(base: Recipe, sensitivity: Sensitivity) -> tuple[FloatSet, ...]:
-    """Sets worth trying, smallest first.
-
-    The layers that are no slower in float; then with them more and more of those that gain most for their charge, up to `CHARGES`.
+    """Sets worth trying, smallest first: the region that costs next to nothing in float, then with it more and more of the layers that
+    gain most for their charge, up to `CHARGES`.
     """
-    counts = [0, *(_affordable(by_gain_for_charge(sensitivity, least_charge=LEAST_CHARGE), charge) for charge in CHARGES)]
-    sets = [growing_set(base, sensitivity, count) for count in sorted(set(counts))]
+    ordered = by_gain_for_charge(sensitivity)
+    counts = {0, *(_affordable(ordered, charge) for charge in CHARGES)}
+    sets = [growing_set(base, sensitivity, count) for count in sorted(counts)]
     return tuple(each for each in sets if each.layers)
 
 
 def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
-    """The recipe that keeps the free set and the first `count` of the layers in order of gain for charge in float."""
-    free = free_set(sensitivity)
-    parts = [*([free] if free else []), *by_gain_for_charge(sensitivity, least_charge=LEAST_CHARGE)[:count]]
-    nodes = tuple(dict.fromkeys(node for part in parts for node in part.nodes))
-    layers = sum(layer.layer in nodes for layer in sensitivity.layers)
-    recipe = replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes)
-    return FloatSet(recipe, layers, min(count, len(parts)), sum(part.charge for part in parts), sum(part.gain for part in parts))
+    """The recipe that keeps the starting region and the first `count` of the layers in order of gain for charge in float."""
+    start, chosen = sensitivity.start_region, by_gain_for_charge(sensitivity)[:count]
+    nodes = tuple(dict.fromkeys(node for part in ([start] if start else []) + chosen for node in part.nodes))
+    layers = (start.layers if start else 0) + len(chosen)
+    left, slower = (1 - start.gain, 1 + start.charge) if start else (1.0, 1.0)
+    return FloatSet(
+        recipe=replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes),
+        layers=layers,
+        ranked=len(chosen),
+        charge=slower * (1 + sum(layer.charge for layer in chosen)) - 1,
+        gain=1 - left * (1 - sum(layer.gain for layer in chosen)),
+    )
 
 
 def _affordable(ordered: Sequence[LayerSensitivity], charge: float) -> int:
     """How many from the front cost no more than `charge` together."""
     spent = 0.0
     for count, layer in enumerate(ordered):
-        spent += max(layer.charge, LEAST_CHARGE)
+        spent += max(layer.charge, NEXT_TO_NOTHING)
         if spent > charge:
             return count
     return len(ordered)
