@@ -32,9 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def fit(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float detector of the YOLO family, .onnx.")],
-    data: Annotated[
-        Path, typer.Option(metavar="DATA", help="A data.yaml, a COCO json, a VOC folder, or a folder of images without labels.")
-    ],
+    data: Annotated[Path, typer.Option(metavar="DATA", help="A data.yaml, COCO json, VOC folder, or folder of images without labels.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where artifact.json, the model, evidence.json and report.html go.")],
     max_drop: Annotated[float, typer.Option(min=0, max=100, help="Points of mAP50-95 that may be lost.")] = 1.0,
     max_latency_ms: Annotated[float | None, typer.Option(min=0, help="p50 of the model alone, batch 1.")] = None,
