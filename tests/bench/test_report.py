@@ -1,18 +1,17 @@
 """The report: told for each verdict, safe from what model files say, complete when figures are missing."""
 
 import copy
-import json
 import re
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from fit_evidence import block, evidence
-from page import Page
+from fit_evidence import WINNER, audit, block, evidence, layers, threshold, whole_evidence
 
 from edgewright.bench.report import DASH, MINUS, Example, ReportMaterial, ThreadRow, render_report
 from edgewright.detections import Detections
+from page import Page
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m\u202eevil\ud800 & \'"'
 
@@ -125,18 +124,13 @@ def test_shows_warnings():
 
 
 def test_escapes_everything_that_a_model_file_may_say():
-    hostile = json.loads(
-        json.dumps(evidence()).replace("onnxruntime", "@").replace("sha256:beef", "@").replace("int8 is", "@").replace('"int8"', '"@"')
-    )
-    hostile = poisoned(hostile)
     boxes = found([5, 5, 20, 20], classes=(HOSTILE,))
+    hostile = poisoned(whole_evidence(threshold=threshold(per_class={"cat": 0.3})))
     html = render_report(
         material(
             title=HOSTILE,
-            evidence={**hostile, "warnings": [HOSTILE]},
+            evidence=hostile,
             latency_samples_ms={HOSTILE: [1.0, 2.0]},
-            per_class=[(HOSTILE, 0.5, 0.4)],
-            per_size=[(HOSTILE, 0.5, 0.4)],
             examples=[Example(HOSTILE, np.zeros((30, 40, 3), np.uint8), boxes, Detections.none(), 1.0)],
             command=HOSTILE,
         )
@@ -146,18 +140,18 @@ def test_escapes_everything_that_a_model_file_may_say():
     assert "script" not in tags
     assert not any(name.startswith("on") for _, attributes in Page(html).tags for name in attributes)
     assert not set(html) & set("\x1b\u202e\ud800")
-    assert html.count("&lt;script&gt;") > 10
+    assert html.count("&lt;script&gt;") > 200
     assert "␛[31m" in html, "a control character is shown, not obeyed"
     html.encode("utf-8")
 
 
 def poisoned(value):
-    """Every '@' becomes hostile text."""
+    """Every text becomes hostile, and so do the names of classes."""
     if isinstance(value, dict):
-        return {key: poisoned(inner) for key, inner in value.items()}
+        return {HOSTILE if key == "cat" else key: poisoned(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [poisoned(inner) for inner in value]
-    return value.replace("@", HOSTILE) if isinstance(value, str) else value
+    return HOSTILE if isinstance(value, str) else value
 
 
 def test_holds_everything_it_needs():
@@ -254,6 +248,81 @@ def test_lists_the_largest_drops_first_and_folds_long_lists():
     assert order[:3] == ["class -3", "class 1", "class 2"]
     assert order[-1] == "unknown"
     assert "12 more classes" in page.text
+
+
+NEW_PARTS = ["exploration", "regressions", "threshold", "rules", "measurements"]
+
+
+@pytest.mark.parametrize("missing", NEW_PARTS)
+@pytest.mark.parametrize("how", ["null", "absent", "empty"])
+def test_is_whole_without_what_older_documents_lack(missing, how):
+    document = whole_evidence(**{missing: {} if how == "empty" and missing != "measurements" else [] if how == "empty" else None})
+    if how == "absent":
+        del document[missing]
+
+    text = page_of(evidence=document, thread_rows=[], per_class=[], per_size=[]).text
+
+    assert not re.search(r"\b(None|nan|inf)\b", text)
+    assert text.startswith("Ship: pcb · edgewright edgewright · fit report pcb onnxruntime float32, 2 threads")
+
+
+def test_tells_real_losses_from_chance():
+    text = page_of(evidence=whole_evidence()).text
+
+    assert f"dining table {MINUS}6.4 {MINUS}10.3 to {MINUS}2.5 a real loss 28.7 22.3 61 44" in text
+    assert f"class 0 {MINUS}8.3 {MINUS}23.1 to +4.7 may be chance 31.0 22.7 3 2" in text
+    assert "kite +5.9 +1.1 to +10.1 a real gain" in text
+    assert "12 more classes" in text
+    assert text.index("dining table") < text.index("class 0") < text.index("class 1")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {},
+            ["Boxes above 0.243 are shown instead of those above 0.250", f"judging split (not seen) 128 0.6272 0.6154 0.6232 {MINUS}0.40"],
+        ),
+        ({"score": 0.25}, ["Boxes above 0.250 are shown, as with the float model"]),
+        ({"per_class": {"cat": 0.2}}, ["1 class has a threshold of its own.", "Per class Class Threshold cat 0.200"]),
+        ({"per_class": {"cat": 0.2, "dog": 0.31}}, ["2 classes have a threshold of their own."]),
+        ({"judging": None}, [f"judging split (not seen) {DASH} {DASH} {DASH} {DASH} {DASH}"]),
+    ],
+    ids=["moved", "kept", "one class", "two classes", "not judged"],
+)
+def test_tells_what_the_threshold_is_worth(changed, said):
+    text = page_of(evidence=whole_evidence(threshold=threshold(**changed))).text
+
+    for sentence in said:
+        assert sentence in text
+
+
+@pytest.mark.parametrize(
+    ("findings", "said"),
+    [
+        (
+            audit()["findings"],
+            "Warning: 3 pairs of the set look the same, for example 0011.jpg and 0012.jpg: one adds nothing to the other.",
+        ),
+        ([], "The audit of the calibration set found nothing to mend"),
+    ],
+)
+def test_shows_what_the_audit_of_the_calibration_set_found(findings, said):
+    calibration = {"images": 64, "audit": {"findings": findings}}
+
+    assert said in page_of(evidence=whole_evidence(calibration=calibration)).text
+
+
+def test_draws_what_was_looked_at_and_lists_it():
+    html = render_report(material(evidence=whole_evidence()))
+    charts = [svg.findtext("title") for svg in svgs(html) if svg.get("role") == "img"]
+
+    assert charts.count("Disagreement with the float model, by how ranges are read") == 2, "for a desk and for a phone"
+    assert charts.count("Every layer in float: what it gains, and what it takes") == 2
+    listed = Page(html).text.split("Every layer No. Layer")[1]
+    assert [f"{at} {each['layer']} " in listed for at, each in enumerate(layers(), 1)] == [True] * 63
+    assert "the first 3 layers, together +18.7" in listed
+    assert f"{WINNER} 8 +37.1 +7.9 {MINUS}0.81 kept" in listed
 
 
 def test_bounds_the_size_of_pictures():
