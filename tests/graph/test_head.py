@@ -140,6 +140,24 @@ def test_an_old_export_that_gives_its_maps_as_well_is_read_by_its_boxes():
     assert [output.name for output in recognise(model).decoded.outputs] == ["output0"]
 
 
+def test_a_suppression_inside_an_if_is_found():
+    """Exporters put it there, to leave it out where nothing is found."""
+    model = build_tiny_detector(family="nms")
+    nodes = model.graph.node
+    at, chosen = next((at, node) for at, node in enumerate(nodes) if node.op_type == "NonMaxSuppression")
+    branches = []
+    for name in ("then_branch", "else_branch"):
+        inner = onnx.NodeProto()
+        inner.CopyFrom(chosen)
+        inner.output[0] = f"{name} chosen"
+        branches.append(helper.make_graph([inner], name, [], [value(inner.output[0], None, TensorProto.INT64)]))
+    model.graph.initializer.append(tensor("always", True, bool))
+    branched = helper.make_node("If", ["always"], list(chosen.output), then_branch=branches[0], else_branch=branches[1])
+    nodes.remove(chosen)
+    nodes.insert(at, branched)
+    assert essence(recognise(model)) == essence(recognise(build_tiny_detector(family="nms")))
+
+
 # --- what it is not -----------------------------------------------------------------------------------------------------------------------
 
 
@@ -233,6 +251,7 @@ def end2end_with(values):
         (with_input([1, 64, 64, 3]), "an input of shape [1, 64, 64, 3], channels last"),
         (with_input([1, 128], TensorProto.INT64), "an input of shape [1, 128]"),
         (with_input([1, 3, 64, 64], TensorProto.UINT8), "an input of type uint8"),
+        (with_input([1, 3, 64, 64], TensorProto.FLOAT16), "an input of type float16"),
         (with_input([1, 3, 64, 64], more=1), "2 inputs"),
         (sound_model(), "a classifier: one output [1, 10]"),
         (giving([1, 21, 64, 64]), "a network that gives maps (segmentation, depth, heat maps): one output [1, 21, 64, 64]"),

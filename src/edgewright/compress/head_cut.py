@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from edgewright.artifact import RAW_ROLES, Anchors, Family, HeadOutput, HeadSpec
 from edgewright.errors import ModelError
 from edgewright.graph.finding import printable
-from edgewright.graph.head import Head, HeadConv, behind, recognise
+from edgewright.graph.head import Head, HeadConv, behind, reads, recognise
 from edgewright.graph.shapes import fix_input_shape
+from edgewright.graph.walk import blocks
 from edgewright.vision.heads import Candidates, Tensor, decode
 
 Logits: TypeAlias = Mapping[str, Tensor]  # what the head convolutions give, by tensor, [1, channels, H, W]
@@ -143,7 +144,7 @@ class _Tail:
             session = _open(part)
         except Exception as error:  # its exception classes share no public root
             raise ModelError(UNREAD, got="a decode that reads more than the head convolutions", expected=READABLE) from error
-        return cls(session, shapes, any(node.op_type == "NonMaxSuppression" for node in part.graph.node))
+        return cls(session, shapes, any(node.op_type == "NonMaxSuppression" for block in blocks(part) for node in block.nodes))
 
     def run(self, logits: Logits) -> Tensor:
         [output] = self.session.run(None, dict(logits))
@@ -359,7 +360,7 @@ def _upstream(graph: onnx.GraphProto, wanted: Sequence[str], given: Mapping[str,
     while pending:
         name = pending.pop()
         node = None if name in given else producer.get(name)
-        fresh = [each for each in (node.input if node else ()) if each and each not in kept]
+        fresh = [each for each in (reads(node) if node else ()) if each not in kept]
         kept.update(fresh)
         pending.extend(fresh)
     return kept

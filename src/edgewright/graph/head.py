@@ -27,7 +27,7 @@ from edgewright.artifact import Family, HeadOutput, HeadSpec, InputSpec, Role
 from edgewright.errors import ModelError
 from edgewright.graph.metadata import class_names, image_size
 from edgewright.graph.shapes import fix_input_shape, output_shapes, shapes_of
-from edgewright.graph.walk import real_inputs
+from edgewright.graph.walk import real_inputs, subgraphs
 
 CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv"}
 SHAPE_ONLY = {"Shape", "Size", "ConstantOfShape"}  # what passes through them is a size, not a feature
@@ -142,10 +142,22 @@ def behind(graph: onnx.GraphProto, tensors: Iterable[str]) -> list[onnx.NodeProt
     reached = set(tensors)
     found = []
     for node in graph.node:
-        if node.op_type not in SHAPE_ONLY and not reached.isdisjoint(node.input):
+        if node.op_type not in SHAPE_ONLY and not reached.isdisjoint(reads(node)):
             reached.update(node.output)
             found.append(node)
     return found
+
+
+def reads(node: onnx.NodeProto) -> list[str]:
+    """The names a node uses, those used by graphs inside it among them (an exported suppression may stand in an If)."""
+    return list(dict.fromkeys(name for each in _with_nested(node) for name in each.input if name))
+
+
+def _with_nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    yield node
+    for graph in subgraphs(node):
+        for inner in graph.node:
+            yield from _with_nested(inner)
 
 
 # --- the input ----------------------------------------------------------------------------------------------------------------------------
@@ -162,7 +174,8 @@ def _input_spec(model: onnx.ModelProto) -> InputSpec:
     if len(dims) != 4 or dims[1] not in (0, 3) or dims[0] > 1:
         raise _not_supported(f"an input of shape {_show(dims)}")
     if tensor.elem_type != onnx.TensorProto.FLOAT:
-        raise _not_supported(f"an input of type {onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}")
+        fix = "export it in float32" if tensor.elem_type == onnx.TensorProto.FLOAT16 else None
+        raise _not_supported(f"an input of type {onnx.TensorProto.DataType.Name(tensor.elem_type).lower()}", fix)
     wide, high = (-(-side // SIZE_STEP) * SIZE_STEP if side % 32 else side for side in image_size(model) or DEFAULT_SIZE_WH)
     return InputSpec(inputs[0].name, (1, 3, dims[2] or high, dims[3] or wide))
 
@@ -242,7 +255,7 @@ def _tail(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], output: st
             convs[conv.tensor] = conv
             continue
         met[name] = node
-        upstream = [each for each in node.input if each and each not in seen and not _is_scalar(shapes.get(each))]
+        upstream = [each for each in reads(node) if each not in seen and not _is_scalar(shapes.get(each))]
         seen.update(upstream)
         pending.extend(upstream)
     if not convs:
@@ -255,7 +268,7 @@ def _tail(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], output: st
         output,
         shape,
         grids,
-        frozenset(node.op_type.removeprefix("QLinear") for node in on_the_way),
+        frozenset(each.op_type.removeprefix("QLinear") for node in on_the_way for each in _with_nested(node)),
         sum(_is_projection(node, shapes, constants) for node in met.values()),
         sum((wide // grid[0].stride) * (high // grid[0].stride) for grid in grids),
         None if names is None else len(names),
