@@ -178,8 +178,7 @@ STEPS = {
         [
             "Quantization hurts most in layer 1 (20.0 % of the disagreement, for +5.0 % of the time), layer 4 (15.0 % of",
             "for +4.0 % of the time) and layer 2 (10.0 % of the disagreement, for -1.0 % of the time).",
-            "layer 2 in float costs no time (-1.0 %) and makes 10.0 % of the disagreement go away;",
-            "nothing else that costs none brings more.",
+            "What costs no time in float and gains most is layer 2 (10.0 % of the disagreement, for -1.0 % of the time).",
         ],
     ),
     "a region that costs nothing": (
@@ -193,7 +192,7 @@ STEPS = {
         explored(**sensitivity((0.1, -0.01), (0.2, 0.03), regions=[(0.3, 0.0), (0.4, 0.1)])),
         "layers",
         [
-            "region 0 in float costs no time (+0.0 %) and makes 30.0 % of the disagreement go away",
+            "What costs no time in float and gains most is region 0 (30.0 % of the disagreement, for +0.0 % of the time).",
         ],
     ),
     "layers without gain": (explored(**sensitivity((-0.1, 0.2), (0.0, 0.0))), "layers", ["None of them alone brings the two closer."]),

@@ -102,7 +102,7 @@ def _track(figures: Sequence[Figure], top: float, height: float) -> Scale:
     values = [0.0, *(figure.value or 0.0 for figure in figures)]
     low, high = min(values), max(values)
     room = (high - low or 1.0) * 0.06
-    return Scale(low - room if low < 0 else 0.0, high + room, top + height, top)
+    return Scale(low - room if low < 0 else 0.0, high + 2 * room, top + height, top)  # numbers stand above the highest
 
 
 def _layer(svg: ET.Element, layer: LayerBar, sides: tuple[float, float], gain: Scale, charge: Scale, ground: float) -> None:

@@ -1,8 +1,8 @@
 """Every number the report shows: taken from evidence.json, never typed, and marked with where it is from and by which rule it was made.
 
 >>> document = Document({"delta": {"estimate": -0.42}})
->>> document.figure("signed 1", "delta", "estimate").__html__()
-'<data value="-0.42" data-from="#/delta/estimate" data-rule="signed 1">\u22120.4</data>'
+>>> print(document.figure("signed 1", "delta", "estimate").__html__())
+<data value="-0.42" data-from="#/delta/estimate" data-rule="signed 1">−0.4</data>
 
 So a script can read the page, and a test can walk all of it and hold each number against the document.
 """

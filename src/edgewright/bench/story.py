@@ -112,14 +112,7 @@ def _layers(document: Document) -> Iterable[Words]:
         yield ("None of them alone brings the two closer.",)
     free = free_set(document)
     if free is not None:
-        yield (
-            Name(str(document.at(*free, "layer"))),
-            " in float costs no time (",
-            document.figure("points, signed 1", *free, "charge"),
-            " %) and makes ",
-            document.figure("points, fixed 1", *free, "gain"),
-            " % of the disagreement go away; nothing else that costs none brings more.",
-        )
+        yield ("What costs no time in float and gains most is ", *_gain_for_charge(document, free), ".")
     kept = layers_kept_float(document)
     if kept:
         yield (f"The {_fitted_word(document)} keeps ", how_many(kept), f" of these {_plural(len(layers), 'layer', 'layers')} in float.")
