@@ -47,7 +47,7 @@ def test_a_broken_picture_is_named_and_the_rest_is_evaluated(detector, dataset):
     assert len(predictions.pictures) == 7
     for sample in samples:
         sample.image.write_bytes(b"no picture")
-    with pytest.raises(DataError, match=r"no picture of .* can be decoded"):
+    with pytest.raises(DataError, match=r"no picture of .* can be used"):
         predict(detector, dataset, samples)
 
 
