@@ -155,20 +155,12 @@ def audit(dataset: Dataset, calibration: CalibrationSet, *, against: Sequence[Pa
         DataError: no picture of a side can be decoded.
     """
     rng = np.random.default_rng(calibration.seed)
-    chosen = _some(calibration.samples, rng)
-    train = _some(dataset.split("train"), rng)
-    val = _some(dataset.splits.get("val", ()), rng)
+    chosen, train, val = (_some(samples, rng) for samples in (calibration.samples, dataset.split("train"), dataset.splits.get("val", ())))
     frames = _some(tuple(against), rng)
-    sides = (
-        ("calibration", [s.image for s in chosen]),
-        ("train", [s.image for s in train]),
-        ("val", [s.image for s in val]),
-        ("against", frames),
-    )
-    look = _Looker(sum(len(paths) for _, paths in sides), progress)
-    clean, pool, judging, deployed = (look.at(name, paths) if paths else None for name, paths in sides)
-    assert clean is not None  # noqa: S101 - a calibration set is never empty, nor is the train split it came from
-    assert pool is not None  # noqa: S101
+    look = _Looker(len(chosen) + len(train) + len(val) + len(frames), progress)
+    clean, pool = (look.at(name, [sample.image for sample in samples]) for name, samples in (("calibration", chosen), ("train", train)))
+    judging = look.at("val", [sample.image for sample in val]) if val else None
+    deployed = look.at("given", frames) if frames else None
     seen = clean if calibration.camera is None else _through_camera(calibration, chosen, clean)
     return conclude(clean, seen, pool, judging, deployed, _class_coverage(dataset, train, chosen))
 
