@@ -7,7 +7,7 @@
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, overload
@@ -47,7 +47,9 @@ class Detector:
     def __call__(self, pictures: Picture | list[Picture]) -> Detections | list[Detections]:
         if isinstance(pictures, str | Path | np.ndarray):
             return self.detect(_pixels(pictures))
-        return [self.detect(_pixels(picture)) for picture in pictures]
+        at_once = self.artifact.input.shape[0]
+        groups = (pictures[at : at + at_once] for at in range(0, len(pictures), at_once))
+        return [found for group in groups for found in self._detect_together([_pixels(picture) for picture in group])]
 
     def stream(self, source: str | Path) -> Iterator[tuple[Frame, Detections]]:
         """Frame after frame of a video file, with what is in it."""
@@ -56,9 +58,17 @@ class Detector:
 
     def detect(self, image_rgb: ImageRgb, *, score_above: float | None = None) -> Detections:
         """What is in an RGB picture, H x W x 3 uint8, above `score_above` (default: the artifact's thresholds, class by class)."""
-        letterbox = letterbox_for(image_rgb, self.artifact)
-        outputs = self.engine.run({self.artifact.input.name: to_tensor(image_rgb, letterbox, self.artifact)})
-        return self.interpret(outputs, letterbox, score_above)
+        return self._detect_together([image_rgb], score_above=score_above)[0]
+
+    def _detect_together(self, images_rgb: Sequence[ImageRgb], *, score_above: float | None = None) -> list[Detections]:
+        """As many pictures as the network takes at once; places that are left over show the last one again."""
+        letterboxes = [letterbox_for(image_rgb, self.artifact) for image_rgb in images_rgb]
+        tensors = [to_tensor(*pair, self.artifact) for pair in zip(images_rgb, letterboxes, strict=True)]
+        tensors += tensors[-1:] * (self.artifact.input.shape[0] - len(tensors))
+        outputs = self.engine.run({self.artifact.input.name: tensors[0] if len(tensors) == 1 else np.concatenate(tensors)})
+        return [
+            self.interpret([output[at : at + 1] for output in outputs], letterbox, score_above) for at, letterbox in enumerate(letterboxes)
+        ]
 
     def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float | None = None) -> Detections:
         """Boxes in source pixels from the network's outputs, best score first; thresholds as in `detect`."""

@@ -14,7 +14,8 @@ import pytest
 
 import edgewright as ew
 from edgewright.compress.quantize import quantize_dynamic
-from edgewright.compress.recipes import RECIPES, TUTORIAL_RECIPE
+from edgewright.compress.recipes import INT8, RECIPES, TUTORIAL_RECIPE
+from edgewright.compress.schemes import ARM
 from edgewright.errors import DataError, InputError, ModelError
 from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.search import put_through_gate
@@ -186,6 +187,83 @@ def test_ctrl_c_is_one_sentence_and_resume_goes_on(material, tmp_path):
     resumed = subprocess.run([*command, *options, "--resume", "--json", "-", "--quiet"], capture_output=True, text=True, check=True)
     assert json.loads(resumed.stdout)["verdict"] == "ship"
     assert resumed.stderr == ""
+
+
+@pytest.fixture(scope="module")
+def unlabelled(material, tmp_path_factory):
+    """A fit to a folder of pictures and nothing else."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    frames = folder / "frames"
+    frames.mkdir()
+    for at, picture in enumerate(sorted(material[1].parent.rglob("*.png"))):
+        shutil.copyfile(picture, frames / f"{at}.png")
+    evidence = fit(FitRequest(material[0], frames, folder / "out", Budget(max_drop=100), threads=1, images=10))
+    return evidence, json.loads((folder / "out/evidence.json").read_text()), folder / "out"
+
+
+def test_without_labels_accuracy_is_agreement_and_the_verdict_provisional(unlabelled):
+    evidence, document, out = unlabelled
+    assert (document["verdict"], document["accuracy_proven"]) == ("provisional", False)
+    assert "without labels" in document["reason"]
+    assert (document["baseline"]["map50"], document["baseline"]["map50_95"]) == (None, None)
+    assert all(row["map50_95"] is None and row["agreement"] is not None for row in document["candidates"])
+    assert document["delta"]["map50_95"]["estimate"] <= 0  # agreement cannot be better than full
+    assert document["threshold"]["judging"]["f1_float"] == 1
+    assert not evidence.ships
+    assert ew.Artifact.load(out).digest == document["lineage"]["artifact_digest"]
+
+
+def test_without_labels_the_halves_share_no_picture(unlabelled):
+    evidence, _, _ = unlabelled
+    calibrated = {str(sample.image) for sample in evidence.calibration.samples}
+    judged = set(evidence.judged.predictions[0].pictures)
+    assert calibrated
+    assert not calibrated & judged
+
+
+def test_for_another_board_the_scheme_is_its_own_and_the_verdict_provisional(material, tmp_path):
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100), threads=1, images=10, board="rpi5", recipes=(INT8,)))
+    document = json.loads((tmp_path / "out/evidence.json").read_text())
+    assert document["verdict"] == "provisional"
+    assert evidence.candidates["int8"].scheme["encoding"] == ARM.to_json()  # this machine, where it is no Arm, would take another
+    assert document["board"]["name"] != "host"
+    assert any("integer kernels" in warning for warning in document["warnings"])
+    assert evidence.candidates["int8"].target["isa"] == sorted(document["board"]["isa"])
+
+
+def test_the_exploration_says_what_was_tried(shipped):
+    request, evidence = shipped
+    document = json.loads((request.out / "evidence.json").read_text())
+    ranges = document["exploration"]["ranges"]
+    assert [row["chosen"] for row in ranges].count(True) == 1
+    chosen = next(row for row in ranges if row["chosen"])
+    assert chosen["error"] == min(row["error"] for row in ranges)
+    sensitivity = document["exploration"]["sensitivity"]
+    started = sum(region["layers"] for region in sensitivity["regions"] if region["layer"] == sensitivity["start"])
+    assert started + len(sensitivity["layers"]) == 11  # convolutions of the tiny detector
+    names = {row["name"] for row in document["candidates"]}
+    assert {each["name"] for each in document["exploration"]["float_sets"]} <= names
+    assert evidence.exploration.base in {row["name"] for row in ranges}
+
+
+def test_the_artifact_carries_the_fitted_threshold(shipped):
+    request, _ = shipped
+    document = json.loads((request.out / "evidence.json").read_text())
+    artifact = ew.Artifact.load(request.out)
+    assert (artifact.threshold.score, artifact.threshold.per_class) == (document["threshold"]["score"], document["threshold"]["per_class"])
+
+
+@pytest.mark.parametrize("family", ["yolov5", "yolox", "end2end"])
+def test_other_families_are_fitted_as_well(family, material, tmp_path):
+    model = save_tiny_detector(tmp_path / "tiny.onnx", family=family)
+    recipes = tuple(recipe for recipe in RECIPES if recipe.name in ("float32, head cut", "int8"))
+    evidence = fit(FitRequest(model, material[1], tmp_path / "out", Budget(max_drop=100), threads=1, images=10, recipes=recipes))
+    assert evidence.ships
+    assert {"float32, head cut", "int8"} <= set(evidence.candidates)
+    figures = {each.name: each for each in evidence.ranking}
+    assert figures["float32, head cut"].map50_95 == pytest.approx(figures["baseline"].map50_95, abs=1e-3)
+    assert figures["baseline"].map50_95 > 0.1
+    assert figures["int8"].agreement > 0.8
 
 
 def test_the_tutorial_recipe_is_refused_on_the_real_detector(test_data, tmp_path):

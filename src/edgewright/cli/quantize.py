@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, write_json
+from edgewright.errors import InputError
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -19,10 +20,13 @@ EXAMPLES = """
 
   edgewright quantize yolov8n.onnx --data coco/data.yaml --out for-tensorrt --scheme tensorrt
 
+  edgewright quantize yolov8n.onnx --data coco/data.yaml --out for-a-server --batch any
+
 Nothing is judged here: `edgewright fit` searches and proves.
 """
 
 PARTS = ("stem", "head")
+MOST_AT_ONCE = 64  # pictures: the rewritten model is tried with as many
 
 
 class Mode(StrEnum):
@@ -71,6 +75,7 @@ def quantize(
         str | None, typer.Option(metavar="NAME", help="x86-vnni, x86, arm64, tensorrt.", show_default="what suits the board")
     ] = None,
     board: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="The board it is for.", show_default="this machine")] = None,
+    batch: Annotated[str | None, typer.Option(metavar="N|any", help="Pictures the model takes at once.", show_default="as given")] = None,
     images: Annotated[int, typer.Option(min=1, max=100_000, help="Train images to calibrate with.")] = 64,
     seed: Annotated[int, typer.Option(min=0, help="Decides among equal calibration images.")] = 0,
     camera: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See calibration pictures through this camera.")] = None,
@@ -85,6 +90,7 @@ def quantize(
 
     if scheme is not None:
         scheme_named(scheme)
+    pictures = _batch(batch)
     kept = keep_float or []
     usual = Recipe("quantize", "int8", "static")
     recipe = Recipe(
@@ -103,7 +109,7 @@ def quantize(
         scheme=scheme or BY_TARGET,
     )
     with Terminal(quiet=quiet) as terminal:
-        made = make(QuantizeRequest(model, out, recipe, data, images, seed, board, camera), watch=terminal)
+        made = make(QuantizeRequest(model, out, recipe, data, images, seed, board, camera, pictures), watch=terminal)
     document = made.to_json()
     console = console_for(quiet=quiet, json_path=json_path)
     artifact = made.artifact
@@ -113,3 +119,11 @@ def quantize(
         console.print(f"disagreement with the float model on calibration pictures: {made.disagreement:.4f} (0 is none)", markup=False)
     console.print("not judged: `edgewright eval` says how accurate it is, `edgewright fit` proves it", markup=False)
     write_json(document, json_path)
+
+
+def _batch(text: str | None) -> int | str | None:
+    if text is None or text == "any":
+        return None if text is None else "batch"
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MOST_AT_ONCE:
+        raise InputError(f"--batch {text}", expected=f"a number from 1 to {MOST_AT_ONCE}, or any")
+    return int(text)

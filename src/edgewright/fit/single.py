@@ -4,13 +4,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import onnx
+
 from edgewright.artifact import FILE_NAME, Artifact
 from edgewright.board.profile import Board, usable_cores
+from edgewright.compress.batch_check import check_batch, noise_pictures
 from edgewright.compress.candidates import (
     FloatForms,
     Shifts,
@@ -33,13 +36,19 @@ from edgewright.fit.finish import stage_artifact
 from edgewright.fit.opening import open_float_model
 from edgewright.fit.watch import Silent, Watch
 from edgewright.fit.workspace import publish
+from edgewright.graph.batch import set_batch
 
+FEW_TOGETHER = 2  # pictures on which a model for any number of them is tried
 LOOKED_AT = 8  # calibration pictures on which the result is held against the float model
 
 
 @dataclass(frozen=True, slots=True)
 class QuantizeRequest:
-    """What to make of which model; `data` is needed by static recipes, `board` decides the integer encoding (None: this machine)."""
+    """What to make of which model.
+
+    `data` is needed by static recipes; `board` decides the integer encoding (None: this machine); `batch` is how many pictures the
+    model takes at once, or a name for any number of them (None: as given).
+    """
 
     model: Path
     out: Path
@@ -49,6 +58,7 @@ class QuantizeRequest:
     seed: int = 0
     board: str | None = None
     camera: str | None = None
+    batch: int | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +96,13 @@ def quantize(request: QuantizeRequest, *, watch: Watch | None = None) -> Quantiz
         if recipe.bias_correction and calibration is not None:
             shifts = watch_shifts(forms, recipe, statistics, calibration, board, work / "twin.onnx", usable_cores())
         make_model(forms, recipe, statistics, shifts, board, path)
+        apart = None if calibration is None else _disagreement(forms, recipe, path, calibration)
+        if request.batch is not None:
+            _stack(baseline, path, request.batch, path.with_name("stacked.onnx"))
         digest = None if calibration is None else calibration.digest
         made = describe_candidate(forms, recipe, path, board, calibration_digest=digest, tools=tool_versions())
-        apart = None if calibration is None else _disagreement(forms, recipe, path, calibration)
+        if isinstance(request.batch, int):
+            made = replace(made, input=replace(made.input, shape=(request.batch, *made.input.shape[1:])))
         staged = work / "staged"
         staged.mkdir()
         artifact = stage_artifact(made, baseline.name, made.threshold, staged)
@@ -106,6 +120,19 @@ def _calibration(request: QuantizeRequest, watch: Watch) -> CalibrationSet | Non
     watch.stage("calibrate")
     camera = None if request.camera is None else open_camera(request.camera)
     return choose_calibration(open_dataset(request.data), request.images, request.seed, camera=camera, progress=watch.advance)
+
+
+def _stack(baseline: Artifact, path: Path, batch: int | str, stacked: Path) -> None:
+    """Let the model at `path` take `batch` pictures at once, having seen that it says of each what it says of it alone.
+
+    Raises:
+        ModelError: it cannot be rewritten, or answers otherwise then.
+    """
+    onnx.save(set_batch(onnx.load(path), batch).model, stacked)
+    spec = baseline.input
+    count = batch if isinstance(batch, int) else FEW_TOGETHER
+    check_batch(path, stacked, noise_pictures(spec.name, (1, *spec.shape[1:]), count, highest=255 * spec.scale), threads=usable_cores())
+    stacked.replace(path)
 
 
 def _disagreement(forms: FloatForms, recipe: Recipe, path: Path, calibration: CalibrationSet) -> float | None:
