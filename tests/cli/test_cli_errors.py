@@ -3,10 +3,13 @@
 import re
 import sys
 
+import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from edgewright import cli
 from edgewright.graph import inspect as inspect_module
+from tiny_detector import build_tiny_detector
 
 VERBS = ("fit", "calibrate", "bench", "eval", "inspect", "detect")
 
@@ -87,10 +90,13 @@ def test_an_already_quantized_model_is_not_fitted_and_the_float_one_is_asked_for
     assert not (tmp_path / "out/artifact.json").exists()
 
 
-def test_a_model_of_another_family_is_refused_by_what_it_is(edgewright, test_data, tiny_data, tmp_path):
+def test_a_model_of_another_family_is_refused_by_what_it_is(edgewright, tiny_data, tmp_path):
+    model = build_tiny_detector()
+    model.graph.output.append(helper.make_tensor_value_info(model.graph.node[0].output[0], TensorProto.FLOAT, None))
+    onnx.save(model, tmp_path / "masks.onnx")
     for verb in ("fit", "eval", "detect"):
-        ran = edgewright(*words_for(verb, test_data / "models/yolox_nano.onnx", tiny_data, tmp_path / "out"), "--quiet")
-        ran.assert_refused(2, "YOLOX", "YOLOv8-type")
+        ran = edgewright(*words_for(verb, tmp_path / "masks.onnx", tiny_data, tmp_path / "out"), "--quiet")
+        ran.assert_refused(2, "a YOLO segmentation head", "expected a YOLO detector")
 
 
 @pytest.mark.parametrize("verb", ["eval", "detect"])
