@@ -180,7 +180,8 @@ def record(name: str) -> None:
 
 def render() -> None:
     """Write docs/camera.md from the results."""
-    cases = json.loads(RESULT.read_text())
+    # A case that was stopped before its first camera says nothing yet.
+    cases = {name: case for name, case in json.loads(RESULT.read_text()).items() if len(case["float"]) > 1}
     PAGE.write_text("\n\n".join([HEADER, summary(cases), *(section(*each) for each in cases.items())]) + "\n")
 
 
