@@ -276,6 +276,16 @@ def test_tells_real_losses_from_chance():
     assert text.index("dining table") < text.index("class 0") < text.index("class 1")
 
 
+def test_says_where_nothing_stands_out_from_chance():
+    document = whole_evidence()
+    for row in (*document["regressions"]["per_class"], *document["regressions"]["per_size"]):
+        row["distinguishable"] = False
+
+    assert "is called real; none does here." in page_of(evidence=document).text
+    assert "none does here" not in page_of(evidence=whole_evidence()).text
+    assert "none does here" not in page_of().text, "an older document does not know"
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

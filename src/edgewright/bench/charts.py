@@ -157,25 +157,26 @@ def _label(svg: ET.Element, point: Point, x: Scale, y: Scale, taken: list[Box], 
     if point.accuracy < y.low:
         words += (" (", point.shown_accuracy, ", off the scale)" if named else ")")
     wide = len(plain_text(words)) * LETTER_PX
-    box = _free_place(cx, cy, wide, taken, x, y)
+    box = _free_place((cx, cy), 19 if point.role == "chosen" else 14, wide, taken, x, y)
     taken.append(box)
     if abs(box[1] + 8 - cy) > 20:
         line(svg, cx, cy, min(max(cx, box[0]), box[2]), box[1] if box[1] > cy else box[3], "leader")
     text(svg, box[0], box[1] + 12, words, f"name {point.role}")
 
 
-def _free_place(cx: float, cy: float, wide: float, taken: Sequence[Box], x: Scale, y: Scale) -> Box:
+def _free_place(centre: tuple[float, float], gap: float, wide: float, taken: Sequence[Box], x: Scale, y: Scale) -> Box:
     """Right or left of the mark, above or below it, then further off; where nothing is free, the place that hides least."""
+    cx, cy = centre
     places = []
     for away in (0, 18, -18, 34, -34, 50, -50, 66, -66):
-        for left in (cx + 14, cx - 14 - wide, cx - wide / 2):
+        for left in (cx + gap, cx - gap - wide, cx - wide / 2):
             if away == 0 and left == cx - wide / 2:
                 continue
             top = cy - 8 + away
             if x.start_px + 2 <= left and left + wide <= x.end_px + 10 and y.end_px - 2 <= top and top + LINE_PX <= y.start_px:
                 places.append((left, top, left + wide, top + LINE_PX))
     if not places:
-        left = min(max(cx + 14, x.start_px + 2), x.end_px - wide)
+        left = min(max(cx + gap, x.start_px + 2), x.end_px - wide)
         return left, cy - 8, left + wide, cy + 8
     return min(places, key=lambda place: round(sum(_overlap(place, other) for other in taken)))
 

@@ -13,7 +13,8 @@ from edgewright.bench.svg import Scale, drawing, hover, line, markup, pixels, sh
 BAR_PX, ROW_PX, ROW_WITH_NAME_PX = 14, 28, 44
 NAME_PX, FIGURE_PX = 310, 70
 GAIN_PX, CHARGE_PX, GAP_PX = 150, 90, 26
-NAMED_LAYERS = 5  # of those that gain most: more numbers would run into each other
+NAMED_LAYERS = 5  # of those that gain most
+NUMBER_PX = 14  # between the middles of two numbers that both can be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +90,20 @@ def layer_strip(layers: Sequence[LayerBar], *, width: int) -> str:
         text(svg, 2, scale.end_px - 9, title, "axis-title")
     for at, layer in enumerate(known):
         _layer(svg, layer, (x(at), x(at + 1)), gain, charge, ground)
-    for at in sorted(range(len(known)), key=lambda at: -(known[at].gain.value or 0.0))[:NAMED_LAYERS]:
-        if (known[at].gain.value or 0.0) > 0:
-            text(svg, (x(at) + x(at + 1)) / 2, gain(known[at].gain.value or 0.0) - 4, (known[at].number,), "tick number", "middle")
+    _number_those_that_gain_most(svg, known, x, gain)
     text(svg, x.start_px, ground + 20, "first layer", "axis-title")
     text(svg, x.end_px, ground + 20, "last layer", "axis-title", "end")
     return markup(svg)
+
+
+def _number_those_that_gain_most(svg: ET.Element, layers: Sequence[LayerBar], x: Scale, gain: Scale) -> None:
+    """Numbers over the highest bars, as far as they do not run into each other."""
+    taken: list[float] = []
+    for at in sorted(range(len(layers)), key=lambda at: -(layers[at].gain.value or 0.0))[:NAMED_LAYERS]:
+        height, middle = layers[at].gain.value or 0.0, (x(at) + x(at + 1)) / 2
+        if height > 0 and all(abs(middle - other) >= NUMBER_PX for other in taken):
+            text(svg, middle, gain(height) - 4, (layers[at].number,), "tick number", "middle")
+            taken.append(middle)
 
 
 def _track(figures: Sequence[Figure], top: float, height: float) -> Scale:
