@@ -189,7 +189,7 @@ HEADER = """# Calibrating through the camera: when it helps
 
 Rendered by `benchmarks/camera_model.py` from `benchmarks/results/camera.json`; the figures and the sentences that hold them are not
 typed by hand. `edgewright calibrate --camera` and `edgewright eval --camera` see pictures as a described camera would take them
-([what a camera is](reference/calibrate.md#a-camera)). Here each detector is judged on val pictures as they are and through three cameras;
+([what a camera is](reference/calibrate.md#a-camera)). Here each detector is judged on val pictures as they are and through presets;
 its INT8 models are calibrated on the same 64 train pictures, as they are or through the camera they are judged through. Points of
 mAP50-95; intervals are 95 % (paired bootstrap over pictures)."""
 
