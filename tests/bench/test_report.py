@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from fit_evidence import WINNER, audit, block, evidence, layers, threshold, whole_evidence
 
-from edgewright.bench.report import DASH, MINUS, Example, ReportMaterial, ThreadRow, render_report
+from edgewright.bench.report import DASH, MINUS, Example, ReportMaterial, render_report
 from edgewright.detections import Detections
 from page import Page
 
@@ -31,11 +31,6 @@ def material(**changed):
         title="pcb",
         evidence=evidence(),
         latency_samples_ms={"baseline": [25.0, 25.5, 26.0, 40.0], "fitted": [12.0, 12.1, 12.5]},
-        thread_rows=[
-            ThreadRow("int8", "onnxruntime", "int8", threads, 21.0, 22.0, 25.0, 97.0, 118.0, 120.0, 40.0, 3.57) for threads in (2, 1)
-        ],
-        per_class=[("cat", 0.5, 0.51), ("dog", 0.4, 0.3), ("cow", None, None)],
-        per_size=[("small", 0.2, 0.19), ("large", 0.6, None)],
         examples=[example("near.jpg", 0.1), example("far.jpg", 0.9)],
         command="edgewright fit pcb.onnx --data data.yaml --out fitted",
     )
@@ -211,9 +206,6 @@ def test_shows_a_dash_where_a_figure_is_null(path):
 def test_is_whole_without_charts_and_pictures():
     page = page_of(
         latency_samples_ms={},
-        thread_rows=[],
-        per_class=[],
-        per_size=[],
         examples=[],
         evidence=evidence(candidates=[], fitted=None, delta=None, speedup=None),
     )
@@ -240,13 +232,14 @@ def test_shows_a_dozen_pictures_the_most_different_first():
     assert alts[:4] == ["19.jpg, baseline: 1 cat", "19.jpg, fitted: nothing", "18.jpg, baseline: 1 cat", "18.jpg, fitted: nothing"]
 
 
-def test_lists_the_largest_drops_first_and_folds_long_lists():
-    rows = [(f"class {n}", 0.5, 0.5 + n / 100) for n in (1, -3, 2, *range(10, 30))]
-    page = page_of(per_class=[("unknown", None, 0.5), *rows])
+def test_keeps_the_order_of_losses_and_folds_long_lists():
+    document = whole_evidence()
+    like = document["regressions"]["per_class"][0]
+    names = [f"class {n}" for n in range(24)]
+    document["regressions"]["per_class"] = [{**like, "name": name} for name in names]
+    page = page_of(evidence=document)
 
-    order = re.findall(r"class -?\d+|unknown", page.text.split("By class")[1])
-    assert order[:3] == ["class -3", "class 1", "class 2"]
-    assert order[-1] == "unknown"
+    assert list(dict.fromkeys(re.findall(r"class \d+", page.text.split("By class")[1]))) == names
     assert "12 more classes" in page.text
 
 
@@ -260,7 +253,7 @@ def test_is_whole_without_what_older_documents_lack(missing, how):
     if how == "absent":
         del document[missing]
 
-    text = page_of(evidence=document, thread_rows=[], per_class=[], per_size=[]).text
+    text = page_of(evidence=document).text
 
     assert not re.search(r"\b(None|nan|inf)\b", text)
     assert text.startswith("Ship: pcb · edgewright edgewright · fit report pcb onnxruntime float32, 2 threads")

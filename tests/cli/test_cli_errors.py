@@ -11,13 +11,14 @@ from edgewright import cli
 from edgewright.graph import inspect as inspect_module
 from tiny_detector import build_tiny_detector
 
-VERBS = ("fit", "calibrate", "bench", "eval", "inspect", "detect")
+VERBS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")
 
 
 def words_for(verb, model, data, out):
     return {
         "fit": (verb, model, "--data", data, "--out", out),
         "calibrate": (verb, data, "--out", out, "--model", model),
+        "quantize": (verb, model, "--data", data, "--out", out, "--images", 2),
         "bench": (verb, model),
         "eval": (verb, model, "--data", data),
         "inspect": (verb, model),

@@ -151,6 +151,13 @@ def test_asks_for_fewer_calibration_images_when_none_is_left_to_choose_on(materi
         fit(FitRequest(*material, tmp_path / "out", threads=1, images=1000))
 
 
+def test_asked_for_nothing_it_leaves_half_of_a_small_set_to_choose_on(material, tmp_path):
+    recipes = tuple(recipe for recipe in RECIPES if recipe.mode == "float")
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100), threads=1, recipes=recipes))
+    assert (len(evidence.calibration.samples), evidence.selection_images) == (16, 16)
+    assert any("only 16 train images" in warning for warning in evidence.warnings)
+
+
 def test_a_second_fit_on_the_same_folder_says_so_and_the_first_goes_on(material, tmp_path):
     command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
     options = ["--images", "10", "--max-drop", "100", "--threads", "1"]

@@ -26,12 +26,7 @@ def test_coco_val_gives_the_reference_figures(test_data, model, map50, map50_95)
 
 def test_yolox_sees_blue_green_red_unscaled(test_data):
     """Nobody gives a figure for these pictures; its authors publish 0.258 for all of COCO, where YOLOv5n has 0.280 and 0.330 here."""
-    assert figures(test_data / "models/yolox_nano.onnx", test_data / "coco/data.yaml") == pytest.approx((0.497, 0.333), abs=0.01)
-
-
-# The reference shrinks pictures with a filter that averages all it skips, as Pillow does; we sample as OpenCV and the exporters do, and
-# on thin tracks that is worth a point of mAP50: with Pillow's filter all three come out to the third digit.
-FILTER = 0.013
+    assert figures(test_data / "models/yolox_nano.onnx", test_data / "coco/data.yaml") == pytest.approx((0.497, 0.335), abs=0.01)
 
 
 @pytest.mark.soak
@@ -40,14 +35,13 @@ FILTER = 0.013
     [("pcb320_yolo11n", 0.312, 0.141), ("pcb320_yolo26n_end2end", 0.258, 0.111), ("pcb320_yolov10n_end2end", 0.256, 0.117)],
 )
 def test_deeppcb_test_gives_the_reference_figures(test_data, model, map50, map50_95):
-    found = figures(test_data / f"models/{model}.onnx", test_data / "deeppcb/data.yaml")
-    assert found[0] == pytest.approx(map50, abs=FILTER)
-    assert found[1] == pytest.approx(map50_95, abs=0.01)
+    # Pictures of 640 seen at 320: right only where shrinking averages all that it skips (docs/decisions/0008).
+    assert figures(test_data / f"models/{model}.onnx", test_data / "deeppcb/data.yaml") == pytest.approx((map50, map50_95), abs=0.003)
 
 
 @pytest.mark.parametrize(
     ("model", "map50", "map50_95"),
-    [("pcb320_yolo11n", 0.318, 0.156), ("pcb320_yolo26n_end2end", 0.276, 0.119), ("pcb320_yolov10n_end2end", 0.258, 0.125)],
+    [("pcb320_yolo11n", 0.329, 0.155), ("pcb320_yolo26n_end2end", 0.274, 0.122), ("pcb320_yolov10n_end2end", 0.270, 0.128)],
 )
 def test_every_tenth_picture_of_deeppcb_gives_what_it_gave(test_data, model, map50, map50_95):
     """The short form: figures of our own, taken when the long form agreed with the reference."""

@@ -1,5 +1,6 @@
 """Pictures of any shape go into the network and boxes come back to where they were."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
@@ -103,3 +104,35 @@ def test_a_painted_rectangle_is_found_where_it_was_painted():
     rows, columns = np.nonzero(box.apply(picture, value=0)[..., 0] > 127)
     seen = np.array([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], np.float32)
     assert box.to_source(seen)[0] == pytest.approx([100, 60, 350, 180], abs=1 / box.scale)
+
+
+def test_halving_averages_four_pixels_a_side_as_the_triangle_filter_does():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    found = Letterbox.fit((64, 64), (32, 32)).apply(picture)
+    taps = np.array([1, 3, 3, 1]) / 8
+    # Output pixel n covers source pixels 2n - 1 to 2n + 2, so the one that starts at source pixel 1 is the second.
+    expected = sum(
+        tap_y * tap_x * picture[1 + y : 61 + y : 2, 1 + x : 61 + x : 2].astype(float)
+        for y, tap_y in enumerate(taps)
+        for x, tap_x in enumerate(taps)
+    )
+    assert np.abs(found[1:31, 1:31] - expected).max() <= 1.5  # rounded twice
+
+
+@pytest.mark.parametrize("side", [100, 150, 200, 260, 640, 1000])
+def test_fine_stripes_become_grey_instead_of_broad_ones(side):
+    """At less than half the size some of the finest stripes pass the triangle, but never most of what OpenCV alone lets through."""
+    stripes = np.zeros((side, side, 3), np.uint8)
+    stripes[:, ::2] = 255
+    found = Letterbox.fit((side, side), (64, 64)).apply(stripes)[8:-8, 8:-8].astype(float)
+    alone = cv2.resize(stripes, (64, 64), interpolation=cv2.INTER_LINEAR)[8:-8, 8:-8].astype(float)
+    assert found.mean() == pytest.approx(127.5, abs=3)
+    assert found.std() < max(10, 0.6 * alone.std())
+
+
+@pytest.mark.parametrize("size", [(64, 64), (32, 32), (64, 20)])
+def test_what_is_not_shrunk_is_not_smoothed(size):
+    picture = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3)).astype(np.uint8)
+    box = Letterbox.fit(size, (64, 64))
+    drawn = box.apply(picture)[box.top : box.top + round(size[1] * box.scale), box.left : box.left + round(size[0] * box.scale)]
+    assert np.array_equal(drawn, cv2.resize(picture, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR))

@@ -7,7 +7,7 @@ Every number in it is one of evidence.json (`bench.figures`), but for what the p
 
 import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
 
@@ -20,7 +20,7 @@ from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, 
 from edgewright.bench.figures import DASH, MINUS, POINTS, Document, Figure, Name, Path, Words, how_many, ordinal, visible, written
 from edgewright.bench.story import INTEGERS_ALONE, candidate_paths, layer_paths, layers_kept_float, measure_of, region_paths, tell_story
 
-__all__ = ["DASH", "MINUS", "Example", "ReportMaterial", "ThreadRow", "difference", "render_report"]
+__all__ = ["DASH", "MINUS", "Example", "ReportMaterial", "difference", "render_report"]
 
 TEMPLATE = "report.html.j2"
 MOST_EXAMPLES = 12
@@ -30,38 +30,14 @@ ROOM_FOR_INTERVALS = 1.3  # times the largest change: intervals of classes with 
 
 
 @dataclass(frozen=True, slots=True)
-class ThreadRow:
-    """What a model costs at some number of threads."""
-
-    name: str
-    engine: str
-    precision: str
-    threads: int
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    cpu_percent: float
-    peak_mib: float
-    load_ms: float
-    first_ms: float
-    size_mb: float
-
-
-@dataclass(frozen=True, slots=True)
 class ReportMaterial:
-    """What the report shows. `evidence` is the document of evidence.json; average precisions are 0..1, None where there is no figure.
-
-    `thread_rows`, `per_class` and `per_size` stand in for `measurements` and `regressions` where the document has none.
-    """
+    """What the report shows. `evidence` is the document of evidence.json."""
 
     title: str
     evidence: Mapping[str, Any]
     latency_samples_ms: Mapping[str, Sequence[float]]
     examples: Sequence[Example]
     command: str
-    thread_rows: Sequence[ThreadRow] = ()
-    per_class: Sequence[tuple[str, float | None, float | None]] = ()
-    per_size: Sequence[tuple[str, float | None, float | None]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +120,7 @@ class Shown:
 
 def render_report(material: ReportMaterial) -> str:
     """The whole HTML document."""
-    evidence = {**_stand_ins(material), **{key: value for key, value in material.evidence.items() if value is not None}}
+    evidence = {key: value for key, value in material.evidence.items() if value is not None}
     document = Document(evidence)
     page = {
         "title": material.title,
@@ -182,20 +158,6 @@ def render_report(material: ReportMaterial) -> str:
 
 PROVENANCE = (("Host", "host"), ("Board", "board"), ("Calibration", "calibration"), ("Lineage", "lineage"))
 TOLD_ELSEWHERE = ("audit",)  # has a section of its own
-
-
-def _stand_ins(material: ReportMaterial) -> dict[str, Any]:
-    """What older documents lack, made from what came beside them."""
-
-    def changed(rows: Sequence[tuple[str, float | None, float | None]]) -> list[dict[str, Any]]:
-        known = [(*row, None if row[1] is None or row[2] is None else (row[2] - row[1]) * POINTS) for row in rows]
-        known.sort(key=lambda row: float("inf") if row[3] is None else row[3])
-        return [{"name": name, "before": before, "after": after, "change": {"estimate": points}} for name, before, after, points in known]
-
-    return {
-        "measurements": [asdict(row) for row in material.thread_rows],
-        "regressions": {"per_class": changed(material.per_class), "per_size": changed(material.per_size)},
-    }
 
 
 # --- what the page says -----------------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def detect(
-    model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLOv8-type .onnx.")],
+    model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLO detector, .onnx.")],
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="An image, a folder of images, or a video file.")],
     out: Annotated[Path | None, typer.Option(metavar="OUT", help="A .webm for a video, or a folder for pictures with boxes drawn.")] = None,
     jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="A line of JSON a frame; - is standard output.")] = None,

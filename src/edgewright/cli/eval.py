@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def evaluate(
-    model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLOv8-type .onnx.")],
+    model: Annotated[Path, typer.Argument(metavar="ARTIFACT_OR_MODEL", help="A fitted folder, or a YOLO detector, .onnx.")],
     data: Annotated[Path, typer.Option(metavar="DATA", help="An Ultralytics data.yaml, a COCO json, or a folder: COCO, Pascal VOC.")],
     split: Annotated[str, typer.Option(help="Which split to judge on: train, val, test, or all of them.")] = "val",
     camera: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See the images as this camera would have taken them.")] = None,

@@ -41,7 +41,9 @@ def fit(
     threads: Threads = 0,
     board: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="The board it is for.", show_default="this machine")] = None,
     camera: Annotated[str | None, typer.Option(metavar="NAME|FILE", help="See calibration images as this camera would.")] = None,
-    images: Annotated[int, typer.Option(min=1, max=100_000, help="Train images to calibrate with.")] = 64,
+    images: Annotated[
+        int | None, typer.Option(min=1, max=100_000, help="Train images to calibrate with.", show_default="64, or half of them")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides among equal calibration images, and the bootstrap.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit was.")] = False,
     json_path: JsonPath = None,

@@ -16,7 +16,7 @@ from edgewright.bench.measure import Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.data.calibration import CalibrationSet
 from edgewright.fit.budget import Budget
-from edgewright.fit.choose import BASELINE, Decision, Figures, violated
+from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Decision, Figures, violated
 from edgewright.fit.explore import Exploration
 from edgewright.stats import units_to_settle
 from edgewright.version import __version__
@@ -134,6 +134,8 @@ class Evidence:
             "threshold": judged.operating_point.to_json(),
             "regressions": self.regressions.to_json(),
             "exploration": self.exploration.to_json(),
+            "measurements": [measurement.row() for measurement in judged.measurements],
+            "rules": {"about_as_fast": ABOUT_AS_FAST},
             "lineage": {
                 **self.fitted.lineage,
                 "artifact_digest": self.fitted.digest if self.gives_artifact else None,

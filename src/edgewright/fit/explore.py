@@ -122,7 +122,7 @@ def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
         recipe=replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes),
         layers=layers,
         ranked=len(chosen),
-        charge=slower * (1 + sum(layer.charge for layer in chosen)) - 1,
+        charge=slower * (1 + sum(max(layer.charge, NEXT_TO_NOTHING) for layer in chosen)) - 1,
         gain=1 - left * (1 - sum(layer.gain for layer in chosen)),
     )
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.artifact import FILE_NAME, Artifact, Threshold, describe_file
-from edgewright.bench.report import Example, ReportMaterial, ThreadRow, difference, render_report
+from edgewright.bench.report import Example, ReportMaterial, difference, render_report
 from edgewright.data.images import read_image
-from edgewright.fit.evidence import Evidence, Judged
+from edgewright.fit.evidence import Evidence
 from edgewright.fit.watch import Watch
 from edgewright.fit.workspace import publish, tidy
 
@@ -42,9 +42,6 @@ def report_material(evidence: Evidence, document: dict[str, Any]) -> ReportMater
         title=evidence.baseline.name,
         evidence=document,
         latency_samples_ms={"baseline": judged.baseline_cost.samples_ms, "fitted": judged.fitted_cost.samples_ms},
-        thread_rows=[_thread_row(m.row()) for m in judged.measurements],
-        per_class=_paired(judged, lambda report: {name: each.ap50_95 for name, each in report.per_class.items()}),
-        per_size=_paired(judged, lambda report: report.per_size),
         examples=_examples(evidence),
         command=evidence.command,
     )
@@ -57,15 +54,6 @@ def stage_artifact(made: Artifact, name: str, threshold: Threshold, staged: Path
     artifact = replace(made, name=name, threshold=threshold, files=(describe_file(target, staged),), folder=staged)
     _write_json(staged / FILE_NAME, artifact.to_json())
     return artifact
-
-
-def _thread_row(row: dict[str, Any]) -> ThreadRow:
-    return ThreadRow(**{name: row[name] for name in ThreadRow.__dataclass_fields__})
-
-
-def _paired(judged: Judged, figures: Any) -> list[tuple[str, float | None, float | None]]:
-    before, after = figures(judged.baseline.report), figures(judged.fitted.report)
-    return [(name, before[name], after.get(name)) for name in before]
 
 
 def _examples(evidence: Evidence) -> list[Example]:

@@ -6,13 +6,16 @@ from pathlib import Path
 from edgewright.compress.recipes import Recipe
 from edgewright.fit.budget import Budget
 
+USUAL_IMAGES = 64  # ranges settle with these: five draws of 64 agree within a quarter of a point of mAP50-95 (docs/performance.md)
+
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
     """What to fit, to which data, into which folder and budget.
 
-    `images`: for calibration; `threads`: for baseline and candidates alike, 0 all cores; `board`: a name of the catalog or a file, None
-    for this machine; `camera`: what calibration pictures are seen through; `recipes`: what to try, None to find out.
+    `images`: for calibration, None as many as are usual (`USUAL_IMAGES`), or half of the train images where that is less; `threads`: for
+    baseline and candidates alike, 0 all cores; `board`: a name of the catalog or a file, None for this machine; `camera`: what
+    calibration pictures are seen through; `recipes`: what to try, None to find out.
     """
 
     model: Path
@@ -20,10 +23,14 @@ class FitRequest:
     out: Path
     budget: Budget = field(default_factory=Budget)
     threads: int = 0
-    images: int = 64
+    images: int | None = None
     seed: int = 0
     resume: bool = False
     board: str | None = None
     camera: str | None = None
     recipes: tuple[Recipe, ...] | None = None
     command: str = ""
+
+    def calibration_images(self, train_images: int) -> int:
+        """How many pictures to calibrate with, of so many in the train split."""
+        return self.images or min(USUAL_IMAGES, max(1, train_images // 2))

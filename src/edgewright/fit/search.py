@@ -37,7 +37,7 @@ from edgewright.fit.explore import (
 from edgewright.fit.finish import finish
 from edgewright.fit.journal import Journal
 from edgewright.fit.opening import open_material
-from edgewright.fit.request import FitRequest
+from edgewright.fit.request import USUAL_IMAGES, FitRequest
 from edgewright.fit.watch import Silent, Watch
 from edgewright.fit.workshop import Workshop
 from edgewright.fit.workspace import workspace
@@ -340,8 +340,9 @@ class _Fit:
         yield from self.shop.left_out
         if self.shop.forms.raw is None:
             yield "the decode of this head was not understood, so it stays in the network, in float"
-        if len(self.shop.calibration.samples) < self.request.images:
-            yield f"only {len(self.shop.calibration.samples)} train images to calibrate with ({self.request.images} asked for)"
+        asked, held = self.request.images or USUAL_IMAGES, len(self.shop.calibration.samples)
+        if held < asked:
+            yield f"only {held} train images to calibrate with ({asked} {'asked for' if self.request.images else 'are usual'})"
         yield from (f"calibration: {finding['what']}" for finding in audit["findings"] if finding["severity"] != "info")
         broken = {line for found in (self.selection[BASELINE].predictions, judged.predictions[0]) for line in found.broken}
         yield from (f"skipped: {line}" for line in sorted(broken))

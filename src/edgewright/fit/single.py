@@ -28,7 +28,7 @@ from edgewright.compress.disagreement import Reference
 from edgewright.compress.recipes import Recipe
 from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.cameras import open_camera
-from edgewright.data.dataset import open_dataset
+from edgewright.data.dataset import open_dataset, part_train_from_val
 from edgewright.engines import open_engine
 from edgewright.errors import InputError
 from edgewright.fit.evidence import tool_versions
@@ -119,7 +119,8 @@ def _calibration(request: QuantizeRequest, watch: Watch) -> CalibrationSet | Non
         return None
     watch.stage("calibrate")
     camera = None if request.camera is None else open_camera(request.camera)
-    return choose_calibration(open_dataset(request.data), request.images, request.seed, camera=camera, progress=watch.advance)
+    dataset, _ = part_train_from_val(open_dataset(request.data))
+    return choose_calibration(dataset, request.images, request.seed, camera=camera, progress=watch.advance)
 
 
 def _stack(baseline: Artifact, path: Path, batch: int | str, stacked: Path) -> None:

@@ -59,17 +59,18 @@ class Workshop:
         self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; most recipes share one
         self._reference: Reference | None = None
         camera = None if request.camera is None else open_camera(request.camera)
+        images = request.calibration_images(len(dataset.split("train")))
         self._identity = {
             "model": baseline.digest,
             "data": digest_of(listing(dataset)),
             "tools": tool_versions(),
             "isa": sorted(board.isa),
-            "images": request.images,
+            "images": images,
             "seed": request.seed,
             "camera": None if camera is None else camera.digest,
         }
         self.forms = self._float_forms()
-        self.calibration = self._calibrate(request.images, request.seed, camera)
+        self.calibration = self._calibrate(images, request.seed, camera)
         self.selection = selection_samples(dataset, self.calibration, request.seed)
 
     @property

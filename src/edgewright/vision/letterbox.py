@@ -2,17 +2,21 @@
 
 The convention is that of the YOLO family: scale so that the picture fits, centre it, fill the rest with grey 114.
 Rounding follows the published implementations (half pixels go to the right and bottom border), because half a pixel
-moves mAP50-95 in the third digit.
+moves mAP50-95 in the third digit. A picture that is shrunk is smoothed first: two of four pixels left out alias, and cost a network at
+half the camera's size a point of mAP50 on fine detail (docs/decisions/0008).
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from edgewright.detections import Boxes, ImageRgb
 
 GREY = 114
+MOST_SMOOTHED = 2.2  # times smaller; beyond, three taps are too few
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class Letterbox:
         """Draw the source into a new input picture, uint8 H x W x 3."""
         wide, high = _scaled_wh(self.source_wh, self.scale)
         if (wide, high) != self.source_wh:
-            image_rgb = cv2.resize(image_rgb, (wide, high), interpolation=cv2.INTER_LINEAR).astype(np.uint8, copy=False)
+            image_rgb = _resize(image_rgb, (wide, high), 1 / self.scale)
         if (wide, high) == self.input_wh:
             return image_rgb
         canvas = np.full((self.input_wh[1], self.input_wh[0], 3), value, np.uint8)
@@ -52,6 +56,27 @@ class Letterbox:
         limit = np.array([*self.source_wh, *self.source_wh], np.float32)
         moved: Boxes = np.clip((boxes_xyxy - shift) / np.float32(self.scale), 0, limit).astype(np.float32, copy=False)
         return moved
+
+
+def _resize(image_rgb: ImageRgb, wanted_wh: tuple[int, int], shrink: float) -> ImageRgb:
+    """Bilinear; where it is to become `shrink` > 1 times smaller, as wide as the triangle that covers every pixel (Pillow's BILINEAR).
+
+    Between neighbours OpenCV's bilinear filter is a triangle of variance 1/6 source pixels; shrinking by f takes f^2/6. A smoothing
+    [w, 1 - 2w, w] of variance 2w supplies what is missing: w = (f^2 - 1) / 12, [1, 2, 1] / 4 at one half, where the two together
+    are the triangle exactly. What shrinks more is brought to twice the wanted size first, by averaging areas.
+    """
+    if shrink > MOST_SMOOTHED:
+        image_rgb = _as_rgb(cv2.resize(image_rgb, (2 * wanted_wh[0], 2 * wanted_wh[1]), interpolation=cv2.INTER_AREA))
+        shrink = 2.0
+    if shrink > 1:
+        side = (shrink**2 - 1) / 12
+        taps = np.array([side, 1 - 2 * side, side])
+        image_rgb = _as_rgb(cv2.sepFilter2D(image_rgb, -1, taps, taps, borderType=cv2.BORDER_REPLICATE))
+    return _as_rgb(cv2.resize(image_rgb, wanted_wh, interpolation=cv2.INTER_LINEAR))
+
+
+def _as_rgb(pixels: NDArray[Any]) -> ImageRgb:
+    return pixels.astype(np.uint8, copy=False)
 
 
 def _scaled_wh(source_wh: tuple[int, int], scale: float) -> tuple[int, int]:
