@@ -42,13 +42,23 @@ def test_every_rule_is_looked_at_once_and_plain_min_max_too():
 
 def test_the_closest_look_makes_the_candidates_but_plain_min_max_stays_plain():
     looks = (Look(range_trials()[1], 0.07), Look(with_bias_correction(Look(range_trials()[3], 0.06)), 0.04), Look(PLAIN, 0.09))
-    base = Exploration(16, looks, closest(looks).recipe.name).base_recipe
+    base = Exploration(16, (), looks, closest(looks).recipe.name).base_recipe
     assert (base.name, base.ranges, base.bias_correction) == ("int8", "entropy", True)
     made = {recipe.name: recipe for recipe in candidates_from(base)}
     assert set(made) == {recipe.name for recipe in RECIPES}
     assert made[PLAIN.name] == PLAIN
     assert made["int8, float head"] == replace(base, name="int8, float head", float_parts=("head",))
     assert made["int8 dynamic"] == next(recipe for recipe in RECIPES if recipe.name == "int8 dynamic")
+
+
+def test_nodes_that_join_ranges_far_apart_stay_in_float_throughout():
+    trials = range_trials(("last_concat",))
+    assert {trial.float_layers for trial in trials if trial != PLAIN} == {("last_concat",)}
+    base = Exploration(16, (), (Look(trials[2], 0.05),), trials[2].name).base_recipe
+    made = {recipe.name: recipe for recipe in candidates_from(base)}
+    assert made["int8, float head"].float_layers == ("last_concat",)
+    assert made[PLAIN.name] == PLAIN
+    assert growing_set(base, OTHERS, 1).recipe.float_layers == ("last_concat", "conv0", "act0")
 
 
 def test_without_an_exploration_the_standing_list_is_tried():
@@ -105,7 +115,7 @@ def test_a_growing_set_names_its_layers_once(found, count):
 def test_the_document_marks_what_was_chosen():
     looks = (Look(PLAIN, 0.09), Look(range_trials()[2], 0.05))
     found = replace(OTHERS, regions=(STEM,), start=STEM.layer)
-    document = Exploration(16, looks, closest(looks).recipe.name, found, float_sets(INT8, found)).to_json()
+    document = Exploration(16, (), looks, closest(looks).recipe.name, found, float_sets(INT8, found)).to_json()
     assert [row["chosen"] for row in document["ranges"]] == [False, True]
     assert document["sensitivity"]["start"] == STEM.layer
     assert document["sensitivity"]["regions"][0]["charge"] == -0.05

@@ -31,7 +31,7 @@ class Story:
 def tell_story(document: Document) -> Story:
     """What was tried, and why this one won."""
     return Story(
-        ranges=tuple(_ranges(document)),
+        ranges=(*_scales(document), *_ranges(document)),
         layers=tuple(_layers(document)),
         float_sets=tuple(_float_sets(document)),
         candidates=tuple(_candidates(document)),
@@ -45,6 +45,14 @@ def measure_of(document: Document) -> str:
 
 
 # --- how ranges were read ---------------------------------------------------------------------------------------------------------------
+
+
+def _scales(document: Document) -> Iterable[Words]:
+    for path in document.paths("exploration", "scales"):
+        ratio = document.figure("fixed 0", *path, "ratio")
+        mended = str(document.at(*path, "mended") or "left as it is")
+        where = Name(str(document.at(*path, "where")))
+        yield (where, " would force one scale on ranges ", ratio, f" times apart, in which the smaller one drowns; it is {mended}.")
 
 
 def _ranges(document: Document) -> Iterable[Words]:
@@ -95,14 +103,22 @@ def _layers(document: Document) -> Iterable[Words]:
     if not layers:
         return
     regions = region_paths(document)
-    groups: Words = (", and ", how_many(regions), f" {_plural(len(regions), 'group', 'groups')} of them together") if regions else ()
+    yield (
+        "Layers were put back into float, to see how much of the disagreement (",
+        document.figure("fixed 4", "exploration", "sensitivity", "error"),
+        ") goes away with them (their gain) and how much longer the whole network then takes (their charge).",
+    )
+    start = start_region(document)
+    if start is not None:
+        yield (
+            how_many(regions),
+            f" {_plural(len(regions), 'group was', 'groups were')} asked first. ",
+            *_gain_for_charge(document, start),
+            " gains most of those that cost next to nothing, so it stayed in float while single layers were asked.",
+        )
     yield (
         how_many(layers),
-        f" {_plural(len(layers), 'layer was', 'layers were')} put back into float one at a time",
-        *groups,
-        ", to see how much of the disagreement (",
-        document.figure("fixed 4", "exploration", "sensitivity", "error"),
-        ") goes away with each (its gain) and how much longer the whole network then takes (its charge).",
+        f" {_plural(len(layers), 'layer was', 'layers were')} asked one at a time{', for what is left' if start else ''}.",
     )
     hurting = [path for path in sorted(layers, key=lambda path: -(_gain(document, path) or 0.0)) if (_gain(document, path) or 0.0) > 0]
     if hurting:
@@ -110,12 +126,15 @@ def _layers(document: Document) -> Iterable[Words]:
         yield ("Quantization hurts most in ", *named, ".")
     else:
         yield ("None of them alone brings the two closer.",)
-    free = free_set(document)
-    if free is not None:
-        yield ("What costs no time in float and gains most is ", *_gain_for_charge(document, free), ".")
     kept = layers_kept_float(document)
+    held = set(document.rows("fitted", "float_nodes"))
+    parts: list[Words] = []
+    if start is not None and held.issuperset(document.at(*start, "nodes") or ()):
+        parts.append((Name(str(document.at(*start, "layer"))),))
     if kept:
-        yield (f"The {_fitted_word(document)} keeps ", how_many(kept), f" of these {_plural(len(layers), 'layer', 'layers')} in float.")
+        parts.append((how_many(kept), f" of these {_plural(len(layers), 'layer', 'layers')}"))
+    if parts:
+        yield (f"The {_fitted_word(document)} keeps ", *listed(parts), " in float.")
 
 
 def region_paths(document: Document) -> list[Path]:
@@ -123,12 +142,10 @@ def region_paths(document: Document) -> list[Path]:
     return document.paths("exploration", "sensitivity", "regions")
 
 
-def free_set(document: Document) -> Path | None:
-    """The layer or region that gains most of those that are no slower in float."""
-    asked = [*layer_paths(document), *region_paths(document)]
-    known = [path for path in asked if None not in (_gain(document, path), _charge(document, path))]
-    free = [path for path in known if (_charge(document, path) or 0.0) <= 0 < (_gain(document, path) or 0.0)]
-    return max(free, key=lambda path: _gain(document, path) or 0.0, default=None)
+def start_region(document: Document) -> Path | None:
+    """The region that was in float while single layers were asked."""
+    start = document.at("exploration", "sensitivity", "start")
+    return next((path for path in region_paths(document) if document.at(*path, "layer") == start), None)
 
 
 def _gain(document: Document, path: Path) -> float | None:

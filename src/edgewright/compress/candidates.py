@@ -25,7 +25,7 @@ from edgewright.engines import Engine, open_engine
 from edgewright.errors import ModelError
 from edgewright.graph.head import Head, recognise
 from edgewright.graph.load import load_model
-from edgewright.progress import Progress
+from edgewright.progress import Progress, unseen
 
 BIAS_IMAGES = 16  # a channel's mean error is a mean over all positions of all pictures: these are many
 
@@ -110,6 +110,13 @@ def watch_ranges(
     forms: FloatForms, recipe: Recipe, calibration: CalibrationSet, scratch: Path, threads: int, progress: Progress
 ) -> dict[str, TensorStatistics]:
     """Statistics of every tensor of the recipe's source over the calibration pictures."""
+    return watch_form(forms, forms.source_of(recipe), calibration, scratch, threads, progress)
+
+
+def watch_form(
+    forms: FloatForms, form: Path, calibration: CalibrationSet, scratch: Path, threads: int, progress: Progress = unseen
+) -> dict[str, TensorStatistics]:
+    """Statistics of every tensor of one of the float forms over the calibration pictures."""
 
     def opened(path: Path) -> Engine:
         return open_engine("onnxruntime", path, threads=threads)
@@ -119,7 +126,7 @@ def watch_ranges(
             yield feed
             progress(done, len(calibration.samples))
 
-    return observe(forms.source_of(recipe), counted(), opened, scratch)
+    return observe(form, counted(), opened, scratch)
 
 
 def calibration_feeds(artifact: Artifact, calibration: CalibrationSet) -> Iterator[dict[str, NDArray[Any]]]:

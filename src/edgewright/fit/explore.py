@@ -5,7 +5,7 @@ mAP on a few pictures is all chance: how should ranges be read, and which layers
 judged as whole models by mAP and by measured speed, like everything else.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -58,6 +58,7 @@ class Exploration:
     """Everything that was looked at before candidates were judged; empty where a fit was told what to try."""
 
     images: int = 0
+    scales: tuple[Mapping[str, Any], ...] = ()  # where one scale would cover ranges far apart, and how that is mended
     looks: tuple[Look, ...] = ()
     base: str = ""  # the name of the look that the integer candidates are made from
     sensitivity: Sensitivity | None = None
@@ -71,16 +72,21 @@ class Exploration:
     def to_json(self) -> dict[str, Any]:
         return {
             "images": self.images,
+            "scales": [dict(each) for each in self.scales],
             "ranges": [{**look.to_json(), "chosen": look.recipe.name == self.base} for look in self.looks],
             "sensitivity": None if self.sensitivity is None else self.sensitivity.to_json(),
             "float_sets": [each.to_json() for each in self.float_sets],
         }
 
 
-def range_trials() -> tuple[Recipe, ...]:
-    """Every way of reading ranges, with the floors that a detector's own arithmetic allows; and the plain one without them."""
+def range_trials(kept_float: tuple[str, ...] = ()) -> tuple[Recipe, ...]:
+    """Every way of reading ranges, with the floors that a detector's own arithmetic allows; and the plain one without them.
+
+    `kept_float`: nodes that would force one scale on ranges far apart; all but the plain one leave them in float.
+    """
     plain = next(recipe for recipe in RECIPES if recipe.mode == "static" and recipe.silu_floor is None)
-    return (plain, *(replace(INT8, name=f"int8, {rule.replace('_', ' ')}", ranges=rule) for rule in get_args(RangeRuleName)))
+    usual = replace(INT8, float_layers=kept_float)
+    return (plain, *(replace(usual, name=f"int8, {rule.replace('_', ' ')}", ranges=rule) for rule in get_args(RangeRuleName)))
 
 
 def with_bias_correction(look: Look) -> Recipe:
@@ -95,7 +101,7 @@ def closest(looks: Sequence[Look]) -> Look:
 
 def candidates_from(base: Recipe) -> tuple[Recipe, ...]:
     """The standing list of recipes, its integer ones reading their ranges as `base` does; plain min-max stays as it is, to compare with."""
-    taken = {"ranges": base.ranges, "bias_correction": base.bias_correction, **{name: getattr(base, name) for name in FLOORS}}
+    taken = {name: getattr(base, name) for name in ("ranges", "bias_correction", "float_layers", *FLOORS)}
     return tuple(recipe if recipe.mode != "static" or recipe.silu_floor is None else replace(recipe, **taken) for recipe in RECIPES)
 
 
@@ -115,7 +121,8 @@ def float_sets(base: Recipe, sensitivity: Sensitivity) -> tuple[FloatSet, ...]:
 def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
     """The recipe that keeps the starting region and the first `count` of the layers in order of gain for charge in float."""
     start, chosen = sensitivity.start_region, by_gain_for_charge(sensitivity)[:count]
-    nodes = tuple(dict.fromkeys(node for part in ([start] if start else []) + chosen for node in part.nodes))
+    parts = ([start] if start else []) + chosen
+    nodes = tuple(dict.fromkeys((*base.float_layers, *(node for part in parts for node in part.nodes))))
     layers = (start.layers if start else 0) + len(chosen)
     left, slower = (1 - start.gain, 1 + start.charge) if start else (1.0, 1.0)
     return FloatSet(

@@ -123,7 +123,8 @@ class _Fit:
         if self.request.recipes is not None or not self.shop.forms.is_aligned:
             return
         self.watch.stage("explore")
-        looks = self._looks(range_trials())
+        scales, kept_float = self.shop.scales()
+        looks = self._looks(range_trials(kept_float))
         if not looks:
             return
         looks += self._looks([with_bias_correction(closest(looks))])
@@ -132,7 +133,8 @@ class _Fit:
         self.watch.stage("question")
         made = self.shop.candidate(base)
         sensitivity = None if made is None else self.shop.sensitivity(base, made)
-        self.exploration = Exploration(min(LOOK_IMAGES, len(self.shop.selection)), tuple(looks), base.name, sensitivity)
+        images = min(LOOK_IMAGES, len(self.shop.selection))
+        self.exploration = Exploration(images, tuple(scales), tuple(looks), base.name, sensitivity)
 
     def compress(self) -> None:
         """Make every recipe's model; one that cannot be made is noted and left out."""

@@ -19,11 +19,13 @@ from edgewright.compress.candidates import (
     feed_of,
     make_model,
     prepare_float_forms,
+    watch_form,
     watch_ranges,
     watch_shifts,
 )
 from edgewright.compress.disagreement import Reference
 from edgewright.compress.recipes import INT8, Recipe
+from edgewright.compress.scale_lint import nodes_to_keep_float, scale_findings
 from edgewright.compress.sensitivity import Sensitivity, measure_sensitivity
 from edgewright.data.audit import audit
 from edgewright.data.calibration import CalibrationSet, choose_calibration
@@ -40,6 +42,7 @@ from edgewright.fit.opening import listing, selection_samples
 from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Watch
 
+SCALE_IMAGES = 8  # ranges that are 16 times apart are so on any few pictures
 SENSITIVITY_IMAGES = 8  # of the look pictures: sixty layers are run on each
 
 
@@ -100,6 +103,26 @@ class Workshop:
             self.left_out.append(f"{recipe.name} was left out: {entry.result['error']}")
             return None
         return describe_candidate(self.forms, recipe, path, self.board, calibration_digest=self.calibration.digest, tools=tool_versions())
+
+    def scales(self) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Where the float model would force one scale on ranges far apart, how each place is mended, and the nodes that therefore stay
+        in float in the form that is quantized.
+        """
+
+        def work() -> Step:
+            whole, source = onnx.load(self.forms.folded).graph, onnx.load(self.forms.source_of(INT8)).graph
+            few = CalibrationSet(self.calibration.samples[:SCALE_IMAGES], (), self.calibration.seed, self.calibration.camera)
+            kept = nodes_to_keep_float(scale_findings(source, self._statistics(INT8)))
+            left = {node.name for node in source.node}
+            rows = []
+            for finding in scale_findings(whole, watch_form(self.forms, self.forms.folded, few, self._folder / "scales.onnx", self.cores)):
+                if finding.severity != "info":
+                    mended = "kept in float" if finding.node in left else "cut off with the head"
+                    rows.append({**finding.to_json(), "mended": mended})
+            return {"rows": rows, "kept_float": kept}, []
+
+        found = self._journal.step("scales", [self._identity, self.calibration.digest], work).result
+        return found["rows"], tuple(found["kept_float"])
 
     def disagreement(self, artifact: Artifact, name: str) -> float:
         """How far a candidate is from the float model on the look pictures."""
