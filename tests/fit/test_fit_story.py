@@ -246,8 +246,8 @@ def test_the_exploration_says_what_was_tried(shipped):
     chosen = next(row for row in ranges if row["chosen"])
     assert chosen["error"] == min(row["error"] for row in ranges)
     sensitivity = document["exploration"]["sensitivity"]
-    started = sum(region["layers"] for region in sensitivity["regions"] if region["layer"] == sensitivity["start"])
-    assert started + len(sensitivity["layers"]) == 11  # convolutions of the tiny detector
+    assert len(sensitivity["layers"]) == 11  # convolutions of the tiny detector
+    assert sum(layer["gain"] for layer in sensitivity["layers"]) == pytest.approx(1)
     names = {row["name"] for row in document["candidates"]}
     assert {each["name"] for each in document["exploration"]["float_sets"]} <= names
     assert evidence.exploration.base in {row["name"] for row in ranges}

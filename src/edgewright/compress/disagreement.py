@@ -24,18 +24,17 @@ Feed = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The float network's word on a few pictures: what it was fed and what it said at every cell."""
+    """The float network's word on a few pictures: what it said at every cell, and what it was fed, held or read whenever asked for."""
 
     head: HeadSpec
     size_wh: tuple[int, int]
-    feeds: tuple[Feed, ...]
+    feeds: Sequence[Feed]
     said: tuple[Candidates, ...]
 
     @classmethod
-    def of(cls, head: HeadSpec, size_wh: tuple[int, int], feeds: Iterable[Feed], run: Callable[[Feed], list[NDArray[Any]]]) -> "Reference":
+    def of(cls, head: HeadSpec, size_wh: tuple[int, int], feeds: Sequence[Feed], run: Callable[[Feed], list[NDArray[Any]]]) -> "Reference":
         """Ask the float network, opened as `run(feed) -> outputs`, whose head is `head` and whose input is `size_wh` pixels."""
-        held = tuple(feeds)
-        return cls(head, size_wh, held, tuple(every_cell(head, size_wh, run(feed)) for feed in held))
+        return cls(head, size_wh, feeds, tuple(every_cell(head, size_wh, run(feed)) for feed in feeds))
 
     def first(self, count: int) -> "Reference":
         """The same for fewer pictures."""

@@ -1,27 +1,29 @@
 """Which layers does quantization hurt, and what would each cost in float? Measured, not guessed.
 
-One layer at a time goes back to float in the finished integer network: how much of the disagreement with the float network
-goes away is its gain, how much longer the network then takes is its charge. Both come from the same runs, so a layer that the
-runtime handles better in float (a stem of three channels, mostly) shows itself with a negative charge.
+What a layer does is measured with that layer alone in integers and everything else in float: the disagreement with the float network is
+then its own. Errors of many layers add up like noise, in squares, so a layer's share of the sum of squares is what it would bring to put
+it back into float (its gain). The other way round, one layer in float and everything else in integers, tells nothing: any change rolls
+the rounding of all other layers anew, which moves the disagreement by a tenth, and a layer's own part is a hundredth.
 
-Where integers meet float the runtime converts, and neighbours share that price: a few regions (the first layers together, the
-head's convolutions together) are therefore measured as one, before the single layers. The best region that costs next to nothing is
-kept in float while these are questioned, because beside one large error nothing else can be seen. Gains do not quite add up either; so
-layers are only put in an order here, and the sets that begin that order are judged as whole models by whoever asks (`fit`).
+What a layer costs in float (its charge) is measured that other way round, because the price is paid where integers meet float:
+runs of the network with and without it in float alternate. A layer that the runtime handles better in float (a stem of three channels,
+mostly) shows itself with a negative charge. Neighbours share the price of converting, so a few regions (the first layers together, the
+head's last layers together) are timed first; the one that is worth most stays in float while the others are timed.
 """
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from edgewright.compress.disagreement import Reference
+from edgewright.compress.disagreement import Feed, Reference
 from edgewright.progress import Progress, unseen
 
 CARRIERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}  # what has weights, or multiplies features with features
@@ -29,8 +31,10 @@ CARRIERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}  # what has weights, or m
 ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "LeakyRelu", "HardSwish", "HardSigmoid", "Clip", "Tanh", "PRelu", "Elu", "Softplus", "Mish"}
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 MOST_BEGINNING = 6  # layers: channels are few there, and what is few in channels gains least from integers
+ALONE_IMAGES = 4  # the shares of the worst layers on four pictures and on four others differ by a tenth of themselves
 WARM_RUNS = 2  # before a model is timed
-NEXT_TO_NOTHING = 0.01  # of the network's time: what eight alternating runs can tell from nothing
+NEXT_TO_NOTHING = 0.01  # of the network's time: what six alternating runs can tell from nothing
+GAIN_FOR_TIME = 2.0  # what the better single layers gain for their charge: YOLOv8n's, about two percent for each percent of the time
 SMALLEST_GAIN = 1e-9  # keeps a layer without gain and without charge from dividing by nothing
 
 
@@ -47,8 +51,8 @@ class Layer:
 class LayerSensitivity:
     """What one layer, or a region of several `layers`, in float would change.
 
-    `gain`: the share of the integer network's disagreement that goes away (may be below 0). `charge`: how much longer the whole
-    network then takes, as a share of its time (below 0: it is faster).
+    `gain`: its share (0..1) of the squared disagreement that all layers cause, each alone. `charge`: how much longer the whole
+    network takes with it in float, as a share of its time (below 0: it is faster).
     """
 
     layer: str
@@ -63,8 +67,10 @@ class LayerSensitivity:
 
 @dataclass(frozen=True, slots=True)
 class Sensitivity:
-    """Regions, held against the integer network as it is (`error`: its disagreement); and all layers, in the order of the network, held
-    against the integer network with the region called `start` in float (None: as it is).
+    """All layers, in the order of the network, and some regions of it; `error`: the disagreement of the network all in integers.
+
+    Charges of regions, and of the layers in the region called `start`, are against the network all in integers; those of the other layers
+    against the network with `start` in float (None: no region is).
     """
 
     error: float
@@ -198,34 +204,66 @@ def measure_sensitivity(
     clock: Callable[[], float] = time.perf_counter,
     progress: Progress = unseen,
 ) -> Sensitivity:
-    """Gain and charge of the regions and of every layer of `source` in its Q/DQ form `quantized`, on the reference's pictures.
+    """Gain and charge of every layer of `source`, and of some regions, in its Q/DQ form `quantized`, on the reference's pictures.
 
     `open_model` opens a file in the engine and with the threads that the charge is meant for; `scratch` is a file to write models to.
-    Runs of the two networks alternate, so that what slows the machine for a moment slows both.
     """
-    regions, layers = regions_of(source), layers_of(source)
+    layers, regions = layers_of(source), regions_of(source)
+    steps = _Steps(2 * len(layers) + len(regions), progress)
+    opened = partial(_opened, open_model=open_model, scratch=scratch)
+    shares = _shares(layers, quantized, source, reference.first(ALONE_IMAGES), opened, steps)
 
-    def question(model: onnx.ModelProto, parts: Sequence[Layer], begun: int) -> tuple[float, tuple[LayerSensitivity, ...]]:
-        with _opened(model, open_model, scratch) as whole:
-            error = reference.error(whole.run(feed) for feed in reference.feeds)
-            found = []
-            for done, part in enumerate(parts, begun + 1):
-                with _opened(revert(model, source, set(part.nodes)), open_model, scratch) as other:
-                    left, ratio = _side_by_side(whole, other, reference, clock)
-                found.append(LayerSensitivity(part.name, part.nodes, (error - left) / error if error > 0 else 0.0, ratio - 1, part.layers))
-                progress(done, len(regions) + len(layers))
-        return error, tuple(found)
+    def timed(parts: Sequence[Layer], whole: Any, begun: AbstractSet[str] = frozenset()) -> Iterator[LayerSensitivity]:
+        for part in parts:
+            with opened(revert(quantized, source, {*part.nodes, *begun})) as other:
+                ratio = _side_by_side(whole, other, reference.feeds, clock)
+            gain = sum(share for layer, share in zip(layers, shares, strict=True) if layer.name in part.nodes)
+            steps.done()
+            yield LayerSensitivity(part.name, part.nodes, gain, ratio - 1, part.layers)
 
-    error, by_region = question(quantized, regions, 0)
-    start = best_start(by_region)
-    begun_from = quantized if start is None else revert(quantized, source, set(start.nodes))
-    rest = [layer for layer in layers if start is None or layer.name not in start.nodes]
-    _, by_layer = question(begun_from, rest, len(regions))
-    return Sensitivity(error, by_region, None if start is None else start.layer, by_layer)
+    with opened(quantized) as whole:
+        error = reference.error(whole.run(feed) for feed in reference.feeds)
+        by_region = tuple(timed(regions, whole))
+        start = best_start(by_region)
+        within = list(timed([layer for layer in layers if start is not None and layer.name in start.nodes], whole))
+    begun = set(start.nodes) if start is not None else set()
+    with opened(revert(quantized, source, begun)) as whole:
+        without = list(timed([layer for layer in layers if layer.name not in begun], whole, begun))
+    return Sensitivity(error, by_region, None if start is None else start.layer, (*within, *without))
+
+
+def _shares(
+    layers: Sequence[Layer],
+    quantized: onnx.ModelProto,
+    source: onnx.GraphProto,
+    reference: Reference,
+    opened: Callable[[onnx.ModelProto], AbstractContextManager[Any]],
+    steps: "_Steps",
+) -> list[float]:
+    """Each layer's share of the squared disagreement that they cause when each is alone in integers."""
+    every = {node.name for node in source.node}
+    squares = []
+    for layer in layers:
+        with opened(revert(quantized, source, every - set(layer.nodes))) as alone:
+            squares.append(reference.error(alone.run(feed) for feed in reference.feeds) ** 2)
+        steps.done()
+    total = sum(squares)
+    return [square / total if total > 0 else 0.0 for square in squares]
+
+
+class _Steps:
+    """Counts up to a known number, and says so."""
+
+    def __init__(self, total: int, progress: Progress) -> None:
+        self._total, self._progress, self._done = total, progress, 0
+
+    def done(self) -> None:
+        self._done += 1
+        self._progress(self._done, self._total)
 
 
 @contextmanager
-def _opened(model: onnx.ModelProto, open_model: Callable[[Path], Any], scratch: Path) -> Iterator[Any]:
+def _opened(model: onnx.ModelProto, *, open_model: Callable[[Path], Any], scratch: Path) -> Iterator[Any]:
     onnx.save(model, scratch)
     try:
         engine = open_model(scratch)
@@ -238,28 +276,26 @@ def _opened(model: onnx.ModelProto, open_model: Callable[[Path], Any], scratch: 
 
 
 def best_start(regions: Sequence[LayerSensitivity]) -> LayerSensitivity | None:
-    """The region that gains most of those that cost next to nothing; None where none gains."""
-    cheap = [region for region in regions if region.charge <= NEXT_TO_NOTHING and region.gain > SMALLEST_GAIN]
-    return max(cheap, key=lambda region: region.gain, default=None)
+    """The region that is worth most: its gain, less what single layers would gain for its charge; None where none is worth its time."""
+    worth = {region.layer: region.gain - GAIN_FOR_TIME * region.charge for region in regions if region.gain > SMALLEST_GAIN}
+    return max((region for region in regions if worth.get(region.layer, 0) > 0), key=lambda region: worth[region.layer], default=None)
 
 
-def _side_by_side(whole: Any, other: Any, reference: Reference, clock: Callable[[], float]) -> tuple[float, float]:
-    """The other network's disagreement, and the median of how many times longer it takes on the same picture."""
+def _side_by_side(whole: Any, other: Any, feeds: Sequence[Feed], clock: Callable[[], float]) -> float:
+    """The median of how many times longer the other network takes on the same picture."""
     for _ in range(WARM_RUNS):
-        other.run(reference.feeds[0])
-        whole.run(reference.feeds[0])
-    ratios, outputs = [], []
-    for turn, feed in enumerate(reference.feeds):
+        other.run(feeds[0])
+        whole.run(feeds[0])
+    ratios = []
+    for turn, feed in enumerate(feeds):
         # Whoever runs second finds the other's data in the caches: they take turns at that too.
         took: dict[bool, float] = {}
         for is_other in (turn % 2 == 1, turn % 2 == 0):
             started = clock()
-            answer = (other if is_other else whole).run(feed)
+            (other if is_other else whole).run(feed)
             took[is_other] = clock() - started
-            if is_other:
-                outputs.append(answer)
         ratios.append(took[True] / max(took[False], 1e-9))
-    return reference.error(outputs), float(np.median(ratios))
+    return float(np.median(ratios))
 
 
 def by_gain_for_charge(sensitivity: Sensitivity) -> list[LayerSensitivity]:
@@ -267,5 +303,7 @@ def by_gain_for_charge(sensitivity: Sensitivity) -> list[LayerSensitivity]:
 
     Charges below `NEXT_TO_NOTHING` count as that much: else a lucky run would put a useless layer at the front.
     """
-    useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN]
+    start = sensitivity.start_region
+    held = start.nodes if start is not None else ()
+    useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN and layer.layer not in held]
     return sorted(useful, key=lambda layer: -layer.gain / max(layer.charge, NEXT_TO_NOTHING))

@@ -177,6 +177,7 @@ class Evidence:
             "binding": list(broken),
             "delta_points": round(figures.delta_points, 3),
             "agreement": round(figures.agreement, 5),
+            "disagreement": None if figures.disagreement is None else round(figures.disagreement, 5),
             "speedup": round(base.p50_ms / figures.p50_ms, 3),
             "size_mb": round(figures.size_mb, 3),
         }

@@ -13,7 +13,8 @@ from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe
 from edgewright.compress.sensitivity import NEXT_TO_NOTHING, LayerSensitivity, Sensitivity, by_gain_for_charge
 
 LOOK_IMAGES = 16  # pictures the two questions are asked of: told apart plain min-max and percentiles on each of three draws of 16
-CHARGES = (0.05, 0.12, 0.25, 0.5)  # of the network's time, paid for layers in float
+CHARGES = (0.0, 0.05, 0.12, 0.25, 0.5)  # of the time of the network all in integers, paid for layers in float
+NEARLY_FREE = 0.05  # where integers alone are accurate enough, sets dearer than this are not tried
 MOST_HALVINGS = 3  # of the gap between a set too small and one large enough
 
 
@@ -109,11 +110,12 @@ FLOORS = ("silu_floor", "class_logit_floor", "box_logit_floor")
 
 
 def float_sets(base: Recipe, sensitivity: Sensitivity) -> tuple[FloatSet, ...]:
-    """Sets worth trying, smallest first: the region that costs next to nothing in float, then with it more and more of the layers that
-    gain most for their charge, up to `CHARGES`.
+    """Sets worth trying, smallest first: the starting region, then with it as many of the layers that gain most for their charge as
+    bring the whole to each charge of `CHARGES`.
     """
-    ordered = by_gain_for_charge(sensitivity)
-    counts = {0, *(_affordable(ordered, charge) for charge in CHARGES)}
+    ordered, start = by_gain_for_charge(sensitivity), sensitivity.start_region
+    spent = start.charge if start is not None else 0.0
+    counts = {0, *(_affordable(ordered, charge - spent) for charge in CHARGES)}
     sets = [growing_set(base, sensitivity, count) for count in sorted(counts)]
     return tuple(each for each in sets if each.layers)
 
@@ -124,13 +126,13 @@ def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
     parts = ([start] if start else []) + chosen
     nodes = tuple(dict.fromkeys((*base.float_layers, *(node for part in parts for node in part.nodes))))
     layers = (start.layers if start else 0) + len(chosen)
-    left, slower = (1 - start.gain, 1 + start.charge) if start else (1.0, 1.0)
+    slower = 1 + (start.charge if start else 0.0)
     return FloatSet(
         recipe=replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes),
         layers=layers,
         ranked=len(chosen),
         charge=slower * (1 + sum(max(layer.charge, NEXT_TO_NOTHING) for layer in chosen)) - 1,
-        gain=1 - left * (1 - sum(layer.gain for layer in chosen)),
+        gain=sum(part.gain for part in parts),
     )
 
 

@@ -19,11 +19,12 @@ from edgewright.bench.measure import Job, Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.compress.recipes import INT8, Recipe
 from edgewright.errors import EngineError
-from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Figures, choose, decide, fallback
+from edgewright.fit.choose import BASELINE, Figures, choose, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, OperatingPoint
 from edgewright.fit.explore import (
     LOOK_IMAGES,
     MOST_HALVINGS,
+    NEARLY_FREE,
     Exploration,
     FloatSet,
     Look,
@@ -90,11 +91,14 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a candidate said about a split; its mAP50-95 there, None without labels, and its agreement with the float model (0..1)."""
+    """What a candidate said about a split: its mAP50-95 there, None without labels; how it agrees with the float model (0..1), and how
+    far it is from it (0..2), None where that cannot be told.
+    """
 
     predictions: Predictions
     map50_95: float | None
     agreement: float
+    disagreement: float | None
 
     def points_over(self, baseline: "Scored") -> float:
         """The change against the baseline in points; without labels, of agreement."""
@@ -164,7 +168,7 @@ class _Fit:
         tried: list[FloatSet] = []
         few = many = 0
         for trial in float_sets(base, sensitivity):
-            if enough and trial.charge > ABOUT_AS_FAST - 1:
+            if enough and trial.charge > NEARLY_FREE:
                 break
             tried += self._tried(trial, len(tried))
             if tried and tried[-1].within and not enough:
@@ -203,6 +207,7 @@ class _Fit:
                 p50_ms=speeds[name].latency.p50,
                 peak_mib=speeds[name].peak_mib,
                 size_mb=speeds[name].size_bytes / 1e6,
+                disagreement=found.disagreement,
             )
             for name, found in self.selection.items()
         ]
@@ -295,7 +300,8 @@ class _Fit:
         found = self.shop.predictions("select", name, self.candidates[name], self.shop.selection, part, parts)
         baseline = found if name == BASELINE else self.selection[BASELINE].predictions
         agreement = evaluate_agreement(found, baseline).report.map50_95
-        self.selection[name] = Scored(found, evaluate(found).report.map50_95 if self.labelled else None, agreement)
+        apart = 0.0 if name == BASELINE else self.shop.closeness(self.candidates[name], name, found.pictures)
+        self.selection[name] = Scored(found, evaluate(found).report.map50_95 if self.labelled else None, agreement, apart)
 
     def _tried(self, trial: FloatSet, part: int) -> list[FloatSet]:
         """The set with what its model did on the selection split; nothing where the model cannot be made."""

@@ -140,7 +140,7 @@ def _disagreement(forms: FloatForms, recipe: Recipe, path: Path, calibration: Ca
     if not forms.is_aligned:
         return None
     head, size_wh = forms.head_of(recipe), forms.baseline.input.size_wh
-    feeds = islice(calibration_feeds(forms.baseline, calibration), LOOKED_AT)
+    feeds = list(islice(calibration_feeds(forms.baseline, calibration), LOOKED_AT))
     with closing(open_engine("onnxruntime", forms.source_of(recipe), threads=usable_cores())) as engine:
         reference = Reference.of(head, size_wh, feeds, engine.run)
     with closing(open_engine("onnxruntime", path, threads=usable_cores())) as engine:

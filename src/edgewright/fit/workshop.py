@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import onnx
@@ -23,7 +24,7 @@ from edgewright.compress.candidates import (
     watch_ranges,
     watch_shifts,
 )
-from edgewright.compress.disagreement import Reference
+from edgewright.compress.disagreement import Feed, Reference
 from edgewright.compress.recipes import INT8, Recipe
 from edgewright.compress.scale_lint import nodes_to_keep_float, scale_findings
 from edgewright.compress.sensitivity import Sensitivity, measure_sensitivity
@@ -32,6 +33,7 @@ from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.camera_model import CameraModel
 from edgewright.data.cameras import open_camera
 from edgewright.data.dataset import Dataset, Sample
+from edgewright.data.images import read_image
 from edgewright.detector import Detector
 from edgewright.engines import open_engine
 from edgewright.errors import EngineError
@@ -42,8 +44,9 @@ from edgewright.fit.opening import listing, selection_samples
 from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Watch
 
+CLOSENESS_IMAGES = 32  # of the selection split, on which candidates that are about as fast are told apart
 SCALE_IMAGES = 8  # ranges that are 16 times apart are so on any few pictures
-SENSITIVITY_IMAGES = 8  # of the look pictures: sixty layers are run on each
+SENSITIVITY_IMAGES = 6  # of the look pictures: sixty layers are run on each
 
 
 class Workshop:
@@ -60,7 +63,8 @@ class Workshop:
         self._journal = journal
         self._folder = journal.folder
         self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; most recipes share one
-        self._reference: Reference | None = None
+        self._look_word: Reference | None = None
+        self._selection_word: Reference | None = None
         camera = None if request.camera is None else open_camera(request.camera)
         images = request.calibration_images(len(dataset.split("train")))
         self._identity = {
@@ -133,6 +137,22 @@ class Workshop:
                 return {"error": reference.error(engine.run(feed) for feed in reference.feeds)}, []
 
         error: float = self._journal.step(f"look {name}", [self._identity, self.calibration.digest, artifact.digest], work).result["error"]
+        return error
+
+    def closeness(self, artifact: Artifact, name: str, pictures: Sequence[str]) -> float | None:
+        """How far a candidate is from the float model on pictures of the selection split; None where cells cannot be compared."""
+        if artifact.head != self.forms.head_of(INT8):
+            return None
+        spread = [pictures[at] for at in np.linspace(0, len(pictures) - 1, min(CLOSENESS_IMAGES, len(pictures))).astype(int)]
+
+        def work() -> Step:
+            if self._selection_word is None:
+                self._selection_word = self._asked_float(Feeds(self.baseline, spread))
+            reference = self._selection_word
+            with closing(open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as engine:
+                return {"error": reference.error(engine.run(feed) for feed in reference.feeds)}, []
+
+        error: float = self._journal.step(f"closeness {name}", [self._identity, artifact.digest, spread], work).result["error"]
         return error
 
     def sensitivity(self, recipe: Recipe, artifact: Artifact) -> Sensitivity:
@@ -241,13 +261,34 @@ class Workshop:
 
     def _float_word(self) -> Reference:
         """What the float model says about the look pictures: a few of the selection split, spread over it."""
-        if self._reference is None:
+        if self._look_word is None:
             spread = np.linspace(0, len(self.selection) - 1, min(LOOK_IMAGES, len(self.selection))).astype(int)
             sound = self.dataset.stream([self.selection[at] for at in spread], broken=[])
-            feeds = (feed_of(self.baseline, picture.image_rgb) for picture in sound)
-            with closing(open_engine("onnxruntime", self.forms.source_of(INT8), threads=self.cores)) as engine:
-                self._reference = Reference.of(self.forms.head_of(INT8), self.baseline.input.size_wh, feeds, engine.run)
-        return self._reference
+            self._look_word = self._asked_float([feed_of(self.baseline, picture.image_rgb) for picture in sound])
+        return self._look_word
+
+    def _asked_float(self, feeds: Sequence[Feed]) -> Reference:
+        with closing(open_engine("onnxruntime", self.forms.source_of(INT8), threads=self.cores)) as engine:
+            return Reference.of(self.forms.head_of(INT8), self.baseline.input.size_wh, feeds, engine.run)
+
+
+class Feeds(Sequence[Feed]):
+    """Pictures as a network takes them, read whenever they are asked for: many cost no memory."""
+
+    def __init__(self, artifact: Artifact, pictures: Sequence[str]) -> None:
+        self._artifact, self._pictures = artifact, pictures
+
+    @overload
+    def __getitem__(self, at: int) -> Feed: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Feeds": ...
+    def __getitem__(self, at: int | slice) -> "Feed | Feeds":
+        if isinstance(at, slice):
+            return Feeds(self._artifact, self._pictures[at])
+        return feed_of(self._artifact, read_image(Path(self._pictures[at])))
+
+    def __len__(self) -> int:
+        return len(self._pictures)
 
 
 def slug(name: str) -> str:
