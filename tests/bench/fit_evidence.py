@@ -122,7 +122,7 @@ def exploration(**changed):
         "images": 16,
         "ranges": [{"name": name, "error": error, "chosen": name == chosen} for name, error in looks.items()],
         "scales": [{"code": "joined-scale", "where": "/model.22/Concat_3", "ratio": 707.31, "mended": "cut off with the head"}],
-        "sensitivity": {"error": 0.0581, "layers": layers()[3:], "regions": regions(), "start": "the first 3 layers"},
+        "sensitivity": {"error": 0.0581, "layers": layers(), "regions": regions(), "start": "the first 3 layers"},
         "float_sets": [
             float_set(2, 0.187, -0.058, -1.63, False),
             float_set(5, 0.311, 0.041, -1.12, False),

@@ -324,7 +324,7 @@ def test_draws_what_was_looked_at_and_lists_it():
     assert charts.count("Every layer in float: what it gains, and what it takes") == 2
     listed = Page(html).text.split("Every layer No. Layer")[1]
     asked = whole_evidence()["exploration"]["sensitivity"]["layers"]
-    assert [f"{at} {each['layer']} " in listed for at, each in enumerate(asked, 1)] == [True] * 60
+    assert [f"{at} {each['layer']} " in listed for at, each in enumerate(asked, 1)] == [True] * 63
     assert "the first 3 layers, together +18.7" in listed
     assert f"{WINNER} 8 +37.1 +7.9 {MINUS}0.81 kept" in listed
 

@@ -50,6 +50,18 @@ def test_names_the_constraints_a_candidate_breaks(figures, budget, expected):
             "int8",
             id="not if it is slower",
         ),
+        pytest.param(
+            [FLOAT, replace(INT8, disagreement=0.06), replace(INT8, name="closer", p50_ms=23.5, agreement=0.9, disagreement=0.04)],
+            Budget(),
+            "closer",
+            id="disagreement among equals, whatever agreement says",
+        ),
+        pytest.param(
+            [FLOAT, INT8, replace(INT8, name="closer", p50_ms=23.5, agreement=0.9, disagreement=0.04)],
+            Budget(),
+            "int8",
+            id="agreement where disagreement is not known of all",
+        ),
         pytest.param([FLOAT, CUT, INT8], Budget(max_latency_ms=10), "int8", id="the nearest when none is within"),
         pytest.param([FLOAT, CUT, INT8], Budget(max_size_mb=5, max_drop=0.1), "int8", id="the nearest breaks least"),
     ],
@@ -114,3 +126,13 @@ def test_says_so_when_the_model_as_given_is_best():
 def test_a_refusal_names_the_figure_and_the_limit():
     decision = decide(INT8, Interval(-0.3, -0.9, 0.2), SAME, Budget(1.0, max_latency_ms=20))
     assert "23.0 ms of 20 ms" in decision.reason
+
+
+def test_what_was_not_measured_makes_a_verdict_provisional_and_proves_nothing():
+    delta = Interval(-0.1, -0.2, 0.0)
+    measured = decide(INT8, delta, SAME, Budget(max_drop=1.0))
+    assumed = decide(INT8, delta, SAME, Budget(max_drop=1.0), assumed=("nothing was measured on rpi5",))
+    assert (measured.verdict, measured.accuracy_proven) == ("ship", True)
+    assert (assumed.verdict, assumed.accuracy_proven) == ("provisional", False)
+    assert assumed.reason.endswith("provisional, because nothing was measured on rpi5")
+    assert decide(INT8, Interval(-3, -4, -2), SAME, Budget(max_drop=1.0), assumed=("x",)).verdict == "refuse"

@@ -104,22 +104,22 @@ def _layers(document: Document) -> Iterable[Words]:
         return
     regions = region_paths(document)
     yield (
-        "Layers were put back into float, to see how much of the disagreement (",
+        "All in integers the network is ",
         document.figure("fixed 4", "exploration", "sensitivity", "error"),
-        ") goes away with them (their gain) and how much longer the whole network then takes (their charge).",
+        " from the float model. ",
+        how_many(layers),
+        f" {_plural(len(layers), 'layer was', 'layers were')} asked: once alone in integers, to see its share of that (its gain in float; ",
+        "noise adds up in squares, so shares are of the square), and once alone in float, to see how much longer the whole network ",
+        "then takes (its charge).",
     )
     start = start_region(document)
     if start is not None:
         yield (
             how_many(regions),
-            f" {_plural(len(regions), 'group was', 'groups were')} asked first. ",
+            f" {_plural(len(regions), 'group was', 'groups were')} timed together. ",
             *_gain_for_charge(document, start),
-            " gains most of those that cost next to nothing, so it stayed in float while single layers were asked.",
+            " is worth most, so it was in float while the other layers were timed.",
         )
-    yield (
-        how_many(layers),
-        f" {_plural(len(layers), 'layer was', 'layers were')} asked one at a time{', for what is left' if start else ''}.",
-    )
     hurting = [path for path in sorted(layers, key=lambda path: -(_gain(document, path) or 0.0)) if (_gain(document, path) or 0.0) > 0]
     if hurting:
         named = listed([_gain_for_charge(document, path) for path in hurting[:LAYERS_NAMED]])
@@ -127,14 +127,8 @@ def _layers(document: Document) -> Iterable[Words]:
     else:
         yield ("None of them alone brings the two closer.",)
     kept = layers_kept_float(document)
-    held = set(document.rows("fitted", "float_nodes"))
-    parts: list[Words] = []
-    if start is not None and held.issuperset(document.at(*start, "nodes") or ()):
-        parts.append((Name(str(document.at(*start, "layer"))),))
     if kept:
-        parts.append((how_many(kept), f" of these {_plural(len(layers), 'layer', 'layers')}"))
-    if parts:
-        yield (f"The {_fitted_word(document)} keeps ", *listed(parts), " in float.")
+        yield (f"The {_fitted_word(document)} keeps ", how_many(kept), f" of these {_plural(len(layers), 'layer', 'layers')} in float.")
 
 
 def region_paths(document: Document) -> list[Path]:
@@ -143,7 +137,7 @@ def region_paths(document: Document) -> list[Path]:
 
 
 def start_region(document: Document) -> Path | None:
-    """The region that was in float while single layers were asked."""
+    """The region that was in float while the other layers were timed."""
     start = document.at("exploration", "sensitivity", "start")
     return next((path for path in region_paths(document) if document.at(*path, "layer") == start), None)
 
@@ -263,7 +257,7 @@ def _choice(document: Document) -> Iterable[Words]:
         return
     fastest = min(fit, key=lambda path: _p50(document, path))
     peers = [path for path in fit if _p50(document, path) <= _p50(document, fastest) * _about_as_fast(document)]
-    first = max(peers, key=lambda path: (document.number(*path, "agreement") or 0.0, -_p50(document, path)))
+    first = _closest(document, peers)
     if fitted == first:
         yield from _won(document, fastest, peers, first)
     elif fitted == _fastest_float(document) and document.at("verdict") != "refuse":
@@ -279,7 +273,7 @@ def _choice(document: Document) -> Iterable[Words]:
 
 
 def _won(document: Document, fastest: Path, peers: Sequence[Path], winner: Path) -> Iterable[Words]:
-    """By the rule: of those about as fast as the fastest within the budget, the one that agrees most."""
+    """By the rule: of those about as fast as the fastest within the budget, the one closest to the float model."""
     share = document.derived("percent above one, fixed 0", ("rules", "about_as_fast"))
     about: Words = ("about as fast",) if share.value is None else ("about as fast (within ", share, " %)")
     takes = (" (", document.figure("fixed 2", *fastest, "p50_ms"), " ms)")
@@ -291,9 +285,11 @@ def _won(document: Document, fastest: Path, peers: Sequence[Path], winner: Path)
     if not others:
         yield ("No other is ", *about, ", so it was taken.")
         return
-    agreement = document.figure("fixed 4", *winner, "agreement")
+    measure = _closeness(document, peers)
+    closest = "is closest to" if measure == "disagreement" else "agrees most with"
+    figure = document.figure("fixed 4", *winner, measure)
     if winner == fastest:
-        names = listed([_with_agreement(document, path) for path in others])
+        names = listed([_with_closeness(document, path, measure) for path in others])
         yield (
             "Also ",
             *about,
@@ -301,30 +297,41 @@ def _won(document: Document, fastest: Path, peers: Sequence[Path], winner: Path)
             *names,
             ". Of these ",
             _name(document, winner),
-            " agrees most with the float model (",
-            agreement,
+            f" {closest} the float model ({measure} ",
+            figure,
             "), so it was taken.",
         )
         return
     rest = [path for path in others if path != winner]
-    beside = (" Also about as fast: ", *listed([_with_agreement(document, path) for path in rest]), ".") if rest else ()
+    beside = (" Also about as fast: ", *listed([_with_closeness(document, path, measure) for path in rest]), ".") if rest else ()
     yield (
         _name(document, winner),
         " (",
         document.figure("fixed 2", *winner, "p50_ms"),
         " ms) is ",
         *about,
-        " and agrees most with the float model (",
-        agreement,
+        f" and {closest} the float model ({measure} ",
+        figure,
         " against ",
-        document.figure("fixed 4", *fastest, "agreement"),
+        document.figure("fixed 4", *fastest, measure),
         "), so it was taken: a difference in speed that small changes from day to day.",
         *beside,
     )
 
 
-def _with_agreement(document: Document, path: Path) -> Words:
-    return (_name(document, path), " (agreement ", document.figure("fixed 4", *path, "agreement"), ")")
+def _closeness(document: Document, peers: Sequence[Path]) -> str:
+    """What tells those about as fast apart: disagreement where it is known of all of them, else agreement."""
+    return "disagreement" if all(document.number(*path, "disagreement") is not None for path in peers) else "agreement"
+
+
+def _closest(document: Document, peers: Sequence[Path]) -> Path:
+    measure = _closeness(document, peers)
+    sign = 1.0 if measure == "disagreement" else -1.0
+    return min(peers, key=lambda path: (sign * (document.number(*path, measure) or 0.0), _p50(document, path)))
+
+
+def _with_closeness(document: Document, path: Path, measure: str) -> Words:
+    return (_name(document, path), f" ({measure} ", document.figure("fixed 4", *path, measure), ")")
 
 
 def _nearest(document: Document, rows: Sequence[Path], fitted: Path) -> Iterable[Words]:
