@@ -135,4 +135,5 @@ def test_what_was_not_measured_makes_a_verdict_provisional_and_proves_nothing():
     assert (measured.verdict, measured.accuracy_proven) == ("ship", True)
     assert (assumed.verdict, assumed.accuracy_proven) == ("provisional", False)
     assert assumed.reason.endswith("provisional, because nothing was measured on rpi5")
-    assert decide(INT8, Interval(-3, -4, -2), SAME, Budget(max_drop=1.0), assumed=("x",)).verdict == "refuse"
+    lossy = replace(INT8, delta_points=-3.0)
+    assert decide(lossy, Interval(-3, -4, -2), SAME, Budget(max_drop=1.0), assumed=("x",)).verdict == "refuse"
