@@ -28,6 +28,7 @@ format: $(VENV)/dev  ## Put the code into shape
 
 bench: $(VENV)/dev  ## Remake the tables of docs/performance.md (needs the test data and a quiet machine)
 	$(BIN)/python benchmarks/performance.py
+	$(BIN)/python benchmarks/camera_model.py
 
 soak: $(VENV)/dev  ## The long form of the checks
 	@{ echo "commit $$(git rev-parse --short HEAD), $$(date -u +%F)"; $(BIN)/python -m pytest -m soak --soak --timeout 3600 -s -q; } | tee docs/soak.txt
