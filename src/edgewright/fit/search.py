@@ -133,11 +133,11 @@ class _Fit:
             return
         looks += self._looks([with_bias_correction(closest(looks))])
         base = closest(looks).recipe
-        self.watch.note(f"{base.name} is closest to the float model on {LOOK_IMAGES} pictures")
+        images = min(LOOK_IMAGES, len(self.shop.selection))
+        self.watch.note(f"{base.name} is closest to the float model on {images} pictures")
         self.watch.stage("question")
         made = self.shop.candidate(base)
         sensitivity = None if made is None else self.shop.sensitivity(base, made)
-        images = min(LOOK_IMAGES, len(self.shop.selection))
         self.exploration = Exploration(images, tuple(scales), tuple(looks), base.name, sensitivity)
 
     def compress(self) -> None:
