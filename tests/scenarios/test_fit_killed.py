@@ -16,7 +16,7 @@ from edgewright.compress.recipes import RECIPES
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
 
-STAGES = ("open", "calibrate", "explore", "question", "compress", "select", "spare", "measure", "judge", "bench", "report")
+STAGES = ("open", "calibrate", "explore", "question", "compress", "select", "spare", "measure", "rank", "judge", "bench", "report")
 PATIENCE_S = 300
 
 

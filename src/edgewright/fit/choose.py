@@ -70,14 +70,19 @@ def choose(candidates: Sequence[Figures], budget: Budget) -> Figures:
 
     Where none is within, the one that breaks least.
     """
-    fit = [each for each in candidates if not violated(each, budget)]
-    if not fit:
+    rivals = contenders(candidates, budget)
+    if not rivals:
         return min(candidates, key=lambda each: (len(violated(each, budget)), each.p50_ms))
-    fastest = min(each.p50_ms for each in fit)
-    as_fast = [each for each in fit if each.p50_ms <= fastest * ABOUT_AS_FAST]
-    if all(each.disagreement is not None for each in as_fast):
-        return min(as_fast, key=lambda each: (each.disagreement, each.p50_ms))
-    return max(as_fast, key=lambda each: (each.agreement, -each.p50_ms))
+    if all(each.disagreement is not None for each in rivals):
+        return min(rivals, key=lambda each: (each.disagreement, each.p50_ms))
+    return max(rivals, key=lambda each: (each.agreement, -each.p50_ms))
+
+
+def contenders(candidates: Sequence[Figures], budget: Budget) -> list[Figures]:
+    """Those within the budget that are about as fast as the fastest of them; none where none is within."""
+    fit = [each for each in candidates if not violated(each, budget)]
+    fastest = min((each.p50_ms for each in fit), default=0.0)
+    return [each for each in fit if each.p50_ms <= fastest * ABOUT_AS_FAST]
 
 
 def fallback(candidates: Sequence[Figures], budget: Budget) -> Figures | None:

@@ -19,7 +19,7 @@ from edgewright.bench.measure import Job, Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.compress.recipes import INT8, Recipe
 from edgewright.errors import EngineError
-from edgewright.fit.choose import BASELINE, Figures, choose, decide, fallback
+from edgewright.fit.choose import BASELINE, Figures, choose, contenders, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, OperatingPoint
 from edgewright.fit.explore import (
     LOOK_IMAGES,
@@ -91,14 +91,11 @@ def put_through_gate(request: FitRequest, recipe: Recipe, *, watch: Watch | None
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """What a candidate said about a split: its mAP50-95 there, None without labels; how it agrees with the float model (0..1), and how
-    far it is from it (0..2), None where that cannot be told.
-    """
+    """What a candidate said about a split; its mAP50-95 there, None without labels, and its agreement with the float model (0..1)."""
 
     predictions: Predictions
     map50_95: float | None
     agreement: float
-    disagreement: float | None
 
     def points_over(self, baseline: "Scored") -> float:
         """The change against the baseline in points; without labels, of agreement."""
@@ -196,8 +193,8 @@ class _Fit:
         return measured
 
     def rank(self, speeds: dict[str, Measurement]) -> list[Figures]:
-        """The candidates' figures on the selection split; a pure function of what is in the journal."""
-        return [
+        """The candidates' figures on the selection split, and of those that may win how far they are from the float model."""
+        figures = [
             Figures(
                 name=name,
                 precision=speeds[name].job.precision,
@@ -207,10 +204,14 @@ class _Fit:
                 p50_ms=speeds[name].latency.p50,
                 peak_mib=speeds[name].peak_mib,
                 size_mb=speeds[name].size_bytes / 1e6,
-                disagreement=found.disagreement,
             )
             for name, found in self.selection.items()
         ]
+        self.watch.stage("rank")
+        rivals = contenders(figures, self.request.budget)
+        pictures = self.selection[BASELINE].predictions.pictures
+        apart = {each.name: self.shop.closeness(self.candidates[each.name], each.name, pictures) for each in rivals}
+        return [replace(each, disagreement=apart.get(each.name)) for each in figures]
 
     def judge(self, ranking: Sequence[Figures]) -> Judged:
         """The winner meets the judging split; if it fails there, the best float candidate has one try."""
@@ -300,8 +301,7 @@ class _Fit:
         found = self.shop.predictions("select", name, self.candidates[name], self.shop.selection, part, parts)
         baseline = found if name == BASELINE else self.selection[BASELINE].predictions
         agreement = evaluate_agreement(found, baseline).report.map50_95
-        apart = 0.0 if name == BASELINE else self.shop.closeness(self.candidates[name], name, found.pictures)
-        self.selection[name] = Scored(found, evaluate(found).report.map50_95 if self.labelled else None, agreement, apart)
+        self.selection[name] = Scored(found, evaluate(found).report.map50_95 if self.labelled else None, agreement)
 
     def _tried(self, trial: FloatSet, part: int) -> list[FloatSet]:
         """The set with what its model did on the selection split; nothing where the model cannot be made."""
