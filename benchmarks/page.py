@@ -43,10 +43,11 @@ def _fit_section(title: str) -> Callable[[dict[str, Any]], str]:
             ["peak MiB", before["peak_mib"], after["peak_mib"], ""],
             ["MB on disk", before["size_mb"], after["size_mb"], ""],
         ]
-        threshold, f1 = r["threshold"], r["threshold"]["judging"]
-        gained = (f1["f1_after"] - f1["f1_float"]) * 100
-        rows.append(["threshold", threshold["float_score"], f"{threshold['score']:.3f}", ""])
-        rows.append(["F1 there", f"{f1['f1_float']:.4f}", f"{f1['f1_after']:.4f}", f"**{gained:+.2f} points**"])
+        if "threshold" in r:
+            threshold, f1 = r["threshold"], r["threshold"]["judging"]
+            gained = (f1["f1_after"] - f1["f1_float"]) * 100
+            rows.append(["threshold", threshold["float_score"], f"{threshold['score']:.3f}", ""])
+            rows.append(["F1 there", f"{f1['f1_float']:.4f}", f"{f1['f1_after']:.4f}", f"**{gained:+.2f} points**"])
         head = (
             f"Verdict **{r['verdict']}** with {after['name']!r}, {r['delta']['images']} images, {before['threads']} thread(s); "
             f"the whole fit took {r['elapsed_s']:.0f} s. {r['reason'][:1].upper()}{r['reason'][1:]}."
