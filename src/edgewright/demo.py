@@ -12,8 +12,8 @@ from edgewright.fit.watch import Watch
 from edgewright.vision.drawing import draw
 
 VIDEO = "conveyor.webm"
-TRAIN, VAL = 128, 96  # boards
-FRAMES = 240
+TRAIN, VAL = 96, 96  # boards
+FRAMES = 168
 FPS = 24.0
 
 

@@ -68,7 +68,8 @@ class Exploration:
     @property
     def base_recipe(self) -> Recipe:
         """What the integer candidates are made from, under the name it has among them."""
-        return next((replace(look.recipe, name=INT8.name) for look in self.looks if look.recipe.name == self.base), INT8)
+        chosen = (replace(look.recipe, name=INT8.name, float_parts=()) for look in self.looks if look.recipe.name == self.base)
+        return next(chosen, INT8)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -83,11 +84,13 @@ class Exploration:
 def range_trials(kept_float: tuple[str, ...] = ()) -> tuple[Recipe, ...]:
     """Every way of reading ranges, with the floors that a detector's own arithmetic allows; and the plain one without them.
 
+    All leave the stem in float, so that one large error at the entrance does not hide the rest (YOLOX-nano's makes nine tenths).
     `kept_float`: nodes that would force one scale on ranges far apart; all but the plain one leave them in float.
     """
     plain = next(recipe for recipe in RECIPES if recipe.mode == "static" and recipe.silu_floor is None)
     usual = replace(INT8, float_layers=kept_float)
-    return (plain, *(replace(usual, name=f"int8, {rule.replace('_', ' ')}", ranges=rule) for rule in get_args(RangeRuleName)))
+    ways = (plain, *(replace(usual, name=f"int8, {rule.replace('_', ' ')}", ranges=rule) for rule in get_args(RangeRuleName)))
+    return tuple(replace(way, name=f"{way.name}, float stem", float_parts=("stem",)) for way in ways)
 
 
 def with_bias_correction(look: Look) -> Recipe:

@@ -129,13 +129,15 @@ class _Fit:
         if not looks:
             return
         looks += self._looks([with_bias_correction(closest(looks))])
-        base = closest(looks).recipe
+        closest_look = closest(looks).recipe.name
         images = min(LOOK_IMAGES, len(self.shop.selection))
-        self.watch.note(f"{base.name} is closest to the float model on {images} pictures")
+        self.watch.note(f"{closest_look} is closest to the float model on {images} pictures")
+        self.exploration = Exploration(images, tuple(scales), tuple(looks), closest_look)
         self.watch.stage("question")
+        base = self.exploration.base_recipe
         made = self.shop.candidate(base)
-        sensitivity = None if made is None else self.shop.sensitivity(base, made)
-        self.exploration = Exploration(images, tuple(scales), tuple(looks), base.name, sensitivity)
+        if made is not None:
+            self.exploration = replace(self.exploration, sensitivity=self.shop.sensitivity(base, made))
 
     def compress(self) -> None:
         """Make every recipe's model; one that cannot be made is noted and left out."""
