@@ -38,7 +38,6 @@ DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "dat
 SEEDS = range(5)
 ROUNDS = 20
 FEW_BOARDS, MANY_BOARDS = 200, 2000
-CORRECTED = "int8, bias corrected"
 SCRATCH = tempfile.TemporaryDirectory(prefix="edgewright-benchmarks-")  # for fits that go on where another was; gone at exit
 
 
@@ -167,7 +166,9 @@ def _draws(model: Path, dataset: Dataset) -> dict[str, Any]:
     board, cores = Board.detect(), usable_cores()
     baseline = artifact_of_model(model)
     val = dataset.split("val")
-    recipes = [*(recipe for recipe in RECIPES if recipe.mode == "static"), replace(INT8, name=CORRECTED, bias_correction=True)]
+    stem = replace(INT8, name="int8, float stem", float_parts=("stem",))
+    corrected = [replace(each, name=f"{each.name}, bias corrected", bias_correction=True) for each in (INT8, stem)]
+    recipes = [*(recipe for recipe in RECIPES if recipe.mode == "static" and recipe.container == "qdq"), stem, *corrected]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         forms = prepare_float_forms(baseline, folder)
