@@ -6,6 +6,7 @@ import onnx
 import pytest
 
 import edgewright as ew
+from tiny_detector import save_tiny_detector
 
 CASES = {
     "as it comes": ([], 0.3),
@@ -84,3 +85,10 @@ def test_a_result_is_replaced_and_anything_else_left_alone(edgewright, tiny_mode
     refused.assert_refused(2, "no artifact")
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["thesis.txt"]
     assert json.loads((tmp_path / "out/artifact.json").read_text())["precision"] == "int8"
+
+
+def test_rows_that_the_network_sorts_are_not_compared_cell_by_cell(edgewright, tiny_data, tmp_path):
+    model = save_tiny_detector(tmp_path / "end2end.onnx", family="end2end")
+    words = ("quantize", model, "--data", tiny_data, "--out", tmp_path / "out", "--images", 4, "--json", "-")
+    assert edgewright(*words).json["disagreement"] is not None
+    assert edgewright(*words, "--keep-decode").json["disagreement"] is None

@@ -66,10 +66,9 @@ class FloatForms:
         """The head that the recipe's model ends in."""
         return self.raw if self.raw is not None and recipe.head_cut else self.head.decoded
 
-    @property
-    def is_aligned(self) -> bool:
-        """Whether two models of these forms answer cell by cell; an end-to-end head that stays in the graph sorts its answers."""
-        return self.raw is not None or self.head.family != "end2end"
+    def is_aligned(self, recipe: Recipe) -> bool:
+        """Whether the recipe's model and its source answer cell by cell; an end-to-end head that stays in the graph sorts its answers."""
+        return self.cuts(recipe) or self.head.family != "end2end"
 
     def suited(self, recipe: Recipe) -> Recipe:
         """The recipe, where it quantizes ahead of time with its decode in float whenever that stays in the graph.

@@ -121,7 +121,7 @@ class _Fit:
 
     def explore(self) -> None:
         """How should ranges be read, and which layers does quantization hurt? Asked of a few selection pictures."""
-        if self.request.recipes is not None or not self.shop.forms.is_aligned:
+        if self.request.recipes is not None or not self.shop.forms.is_aligned(INT8):
             return
         self.watch.stage("explore")
         scales, kept_float = self.shop.scales()
@@ -212,7 +212,10 @@ class _Fit:
         self.watch.stage("rank")
         rivals = contenders(figures, self.request.budget)
         pictures = self.selection[BASELINE].predictions.pictures
-        apart = {each.name: self.shop.closeness(self.candidates[each.name], each.name, pictures) for each in rivals}
+        apart = {}
+        for done, each in enumerate(rivals, 1):
+            apart[each.name] = self.shop.closeness(self.candidates[each.name], each.name, pictures)
+            self.watch.advance(done, len(rivals))
         return [replace(each, disagreement=apart.get(each.name)) for each in figures]
 
     def judge(self, ranking: Sequence[Figures]) -> Judged:
@@ -347,7 +350,7 @@ class _Fit:
 
     def _all_warnings(self, judged: Judged, audit: Mapping[str, Any]) -> Iterator[str]:
         yield from self.warnings
-        yield from self.shop.left_out
+        yield from dict.fromkeys(self.shop.left_out)  # a recipe may be asked for more than once
         if self.shop.forms.raw is None:
             yield "the decode of this head was not understood, so it stays in the network, in float"
         asked, held = self.request.images or USUAL_IMAGES, len(self.shop.calibration.samples)

@@ -137,7 +137,7 @@ def _stack(baseline: Artifact, path: Path, batch: int | str, stacked: Path) -> N
 
 
 def _disagreement(forms: FloatForms, recipe: Recipe, path: Path, calibration: CalibrationSet) -> float | None:
-    if not forms.is_aligned:
+    if not forms.is_aligned(recipe):
         return None
     head, size_wh = forms.head_of(recipe), forms.baseline.input.size_wh
     feeds = list(islice(calibration_feeds(forms.baseline, calibration), LOOKED_AT))

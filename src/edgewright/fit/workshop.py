@@ -132,9 +132,7 @@ class Workshop:
         """How far a candidate is from the float model on the look pictures."""
 
         def work() -> Step:
-            reference = self._float_word()
-            with closing(open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as engine:
-                return {"error": reference.error(engine.run(feed) for feed in reference.feeds)}, []
+            return {"error": self._error_of(artifact, self._float_word())}, []
 
         error: float = self._journal.step(f"look {name}", [self._identity, self.calibration.digest, artifact.digest], work).result["error"]
         return error
@@ -143,16 +141,14 @@ class Workshop:
         """How far a candidate is from the float model on pictures of the selection split; None where cells cannot be compared."""
         if artifact.digest == self.baseline.digest:
             return 0.0
-        if not self.forms.is_aligned or artifact.head != self.forms.head_of(INT8):
+        if not self.forms.is_aligned(INT8) or artifact.head != self.forms.head_of(INT8):
             return None
         spread = [pictures[at] for at in np.linspace(0, len(pictures) - 1, min(CLOSENESS_IMAGES, len(pictures))).astype(int)]
 
         def work() -> Step:
             if self._selection_word is None:
                 self._selection_word = self._asked_float(Feeds(self.baseline, spread))
-            reference = self._selection_word
-            with closing(open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as engine:
-                return {"error": reference.error(engine.run(feed) for feed in reference.feeds)}, []
+            return {"error": self._error_of(artifact, self._selection_word)}, []
 
         error: float = self._journal.step(f"closeness {name}", [self._identity, artifact.digest, spread], work).result["error"]
         return error
@@ -268,6 +264,10 @@ class Workshop:
             sound = self.dataset.stream([self.selection[at] for at in spread], broken=[])
             self._look_word = self._asked_float([feed_of(self.baseline, picture.image_rgb) for picture in sound])
         return self._look_word
+
+    def _error_of(self, artifact: Artifact, reference: Reference) -> float:
+        with closing(open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as engine:
+            return reference.error(engine.run(feed) for feed in reference.feeds)
 
     def _asked_float(self, feeds: Sequence[Feed]) -> Reference:
         with closing(open_engine("onnxruntime", self.forms.source_of(INT8), threads=self.cores)) as engine:
