@@ -31,11 +31,11 @@ CARRIERS = {"Conv", "ConvTranspose", "Gemm", "MatMul"}  # what has weights, or m
 ACTIVATIONS = {"Sigmoid", "Mul", "Relu", "LeakyRelu", "HardSwish", "HardSigmoid", "Clip", "Tanh", "PRelu", "Elu", "Softplus", "Mish"}
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 MOST_BEGINNING = 6  # layers: channels are few there, and what is few in channels gains least from integers
-ALONE_IMAGES = 4  # the shares of the worst layers on four pictures and on four others differ by a tenth of themselves
+ALONE_IMAGES = 4  # the shares of the worst layers on four pictures and on four others differ by a tenth to a fifth
 WARM_RUNS = 2  # before a model is timed
 NEXT_TO_NOTHING = 0.01  # of the network's time: what six alternating runs can tell from nothing
 GAIN_FOR_TIME = 2.0  # what the better single layers gain for their charge: YOLOv8n's, about two percent for each percent of the time
-SMALLEST_GAIN = 1e-9  # keeps a layer without gain and without charge from dividing by nothing
+SMALLEST_GAIN = 1e-9  # below, a layer does nothing to the answers
 
 
 @dataclass(frozen=True, slots=True)

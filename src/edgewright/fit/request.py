@@ -6,7 +6,9 @@ from pathlib import Path
 from edgewright.compress.recipes import Recipe
 from edgewright.fit.budget import Budget
 
-USUAL_IMAGES = 64  # ranges settle with these: five draws of 64 agree within a quarter of a point of mAP50-95 (docs/performance.md)
+USUAL_IMAGES = (
+    64  # ranges settle with these: a recipe's mAP50-95 differs by less than half a point over five draws of 64 (docs/performance.md)
+)
 
 
 @dataclass(frozen=True, slots=True)
