@@ -36,11 +36,11 @@ def opened(path: Path):
     return open_engine("onnxruntime", path, threads=1)
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """The forms of a tiny detector, feeds for it, and its Q/DQ model."""
+@pytest.fixture(scope="module", params=["silu", "relu"])
+def tiny(request, tmp_path_factory):
+    """The forms of a tiny detector, feeds for it, and its Q/DQ model; ONNX Runtime's quantizer leaves a ReLU to the rounding."""
     folder = tmp_path_factory.mktemp("tiny")
-    baseline = artifact_of_model(save_tiny_detector(folder / "tiny.onnx"))
+    baseline = artifact_of_model(save_tiny_detector(folder / "tiny.onnx", activation=request.param))
     forms = prepare_float_forms(baseline, folder)
     pictures = sorted(write_tiny_dataset(folder / "data").parent.glob("images/train/*.png"))[:4]
     feeds = [feed_of(baseline, read_image(picture)) for picture in pictures]
@@ -59,16 +59,17 @@ def test_layers_are_convolutions_with_their_activation(tiny):
     layers = layers_of(onnx.load(tiny[0].cut).graph)
     convs = [node.name for node in onnx.load(tiny[0].cut).graph.node if node.op_type == "Conv"]
     assert [layer.name for layer in layers] == convs
-    assert [kind.partition("_")[0] for kind in layers[0].nodes] == ["conv", "sigmoid", "mul"]  # SiLU, as two nodes
+    kinds = [kind.partition("_")[0] for kind in layers[0].nodes]
+    assert kinds in (["conv", "sigmoid", "mul"], ["conv", "relu"])  # SiLU, as two nodes; or ReLU
     assert len(layers[-1].nodes) == 1  # a head convolution ends the network
     assert len({node for layer in layers for node in layer.nodes}) == sum(len(layer.nodes) for layer in layers)
 
 
-@pytest.mark.parametrize("count", [1, 2, 99])
-def test_reverting_layers_is_the_same_as_quantizing_without_them(tiny, count, tmp_path):
+@pytest.mark.parametrize("which", [[0], [0, 1], [2], [1, 3], [5, 6], [3, 9, 10], list(range(11))], ids=str)
+def test_reverting_layers_is_the_same_as_quantizing_without_them(tiny, which, tmp_path):
     forms, feeds, _, _ = tiny
     source = onnx.load(forms.cut).graph
-    nodes = [node for layer in layers_of(source)[:count] for node in layer.nodes]
+    nodes = [node for at in which for node in layers_of(source)[at].nodes]
     onnx.save(revert(quantized(tiny), source, set(nodes)), tmp_path / "reverted.onnx")
     onnx.save(quantized(tiny, float_layers=tuple(nodes)), tmp_path / "anew.onnx")
     answers = [opened(tmp_path / name).run(feeds[0]) for name in ("reverted.onnx", "anew.onnx")]
