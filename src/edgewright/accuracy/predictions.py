@@ -55,6 +55,7 @@ class Predictions:
     classes: tuple[str, ...]
     pictures: tuple[str, ...] = ()  # where each image lies
     broken: tuple[str, ...] = ()  # pictures that could not be decoded, and why
+    damaged: tuple[str, ...] = ()  # pictures that were decoded although their data are damaged
 
     @property
     def images(self) -> int:
@@ -71,16 +72,17 @@ class Predictions:
             f"{side}_{name}": getattr(getattr(self, side), name) for side in ("found", "truth") for name in Boxed.__dataclass_fields__
         }
         with path.open("wb") as stream:
-            np.savez_compressed(
-                stream, allow_pickle=False, classes=self.classes, pictures=self.pictures, broken=np.array(self.broken, str), **arrays
-            )
+            said = {name: np.array(getattr(self, name), str) for name in ("broken", "damaged")}
+            np.savez_compressed(stream, allow_pickle=False, classes=self.classes, pictures=self.pictures, **said, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
         """Read what `save` wrote."""
         with np.load(path, allow_pickle=False) as held:
             found, truth = (Boxed(**{name: held[f"{side}_{name}"] for name in Boxed.__dataclass_fields__}) for side in ("found", "truth"))
-            return cls(found, truth, *(tuple(held[name].tolist()) for name in ("classes", "pictures", "broken")))
+            # Before there was `damaged`, nothing was known of it.
+            said = (tuple(held[name].tolist()) if name in held else () for name in ("classes", "pictures", "broken", "damaged"))
+            return cls(found, truth, *said)
 
 
 def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, progress: Progress = unseen) -> Predictions:
@@ -90,8 +92,8 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         DataError: the model's classes are not the data set's, or no picture can be used.
     """
     translate = class_translation(detector.artifact.classes, dataset.classes)
-    found, truth, pictures, broken = _Rows(), _Rows(), list[str](), list[str]()
-    for done, picture in enumerate(dataset.stream(samples, broken=broken), 1):
+    found, truth, pictures, broken, damaged = _Rows(), _Rows(), list[str](), list[str](), list[str]()
+    for done, picture in enumerate(dataset.stream(samples, broken=broken, damaged=damaged), 1):
         detections = detector.detect(picture.image_rgb, score_above=SCORE_ABOVE)
         class_ids = translate[detections.class_ids]
         known = class_ids >= 0
@@ -101,7 +103,8 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         progress(done + len(broken), len(samples))
     if not truth.boxes:
         raise DataError(f"no picture of {dataset.source} can be used", got=broken[0] if broken else "no pictures")
-    return Predictions(found.boxed(), truth.boxed(), dataset.classes or detector.artifact.classes, tuple(pictures), tuple(broken))
+    classes = dataset.classes or detector.artifact.classes
+    return Predictions(found.boxed(), truth.boxed(), classes, tuple(pictures), tuple(broken), tuple(damaged))
 
 
 def class_translation(model_classes: Sequence[str], data_classes: Sequence[str]) -> NDArray[np.int64]:

@@ -65,6 +65,8 @@ def evaluate(
         predictions = predict(detector, dataset, samples, progress=terminal.advance)
         for line in predictions.broken:
             terminal.note(f"skipped: {line}")
+        for line in predictions.damaged:
+            terminal.note(f"damaged: {line}")
     if not predictions.truth.class_ids.size:
         raise DataError(f"no picture of {split} in {data} has a label", expected="labelled boxes", fix="without truth there is no mAP")
     report = coco.evaluate(predictions).report
@@ -74,5 +76,5 @@ def evaluate(
     seen = f", seen through {printable(through.name)}" if through else ""
     console.print(table(f"{model} on {split} of {data}{seen}: {report.images} images", ["class", "AP50", "AP50-95"], rows))
     seen_through = None if through is None else {**through.to_json(), "seed": seed}
-    skipped, warnings = list(predictions.broken), list(dataset.warnings)
-    write_json({**report.to_json(), "camera": seen_through, "skipped": skipped, "warnings": warnings}, json_path)
+    said = {"skipped": list(predictions.broken), "damaged": list(predictions.damaged), "warnings": list(dataset.warnings)}
+    write_json({**report.to_json(), "camera": seen_through, **said}, json_path)

@@ -96,8 +96,10 @@ class _ThroughCamera(Dataset):
     camera: CameraModel = PRESETS["none"]
     seed: int = 0
 
-    def stream(self, samples: Sequence[Sample], *, broken: list[str] | None = None) -> Iterator[LabelledImage]:
-        for picture in Dataset.stream(self, samples, broken=broken):
+    def stream(
+        self, samples: Sequence[Sample], *, broken: list[str] | None = None, damaged: list[str] | None = None
+    ) -> Iterator[LabelledImage]:
+        for picture in Dataset.stream(self, samples, broken=broken, damaged=damaged):
             rng = picture_rng(self.seed, sha256_of(picture.sample.image))
             yield LabelledImage(picture.sample, self.camera.apply(picture.image_rgb, rng), picture.truth)
 

@@ -65,15 +65,17 @@ class Dataset:
             raise DataError(f"{self.source} has no split {name!r}", expected=f"one of {', '.join([*self.splits, ALL])}")
         return self.splits[name]
 
-    def stream(self, samples: Sequence[Sample], *, broken: list[str] | None = None) -> Iterator[LabelledImage]:
+    def stream(
+        self, samples: Sequence[Sample], *, broken: list[str] | None = None, damaged: list[str] | None = None
+    ) -> Iterator[LabelledImage]:
         """Picture after picture.
 
         One that cannot be decoded, or whose labels were drawn on a picture of another size, is named in `broken` and passed over, or
-        raised where `broken` is None.
+        raised where `broken` is None. One that decodes although its data are damaged is streamed, and named in `damaged`.
         """
         for sample in samples:
             try:
-                image_rgb = read_image(sample.image)
+                image_rgb = read_image(sample.image, damaged=damaged)
                 size_wh = (image_rgb.shape[1], image_rgb.shape[0])
             except DataError as error:
                 _pass_over(error, broken)

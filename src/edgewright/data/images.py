@@ -18,11 +18,13 @@ SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 MOST_BYTES = 256 << 20
 
 
-def read_image(path: Path) -> ImageRgb:
+def read_image(path: Path, *, damaged: list[str] | None = None) -> ImageRgb:
     """The picture at `path`, upright (EXIF orientation applied), H x W x 3 RGB uint8.
 
+    One whose data are damaged and which can be decoded all the same is returned, and a sentence about it is appended to `damaged`.
+
     Raises:
-        DataError: it is missing, empty, too large or not a picture.
+        DataError: it is missing, empty, too large, cut short or not a picture.
     """
     try:
         size = path.stat().st_size

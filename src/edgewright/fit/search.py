@@ -357,8 +357,9 @@ class _Fit:
         if held < asked:
             yield f"only {held} train images to calibrate with ({asked} {'asked for' if self.request.images else 'are usual'})"
         yield from (f"calibration: {finding['what']}" for finding in audit["findings"] if finding["severity"] != "info")
-        broken = {line for found in (self.selection[BASELINE].predictions, judged.predictions[0]) for line in found.broken}
-        yield from (f"skipped: {line}" for line in sorted(broken))
+        seen = (self.selection[BASELINE].predictions, judged.predictions[0])
+        yield from (f"skipped: {line}" for line in sorted({line for found in seen for line in found.broken}))
+        yield from (f"damaged: {line}" for line in sorted({line for found in seen for line in found.damaged}))
         if len(judged.predictions[0].pictures) < FEW_IMAGES:
             yield f"only {len(judged.predictions[0].pictures)} images to judge on"
         if self.request.board is not None:
