@@ -24,7 +24,7 @@ LAYERS = (
     ("engines", "data"),
     ("board", "graph", "vision"),
     ("artifact", "detections", "stats", "progress"),
-    ("errors", "version"),
+    ("errors", "printable", "version"),
 )
 DEPTH = {room: depth for depth, line in enumerate(LAYERS) for room in line}
 # The package itself offers nouns of several rooms, imported when they are first used; `python -m edgewright` is the command.
