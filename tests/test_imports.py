@@ -21,10 +21,11 @@ LAYERS = (
     ("run", "release", "learn"),
     ("compress", "accuracy", "bench", "plan"),
     ("detector",),
+    ("door",),
     ("engines", "data"),
     ("board", "graph", "vision"),
     ("artifact", "detections", "stats", "progress"),
-    ("errors", "printable", "version"),
+    ("errors", "printable", "regular_file", "version"),
 )
 DEPTH = {room: depth for depth, line in enumerate(LAYERS) for room in line}
 # The package itself offers nouns of several rooms, imported when they are first used; `python -m edgewright` is the command.
