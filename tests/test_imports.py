@@ -23,8 +23,8 @@ LAYERS = (
     ("detector",),
     ("door",),
     ("engines", "data"),
-    ("board", "graph", "vision"),
-    ("artifact", "detections", "stats", "progress"),
+    ("board", "graph", "result_folder", "vision"),
+    ("artifact", "detections", "stats", "progress", "whole_file"),
     ("errors", "printable", "regular_file", "version"),
 )
 DEPTH = {room: depth for depth, line in enumerate(LAYERS) for room in line}

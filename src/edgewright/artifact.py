@@ -174,6 +174,15 @@ class Artifact:
         }
 
     @classmethod
+    def from_json(cls, document: dict[str, Any], folder: Path) -> "Artifact":
+        """The artifact that `document` describes, in `folder`; its files are not looked at.
+
+        Raises:
+            ArtifactError: a field is missing or wrong.
+        """
+        return _parse(document, folder)
+
+    @classmethod
     def load(cls, folder: Path) -> "Artifact":
         """Read and check the artifact in `folder`.
 

@@ -19,6 +19,7 @@ from edgewright.artifact import Artifact
 from edgewright.data.images import read_image
 from edgewright.data.video import read_frames
 from edgewright.detections import Boxes, ClassIds, Detections, Frame, ImageRgb, Scores
+from edgewright.door.admission import admit_artifact, admit_detector
 from edgewright.engines import Engine, open_engine
 from edgewright.errors import DataError
 from edgewright.vision.heads import Candidates, decode
@@ -119,20 +120,20 @@ def to_tensor(image_rgb: ImageRgb, letterbox: Letterbox, artifact: Artifact) -> 
 def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
     """Open an artifact folder or a YOLO detector as an ONNX file, with `threads` threads (default: all cores).
 
+    A child process has examined it and run it once before (`edgewright.door`).
+
     Raises:
-        InputError: it is neither, or not a detector we can decode.
+        InputError: it is neither, no detector we can decode, or one that no one should run.
         EngineError: the engine it needs is not installed.
     """
     path = Path(path)
-    artifact = Artifact.load(path) if path.is_dir() else artifact_of_model(path)
+    artifact = admit_artifact(path) if path.is_dir() else admit_detector(path)
     return Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=threads or os.cpu_count() or 1))
 
 
 def artifact_of_model(path: Path) -> Artifact:
     """A bare ONNX detector, described as an artifact that lies where the file lies."""
-    from edgewright.graph.describe import describe_detector  # noqa: PLC0415 - onnx is heavy and no board needs it
-
-    return describe_detector(path)
+    return admit_detector(path)
 
 
 def _pixels(picture: Picture) -> ImageRgb:

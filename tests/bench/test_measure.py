@@ -15,11 +15,11 @@ from onnx import TensorProto, helper
 from bench.contract import ROW_KEYS
 from edgewright.artifact import FILE_NAME
 from edgewright.bench import measure as measure_module
-from edgewright.bench.child import invent
 from edgewright.bench.jobs import job_for
 from edgewright.bench.measure import Job, Measurement, measure, ratio
 from edgewright.detector import artifact_of_model
 from edgewright.engines import TensorSpec
+from edgewright.engines.noise import invent
 from edgewright.errors import EngineError, InputError, ModelError
 from tiny_detector import save_tiny_detector
 

@@ -1,6 +1,7 @@
 """A board has numpy, OpenCV and one engine: what runs there must run, and what does not must say what is missing."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,9 +12,9 @@ from edgewright.fit import Budget, FitRequest, fit
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
 
-# None in sys.modules makes an import fail as if the package were not installed.
+# None in sys.modules makes an import fail as if the package were not installed; in every process that Python starts there.
 MISSING = ["onnx", "pycocotools", "yaml", "jinja2", "torch"]
-BOARD = f"import sys; sys.modules.update(dict.fromkeys({MISSING})); from edgewright.cli import main; main()"
+BOARD = f"import sys; sys.modules.update(dict.fromkeys({MISSING}))"
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +26,21 @@ def fitted(tmp_path_factory):
     return folder / "out", data
 
 
-def on_a_board(*words):
-    return subprocess.run([sys.executable, "-c", BOARD, *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
+@pytest.fixture(scope="module")
+def on_a_board(tmp_path_factory):
+    """Run the command where only a board's packages can be imported."""
+    folder = tmp_path_factory.mktemp("board")
+    (folder / "sitecustomize.py").write_text(BOARD)
+    here = os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
+
+    def run(*words):
+        command = [sys.executable, "-m", "edgewright", *map(str, words)]
+        return subprocess.run(command, env=here, capture_output=True, text=True, check=False, timeout=120)
+
+    return run
 
 
-def test_detects_with_what_a_board_has(fitted, tmp_path):
+def test_detects_with_what_a_board_has(on_a_board, fitted, tmp_path):
     artifact, data = fitted
     picture = data.parent / "images/val/0000.png"
     done = on_a_board("detect", artifact, picture, "--jsonl", tmp_path / "seen.jsonl")
@@ -39,14 +50,14 @@ def test_detects_with_what_a_board_has(fitted, tmp_path):
         assert line["classes"] == detector(picture).names
 
 
-def test_measures_its_artifact(fitted):
+def test_measures_its_artifact(on_a_board, fitted):
     done = on_a_board("bench", fitted[0], "--threads", 1, "--rounds", 2, "--json", "-", "--quiet")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["rows"][0]["p50_ms"] > 0
 
 
 @pytest.mark.parametrize("words", [("eval", "ARTIFACT", "--data", "DATA"), ("inspect", "MODEL"), ("detect", "MODEL", "PICTURE")])
-def test_names_what_to_install_for_the_rest(fitted, words):
+def test_names_what_to_install_for_the_rest(on_a_board, fitted, words):
     artifact, data = fitted
     picture = data.parent / "images/val/0000.png"
     places = {"ARTIFACT": artifact, "DATA": data, "MODEL": next(artifact.glob("*.onnx")), "PICTURE": picture}

@@ -13,13 +13,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.engines import TensorSpec, open_engine
+from edgewright.engines import open_engine
+from edgewright.engines.noise import invent
 from edgewright.errors import EdgewrightError
-
-USUAL_SIDE = 640  # rows and columns of a picture whose model leaves them free
 
 
 def main() -> int:
@@ -45,16 +43,6 @@ def main() -> int:
         samples_ms = [_timed_run(engine, feeds) for _ in range(json.loads(line)["runs"])]
         _say(samples_ms=samples_ms, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu, peak_mib=_peak_mib())
     return 0
-
-
-def invent(spec: TensorSpec) -> NDArray[Any]:
-    """Seeded noise of the declared shape: a free batch is 1, free picture sides are 640, other free axes 1."""
-    rank = len(spec.shape)
-    usual = [USUAL_SIDE if rank == 4 and axis >= 2 else 1 for axis in range(rank)]
-    shape = [known or guess for known, guess in zip(spec.shape, usual, strict=True)]
-    kind = np.dtype(spec.dtype)
-    noise = np.random.default_rng(0).random(shape)
-    return (noise * 255).astype(kind) if kind == np.uint8 else noise.astype(kind)
 
 
 def _timed_run(engine: Any, feeds: dict[str, NDArray[Any]]) -> float:

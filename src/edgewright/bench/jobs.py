@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from edgewright.artifact import Artifact
 from edgewright.bench.measure import Job
+from edgewright.door.admission import admit_artifact, admit_model
 
 
 def job_for(path: Path, threads: int) -> Job:
@@ -13,9 +13,7 @@ def job_for(path: Path, threads: int) -> Job:
         InputError: it is neither, or unsound.
     """
     if path.is_dir():
-        artifact = Artifact.load(path)
+        artifact = admit_artifact(path)
         scheme = None if artifact.scheme is None else str(artifact.scheme["recipe"]["mode"])
         return Job(str(path), artifact.model_path, artifact.engine, artifact.precision, threads, scheme, artifact.input.size_wh[0])
-    from edgewright.graph.inspect import inspect_model  # noqa: PLC0415 - onnx is heavy, and a board that measures its artifact has none
-
-    return Job(str(path), path, "onnxruntime", inspect_model(path).precision, threads)
+    return Job(str(path), path, "onnxruntime", admit_model(path)["precision"], threads)

@@ -28,10 +28,9 @@ def inspect(
 
     Exit code 2 if nobody should run it.
     """
-    from edgewright.graph.head import family_of  # noqa: PLC0415 - heavy: not for --help
-    from edgewright.graph.inspect import inspect_model  # noqa: PLC0415
+    from edgewright.door.admission import inspect_model_safely  # noqa: PLC0415 - heavy: not for --help
 
-    document = inspect_model(model, recognise=family_of).to_json()
+    document = inspect_model_safely(model)
     console = console_for(quiet=quiet, json_path=json_path)
     for name, value in _facts(document).items():
         console.print(f"{name:<11} {'-' if value is None else value}", markup=False, soft_wrap=True)

@@ -91,7 +91,8 @@ def _read(path: Path) -> bytes:
     _check_suffix(path)
     try:
         with _open_regular(path) as stream:
-            data = stream.read(MAX_BYTES + 1)
+            # Asked for more than there is, read() first sets aside as much as it was asked for.
+            data = stream.read(min(os.fstat(stream.fileno()).st_size, MAX_BYTES) + 1)
     except FileNotFoundError as reason:
         raise InputError(f"there is no file {printable(str(path), 200)}", fix="check the path") from reason
     except (OSError, ValueError) as reason:
