@@ -1,6 +1,11 @@
-"""What goes to the terminal: progress on standard error, results and JSON on standard output."""
+"""What goes to the terminal: progress on standard error, results and JSON on standard output.
+
+File names, class names and metadata were written by strangers. A `Screen` draws them and obeys none of them; whoever prints need not
+think of it.
+"""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -16,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from edgewright.errors import InputError
+from edgewright.printable import printable
 
 
 def _in_a_folder(path: Path | None) -> Path | None:
@@ -44,6 +50,7 @@ Threads: TypeAlias = Annotated[
 ]
 
 PLAIN_EVERY_S = 5.0  # seconds between progress lines where there is no terminal
+LONGEST_LINE, LONGEST_CELL = 2000, 200  # characters: room for a path and a sentence; a name that is longer hides the table
 
 
 def write_json(document: Any, target: Path | None) -> None:
@@ -57,20 +64,52 @@ def write_json(document: Any, target: Path | None) -> None:
     target.write_text(text, "utf-8")
 
 
-def console_for(*, quiet: bool, json_path: Path | None) -> Console:
+class Screen(Console):
+    """A console on which every text is one line that a terminal merely draws: no markup, no emoji codes, no commands.
+
+    Newlines at either end of what is printed are ours, and are kept. A reader that leaves (`| head`) ends the printing, not the work.
+    """
+
+    def __init__(self, *, quiet: bool, stderr: bool) -> None:
+        super().__init__(quiet=quiet, stderr=stderr, markup=False, emoji=False, highlight=False)
+
+    def render_str(self, text: str, **manner: Any) -> Text:
+        """Rich passes every text here on its way out, those of tables too."""
+        return super().render_str(_tame(text), **manner)
+
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process, before the JSON is written and with an exit code that is a verdict."""
+        self.quiet = True
+        mute(self.file.fileno())
+
+
+def console_for(*, quiet: bool, json_path: Path | None) -> Screen:
     """Where tables go: standard output, unless that belongs to the JSON."""
-    return Console(quiet=quiet, stderr=str(json_path) == "-", highlight=False)
+    return Screen(quiet=quiet, stderr=str(json_path) == "-")
+
+
+def mute(descriptor: int) -> None:
+    """What is written there from now on is lost."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _tame(text: str) -> str:
+    line = text.strip("\n")
+    start = text.index(line)
+    return text[:start] + printable(line, LONGEST_LINE) + text[start + len(line) :]
 
 
 class Terminal:
     """A `Watch` that draws a live bar on a terminal and writes a plain line now and then elsewhere. A context manager."""
 
     def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = Console(stderr=True, quiet=quiet, highlight=False)
+        self._console = Screen(quiet=quiet, stderr=True)
         self._live = self._console.is_terminal and not quiet
         self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description:<10}"),
+            SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line"),
+            TextColumn("{task.description:<10}", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
@@ -83,14 +122,14 @@ class Terminal:
 
     def stage(self, name: str) -> None:
         """A stage begins: a bar of its own, or a line."""
-        self._stage = name
+        self._stage = printable(name)
         self._said = self._clock()
         if not self._live:
-            self._console.print(name, markup=False)
+            self._console.print(self._stage)
             return
         if self._task is not None:
             self._progress.update(self._task, completed=1, total=1)
-        self._task = self._progress.add_task(name, total=None)
+        self._task = self._progress.add_task(self._stage, total=None)
 
     def advance(self, done: int, total: int) -> None:
         """Steps of the stage."""
@@ -98,11 +137,11 @@ class Terminal:
             self._progress.update(self._task, completed=done, total=total)
         elif self._clock() - self._said >= PLAIN_EVERY_S:
             self._said = self._clock()
-            self._console.print(f"{self._stage}: {done}/{total}", markup=False)
+            self._console.print(f"{self._stage}: {done}/{total}")
 
     def note(self, text: str) -> None:
         """A line between the bars."""
-        self._console.print(text, markup=False)
+        self._console.print(text, soft_wrap=True)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -117,10 +156,10 @@ class Terminal:
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table whose first column is text and whose others are figures; cells are shown as they are, without markup."""
-    drawn = Table(title=Text(title), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    """A table whose first column is text and whose others are figures, for a `Screen`."""
+    drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for at, name in enumerate(columns):
         drawn.add_column(name, justify="left" if at == 0 else "right", no_wrap=at == 0)
     for row in rows:
-        drawn.add_row(*(Text("-" if cell is None else str(cell)) for cell in row))
+        drawn.add_row(*("-" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row))
     return drawn
