@@ -45,6 +45,11 @@ def read_regular(path: Path, most_bytes: int) -> bytes:
     return content
 
 
+def why(error: OSError) -> str:
+    """The reason a file was not read, in a few words: "no such file or directory"."""
+    return (error.strerror or type(error).__name__).lower()
+
+
 def is_regular(path: Path) -> bool:
     """Whether `path` leads to a regular file; no name, however long or strange, is an error."""
     return os.path.isfile(path)  # noqa: PTH113 - Path.is_file raises where a name is too long to be one

@@ -150,7 +150,7 @@ def test_a_wrong_json_is_one_clear_sentence(tmp_path, text, said):
 def test_a_json_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(coco_json, "MOST_JSON_BYTES", 10)
     (tmp_path / "val.json").write_text(" " * 11)
-    with pytest.raises(DataError, match="too large; got 11 bytes"):
+    with pytest.raises(DataError, match="cannot be read; got more than 10 bytes"):
         open_dataset(tmp_path / "val.json")
 
 

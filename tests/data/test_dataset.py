@@ -99,7 +99,7 @@ def test_other_files_among_the_pictures_are_passed_over_and_the_order_is_fixed(t
         ("val: !!python/object/apply:os.system ['true']\n", "is not YAML"),
         ("val: images\nnames: [x]\ntrain: gone\n", "nothing at"),
         ("val: 7\nnames: [x]\n", "nothing at"),
-        ('path: "a\\0b"\nval: images\nnames: [x]\n', "null character"),
+        ('path: "a\\0b"\nval: images\nnames: [x]\n', "nothing at"),
         ("val: binary.txt\nnames: [x]\n", "bytes that are no text"),
     ],
 )

@@ -147,7 +147,7 @@ def test_hostile_or_broken_xml_among_good_is_not_passed_over(tmp_path):
 
 def test_xml_too_large_is_not_read(tmp_path, monkeypatch):
     monkeypatch.setattr(voc, "MOST_XML_BYTES", 10)
-    with pytest.raises(DataError, match="too large for labels"):
+    with pytest.raises(DataError, match="cannot be read; got more than 10 bytes"):
         read_xml(write_xml(tmp_path / "a.xml"))
 
 

@@ -4,13 +4,16 @@
 order of the ids. `iscrowd` and `area` are kept. Boxes without any width or height are left out and counted, as are boxes of pictures that
 the json does not list; a NaN, a negative size or a category that is not listed is refused.
 
-The json is parsed once; what stays is a few numbers a box, in arrays that its samples share.
+Pictures are looked for in the folders round the json and nowhere else: a `file_name` that is absolute or climbs with `..` counts by its
+last part alone. The json is parsed once; what stays is a few numbers a box, in arrays that its samples share.
 """
 
 import json
 import math
-from collections import defaultdict
+import os
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -18,14 +21,17 @@ from typing import Any, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.data.folder import by_split, split_named
+from edgewright.data.folder import MOST_FILES, by_split, shown, split_named
 from edgewright.data.images import SUFFIXES
-from edgewright.data.sample import NO_SPLIT, Contents, Sample, Truth
+from edgewright.data.sample import MOST_BOXES, NO_SPLIT, Contents, Sample, Truth, usable_names
 from edgewright.detections import Boxes, ClassIds
 from edgewright.errors import DataError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
+from edgewright.regular_file import is_folder, is_regular, read_regular, why
 
-MOST_JSON_BYTES = 1 << 30
+MOST_JSON_BYTES = 512 << 20  # COCO's own largest has 448 MB
+MOST_OBJECTS = 4_000_000  # a picture, a box or a category each
+MOST_LISTS = 16_000_000  # a box is one, its outline two or more
 MOST_PX = 1e9  # a coordinate beyond this is none
 PARTS = ("images", "annotations", "categories")
 ROBOFLOW = "_annotations.coco.json"
@@ -95,7 +101,7 @@ def jsons_in(root: Path) -> dict[str, Path]:
         DataError: two are of the same split.
     """
     folders = [root, *_folders_in(root)]
-    roboflow = [folder / ROBOFLOW for folder in folders if (folder / ROBOFLOW).is_file()]
+    roboflow = [folder / ROBOFLOW for folder in folders if is_regular(folder / ROBOFLOW)]
     if roboflow:
         return _one_a_split(root, [(split_named(path.parent.name) if path.parent != root else None, path) for path in roboflow])
     for folder in [folder for folder in folders[1:] if folder.name.lower() in ANNOTATIONS] + [root]:
@@ -134,7 +140,7 @@ def _one_a_split(root: Path, found: Iterable[tuple[str | None, Path]]) -> dict[s
         other = jsons.setdefault(split or NO_SPLIT, path)
         if other != path:
             raise DataError(
-                f"{root} holds two COCO jsons for the same split",
+                f"{shown(root)} holds two COCO jsons for the same split",
                 got=f"{printable(other.name)} and {printable(path.name)}",
                 expected="one a split, with train, val or test in its name",
                 fix="give --data one of the json files",
@@ -145,29 +151,43 @@ def _one_a_split(root: Path, found: Iterable[tuple[str | None, Path]]) -> dict[s
 def _looks_like_coco(path: Path) -> bool:
     """True where it is an object that names images and annotations; read whole only where it is not huge."""
     try:
-        document = json.loads(path.read_bytes(), object_hook=_without_masks) if path.stat().st_size <= MOST_JSON_BYTES else None
-    except (ValueError, RecursionError):
+        document = _parse(read_regular(path, MOST_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return False
     return isinstance(document, dict) and all(isinstance(document.get(part), list) for part in PARTS[:2])
 
 
 def _read(path: Path, split: str) -> _Document:
-    size = path.stat().st_size
-    if size > MOST_JSON_BYTES:
-        raise DataError(f"{path} is too large", got=f"{size} bytes", expected=f"at most {MOST_JSON_BYTES}")
     try:
-        document = json.loads(path.read_bytes(), object_hook=_without_masks)
+        document = _parse(read_regular(path, MOST_JSON_BYTES))
+    except OSError as error:
+        expected = f"a file of at most {MOST_JSON_BYTES} bytes"
+        raise DataError(f"{shown(path)} cannot be read", got=why(error), expected=expected) from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is not JSON", got=printable(str(error), 160)) from error
+        raise DataError(f"{shown(path)} is not JSON that we read", got=printable(str(error), 160)) from error
     missing = [part for part in PARTS if not isinstance(document, dict) or not isinstance(document.get(part), list)]
     if missing or not all(isinstance(row, dict) for part in PARTS for row in document[part]):
         got = f"no list of {missing[0]}" if missing and isinstance(document, dict) else f"a {type(document).__name__} of other things"
-        raise DataError(f"{path} is not a COCO detection json", got=got, expected="an object with images, annotations and categories")
+        raise DataError(
+            f"{shown(path)} is not a COCO detection json", got=got, expected="an object with images, annotations and categories"
+        )
     return _Document(path, split, document["images"], document["annotations"], _categories(path, document["categories"]))
 
 
-def _without_masks(row: dict[str, Any]) -> dict[str, Any]:
+def _parse(content: bytes) -> Any:
+    """Raises ValueError or RecursionError; a number of thousands of digits is such an error too."""
+    # What a parser makes of three bytes may take a hundred: so brackets are counted before it is asked.
+    for bracket, most in ((b"{", MOST_OBJECTS), (b"[", MOST_LISTS)):
+        if content.count(bracket) > most:
+            raise ValueError(f"more than {most} of {bracket.decode()}")
+    return json.loads(content, object_pairs_hook=_without_masks)
+
+
+def _without_masks(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Outlines are most of a COCO json; they go as soon as they are parsed."""
+    row = dict(pairs)
+    if len(row) != len(pairs):
+        raise ValueError("a key stands twice in an object")
     row.pop("segmentation", None)
     return row
 
@@ -177,13 +197,13 @@ def _categories(path: Path, rows: list[dict[str, Any]]) -> dict[int, dict[str, A
     for row in rows:
         number, name = row.get("id"), row.get("name")
         if not _is_whole(number) or not isinstance(name, str | int):
-            raise DataError(f"{path} has a category without a number or name", got=printable(repr(row)))
+            raise DataError(f"{shown(path)} has a category without a number or name", got=_some(row))
         if number in categories and categories[number].get("name") != name:
-            got = printable(f"{categories[number]['name']!r} and {name!r}", 160)
-            raise DataError(f"{path} has two categories with the id {number}", got=got)
+            got = f"{_some(categories[number]['name'])} and {_some(name)}"
+            raise DataError(f"{shown(path)} has two categories with the id {_some(number)}", got=got)
         categories[number] = row
     if not categories:
-        raise DataError(f"{path} names no categories", expected="categories with id and name")
+        raise DataError(f"{shown(path)} names no categories", expected="categories with id and name")
     return dict(sorted(categories.items()))
 
 
@@ -196,12 +216,26 @@ def _class_names(documents: Sequence[_Document]) -> tuple[str, ...]:
     used = {row.get("category_id") for document in documents for row in document.annotations if _is_whole(row.get("category_id"))}
     names: dict[str, None] = {}
     for document in documents:
+        under = Counter(head for row in document.categories.values() if isinstance(head := row.get("supercategory"), str | int))
         for number, row in document.categories.items():
-            others = [other for at, other in document.categories.items() if at != number]
-            only_heads = number not in used and bool(others) and all(other.get("supercategory") == row["name"] for other in others)
-            if not only_heads:
-                names.setdefault(str(row["name"]))
-    return tuple(names)
+            others, name = len(document.categories) - 1, row["name"]
+            below = under[name] - (row.get("supercategory") == name)
+            if number in used or not others or below != others:
+                names.setdefault(str(name))
+    return usable_names(shown(documents[0].path), list(names))
+
+
+def _some(value: object) -> str:
+    """A foreign value as a message has it: it may be a list of a million lists."""
+    if isinstance(value, dict):
+        return printable(", ".join(f"{key[:20]}: {_some(held)}" for key, held in list(value.items())[:8]))
+    return (
+        printable(repr(value[:80]))
+        if isinstance(value, str)
+        else f"a list of {len(value)}"
+        if isinstance(value, list)
+        else repr(value)[:80]
+    )
 
 
 def _samples(document: _Document, names: tuple[str, ...], warnings: list[str]) -> list[Sample]:
@@ -212,14 +246,15 @@ def _samples(document: _Document, names: tuple[str, ...], warnings: list[str]) -
     found = [(at, places.find(name)) for at, (name, _size) in enumerate(listed)]
     samples = [Sample(path, CocoRows(table, at)) for at, path in found if path is not None]
     absent = [listed[at][0] for at, path in found if path is None]
+    source = shown(document.path)
     if not samples:
         raise DataError(
-            f"none of the {len(listed)} pictures that {document.path} lists is found" if listed else f"{document.path} lists no pictures",
+            f"none of the {len(listed)} pictures that {source} lists is found" if listed else f"{source} lists no pictures",
             got=f"no {printable(absent[0])}" if absent else None,
             expected="them beside the json, in its parent, in images/ or in a folder named like the json",
         )
     if absent:
-        warnings.append(f"{len(absent)} of {len(listed)} pictures that {document.path} lists are not there, such as {printable(absent[0])}")
+        warnings.append(f"{len(absent)} of {len(listed)} pictures that {source} lists are not there, such as {printable(absent[0])}")
     return samples
 
 
@@ -231,13 +266,13 @@ def _listed(document: _Document, warnings: list[str]) -> tuple[dict[int | str, i
     for row in document.images:
         number, name = row.get("id"), row.get("file_name")
         if not isinstance(number, int | str) or not isinstance(name, str) or not name:
-            raise DataError(f"{document.path} has an image without an id or file_name", got=printable(repr(row)))
+            raise DataError(f"{shown(document.path)} has an image without an id or file_name", got=_some(row))
         twice += number in picture_of or name in pictures
         at, _ = pictures.setdefault(name, (len(pictures), (_side(row.get("width")), _side(row.get("height")))))
         if picture_of.setdefault(number, at) != at:
-            raise DataError(f"{document.path} gives the image id {printable(repr(number))} to two pictures", got=printable(name))
+            raise DataError(f"{shown(document.path)} gives the image id {_some(number)} to two pictures", got=printable(name))
     if twice:
-        warnings.append(f"{twice} pictures are listed twice in {document.path}; each counts once")
+        warnings.append(f"{twice} pictures are listed twice in {shown(document.path)}; each counts once")
     return picture_of, [(name, size) for name, (_at, size) in pictures.items()]
 
 
@@ -268,13 +303,15 @@ def _table(
     first = np.sort(np.unique(rows, axis=0, return_index=True)[1]) if len(rows) else np.zeros(0, np.int64)
     kept = first[full[first]]
     kept = kept[np.argsort(pictures[kept], kind="stable")]
+    if len(kept) and np.bincount(pictures[kept]).max() > MOST_BOXES:
+        raise DataError(f"{shown(document.path)} has too many boxes for a picture", expected=f"at most {MOST_BOXES}")
     for count, what in (
         (stray, "belong to no picture that the json lists"),
         (int(np.count_nonzero(~full)), "have no width or no height"),
         (int(np.count_nonzero(full)) - len(kept), "are written twice"),
     ):
         if count:
-            warnings.append(f"{count} boxes of {document.path} {what} and were left out")
+            warnings.append(f"{count} boxes of {shown(document.path)} {what} and were left out")
     return BoxTable(
         source=document.path,
         boxes_xyxy=np.concatenate([xywh[kept, :2], xywh[kept, :2] + xywh[kept, 2:]], axis=1).astype(np.float32),
@@ -295,9 +332,9 @@ def _class(path: Path, row: dict[str, Any], class_of: dict[int, int]) -> int:
     number = row.get("category_id")
     if not _is_whole(number) or number not in class_of:
         raise DataError(
-            f"{path} has an annotation of a category it does not list",
-            got=printable(f"category_id {number!r} in annotation {row.get('id')!r}"),
-            expected=f"one of {printable(', '.join(map(str, class_of)))}",
+            f"{shown(path)} has an annotation of a category it does not list",
+            got=f"category_id {_some(number)} in annotation {_some(row.get('id'))}",
+            expected=f"one of {printable(', '.join(str(known) for known in list(class_of)[:40]))}",
         )
     return class_of[number]
 
@@ -307,11 +344,15 @@ def _box(path: Path, row: dict[str, Any]) -> list[float]:
     sides = box if isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box) else [math.nan] * 4
     if not all(abs(side) < MOST_PX for side in sides) or min(sides[2:]) < 0:
         raise DataError(
-            f"annotation {printable(repr(row.get('id')))} of {path} has no usable bbox",
-            got=printable(repr(box)) if "bbox" in row else f"only {printable(', '.join(map(str, row)))}",
+            f"annotation {_some(row.get('id'))} of {shown(path)} has no usable bbox",
+            got=_sides(box) if "bbox" in row else f"only {printable(', '.join(list(row)[:8]))}",
             expected="[x, y, width, height] in pixels",
         )
     return [float(side) for side in sides]
+
+
+def _sides(box: object) -> str:
+    return f"[{', '.join(map(_some, box))}]" if isinstance(box, list) and len(box) <= 8 else _some(box)
 
 
 def _area(row: dict[str, Any], box: list[float]) -> float:
@@ -334,22 +375,38 @@ class _Places:
         self._below = [folder for folder in below if split_named(folder.name) in (None, self.split or None) or not self.split]
         named = [folder for folder in self._below if folder.name.lower() in stem or (self.split and split_named(folder.name) == self.split)]
         named.sort(key=lambda folder: folder.name.lower() not in stem)
-        inner = [folder / "images" for folder in named if (folder / "images").is_dir()]
-        self._likely = [*dict.fromkeys([*roots, *named, *inner])]
+        inner = [folder / "images" for folder in named if is_folder(folder / "images")]
+        self._likely = [str(folder) for folder in dict.fromkeys([*roots, *named, *inner])]
+        self._listings: dict[str, _Listing] = {}
         self._index: dict[str, list[Path]] | None = None
 
     def find(self, file_name: str) -> Path | None:
         """The picture of that name; by its last part alone where the folders before it are of another machine."""
         clean = file_name.replace("\\", "/")
-        last = clean.rpartition("/")[2]
-        inside = clean if not clean.startswith("/") and ".." not in clean.split("/") else last
-        for name in dict.fromkeys((inside, last)):
+        parts = [part for part in clean.split("/") if part not in ("", ".")]
+        if not parts or parts[-1] == "..":
+            return None
+        inside = parts if not clean.startswith("/") and ".." not in parts else parts[-1:]
+        for names in (inside, parts[-1:]) if len(inside) > 1 else (inside,):
             for at, folder in enumerate(self._likely):
-                path = folder / name
-                if _is_file(path):
+                if self._holds(folder, names):
                     self._likely.insert(0, self._likely.pop(at))
-                    return path
-        return self._elsewhere(last)
+                    return Path(folder, *names)
+        return self._elsewhere(parts[-1])
+
+    def _holds(self, folder: str, names: list[str]) -> bool:
+        """Whether a file lies there. Folders are listed once: a look at the disk for each of a million names would take minutes."""
+        *folders, name = names
+        for inner in folders:
+            if inner not in self._listing(folder).folders:
+                return False
+            folder = f"{folder}/{inner}"
+        return name in self._listing(folder).files
+
+    def _listing(self, folder: str) -> "_Listing":
+        if folder not in self._listings:
+            self._listings[folder] = _list(folder)
+        return self._listings[folder]
 
     def _elsewhere(self, name: str) -> Path | None:
         if self._index is None:
@@ -361,19 +418,38 @@ class _Places:
         found = self._index.get(name, [])
         if len(found) > 1:
             raise DataError(
-                f"{printable(name)} of {self.source} is in several folders",
-                got=" and ".join(str(path.parent) for path in found[:2]),
+                f"{printable(name)} of {shown(self.source)} is in several folders",
+                got=" and ".join(shown(path.parent) for path in found[:2]),
                 fix="put the json beside its pictures",
             )
         return found[0] if found else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """The names in a folder; links count as what they lead to."""
+
+    files: frozenset[str]
+    folders: frozenset[str]
+
+
+def _list(folder: str) -> _Listing:
+    files, folders = set(), set()
+    with suppress(OSError), os.scandir(folder) as entries:  # gone, or not ours to read
+        for entry in entries:
+            with suppress(OSError):  # a loop of links
+                (folders if entry.is_dir() else files if entry.is_file() else set()).add(entry.name)
+            if len(files) + len(folders) > MOST_FILES:
+                raise DataError(f"{printable(folder, 300)} holds more than {MOST_FILES} files", fix="put the json beside its pictures")
+    return _Listing(frozenset(files), frozenset(folders))
+
+
 def _jsons(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.suffix.lower() == ".json" and not path.name.startswith(".") and path.is_file()]
+    return [path for path in _entries(folder) if path.suffix.lower() == ".json" and not path.name.startswith(".") and is_regular(path)]
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    return [path for path in _entries(folder) if path.is_dir() and not path.name.startswith(".")]
+    return [path for path in _entries(folder) if is_folder(path) and not path.name.startswith(".")]
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -381,10 +457,3 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # a name too long, or with a null character
-        return False

@@ -10,15 +10,21 @@ from pathlib import Path
 from edgewright.data.images import SUFFIXES
 from edgewright.data.sample import NO_SPLIT, Contents, Sample, Unlabelled
 from edgewright.errors import DataError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 
 MOST_FILES = 2_000_000  # under one folder; a disk's root is no data set
+MOST_FOLDERS_DEEP = 64
 SPLIT_NAMES = {
     **dict.fromkeys(("train", "training", "trn"), "train"),
     **dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val"),
     **dict.fromkeys(("test", "testing", "tst"), "test"),
 }
 NO_PICTURES_IN = frozenset({"segmentationclass", "segmentationobject", "masks", "mask", "ground_truth"})  # maps of classes, not photographs
+
+
+def shown(path: Path) -> str:
+    """A path as a message has it: whoever packed the data set chose the names in it."""
+    return printable(str(path), 300)
 
 
 def open_folder(root: Path) -> Contents:
@@ -31,16 +37,15 @@ def open_folder(root: Path) -> Contents:
     images, warnings = without_masks(pictures(files))
     if not images:
         raise DataError(
-            f"{root} is not a data set",
+            f"{shown(root)} is not a data set",
             got=f"{len(files)} files" + (f", such as {printable(files[0].name)}" if files else ""),
             expected=f"a data.yaml, a COCO json, VOC xml files, or pictures ({', '.join(sorted(SUFFIXES))})",
         )
     _refuse_labels_without_names(root, files, images)
     strange = [path for path in files if path.suffix.lower() in (".json", ".csv", ".xml")]
     if strange:
-        warnings += (
-            f"{printable(strange[0].name)} in {root} is no label file we know ({len(strange)} such): the pictures count as unlabelled",
-        )
+        such = f"{printable(strange[0].name)} in {shown(root)} is no label file we know ({len(strange)} such)"
+        warnings += (f"{such}: the pictures count as unlabelled",)
     return Contents((), by_split((split_of(root, image), Sample(image, Unlabelled())) for image in images), warnings)
 
 
@@ -48,15 +53,17 @@ def files_under(root: Path) -> Iterator[Path]:
     """Every file below `root` in a fixed order; hidden ones (.git, macOS's ._a.jpg) and __MACOSX are passed over.
 
     Raises:
-        DataError: there are more than `MOST_FILES`.
+        DataError: there are more than `MOST_FILES`, or folders in folders more than `MOST_FOLDERS_DEEP` deep.
     """
-    seen = 0
+    seen, start = 0, str(root).rstrip("/").count("/")
     for folder, folders, names in os.walk(root):
+        if folder.count("/") - start > MOST_FOLDERS_DEEP:
+            raise DataError(f"{shown(root)} has folders more than {MOST_FOLDERS_DEEP} deep", fix="name the data set's own folder")
         folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
         for name in sorted(names):
             seen += 1
             if seen > MOST_FILES:
-                raise DataError(f"{root} holds more than {MOST_FILES} files", fix="name the data set's own folder")
+                raise DataError(f"{shown(root)} holds more than {MOST_FILES} files", fix="name the data set's own folder")
             if not name.startswith("."):
                 yield Path(folder, name)
 
@@ -106,7 +113,7 @@ def _refuse_labels_without_names(root: Path, files: list[Path], images: list[Pat
     labels = [path for path in files if path.suffix.lower() == ".txt" and path.stem in stems]
     if labels:
         raise DataError(
-            f"{root} holds pictures and label files, but nothing says what the classes are called",
-            got=f"{len(labels)} .txt files, such as {printable(str(labels[0].relative_to(root)))}",
+            f"{shown(root)} holds pictures and label files, but nothing says what the classes are called",
+            got=f"{len(labels)} .txt files, such as {shown(labels[0].relative_to(root))}",
             expected="a data.yaml with path:, train:, val: and names:",
         )

@@ -1,5 +1,6 @@
 """A picture and what is true about it, wherever that is written: the nouns that every format of labels is turned into."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.detections import Boxes, ClassIds, ImageRgb
+from edgewright.errors import DataError
+from edgewright.printable import printable
+
+MOST_BOXES = 100_000  # of one picture
+MOST_CLASSES = 10_000
+LONGEST_NAME = 1000  # characters of a class's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +121,21 @@ class Contents:
 
 
 NO_SPLIT = ""
+
+
+def usable_names(source: str, names: Sequence[str]) -> tuple[str, ...]:
+    """The names of classes as they are, where they are few and short enough to be shown, and text; `source` is printable.
+
+    Raises:
+        DataError: they are not.
+    """
+    if len(names) > MOST_CLASSES:
+        raise DataError(f"{source} names too many classes", got=f"{len(names)}", expected=f"at most {MOST_CLASSES}")
+    for name in names:
+        if len(name) > LONGEST_NAME:
+            got = f"{len(name)} characters: {printable(name)}"
+            raise DataError(f"{source} has a class whose name is too long", got=got, expected=f"at most {LONGEST_NAME} characters")
+        # JSON can write half a pair of surrogates, and no report could write it again.
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise DataError(f"{source} has a class whose name is no text", got=printable(name), expected="Unicode characters")
+    return tuple(names)

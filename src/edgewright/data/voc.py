@@ -23,15 +23,17 @@ from xml.parsers import expat
 
 import numpy as np
 
-from edgewright.data.folder import by_split, files_under, pictures, split_of, without_masks
-from edgewright.data.sample import Contents, Sample, Truth, Unlabelled
+from edgewright.data.folder import MOST_FILES, by_split, files_under, pictures, shown, split_of, without_masks
+from edgewright.data.sample import MOST_BOXES, Contents, Sample, Truth, Unlabelled, usable_names
 from edgewright.detections import ClassIds
 from edgewright.errors import DataError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
+from edgewright.regular_file import open_regular, read_regular, why
 
 MOST_XML_BYTES = 16 << 20
 MOST_LIST_BYTES = 256 << 20
 MOST_DEPTH = 32
+MOST_PX = 1e9  # a coordinate beyond this is none
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 OBJECT = ("annotation", "object")
 LISTED = ("train", "val", "trainval", "test")  # files of ImageSets/Main
@@ -67,7 +69,8 @@ class VocXml:
         try:
             return np.array([number[each.name] for each in objects], np.int64)
         except KeyError as error:
-            raise DataError(f"{self.path} has changed since the data set was opened", got=f"the new class {error}") from error
+            got = f"the new class {printable(str(error))}"
+            raise DataError(f"{shown(self.path)} has changed since the data set was opened", got=got) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,16 +120,16 @@ def open_voc(root: Path) -> Contents:
     xml_of, homeless = _pair(root, images, annotations)
     if not xml_of:
         raise DataError(
-            f"{root} holds {len(annotations)} xml annotations, but no picture that belongs to one",
+            f"{shown(root)} holds {len(annotations)} xml annotations, but no picture that belongs to one",
             got=f"{len(images)} pictures" + (f", such as {printable(images[0].name)}" if images else ""),
             expected="pictures named like the xml files, for instance Annotations/a.xml and JPEGImages/a.jpg",
         )
-    classes = tuple(sorted({each.name for annotation in annotations.values() for each in annotation.objects}))
+    classes = usable_names(shown(root), sorted({each.name for annotation in annotations.values() for each in annotation.objects}))
     empty = sum(each.is_empty for annotation in annotations.values() for each in annotation.objects)
     if homeless:
-        warnings += (f"{len(homeless)} xml files of {root} belong to no picture there, such as {printable(homeless[0].name)}",)
+        warnings += (f"{len(homeless)} xml files of {shown(root)} belong to no picture there, such as {printable(homeless[0].name)}",)
     if empty:
-        warnings += (f"{empty} boxes of {root} without any width or height were left out",)
+        warnings += (f"{empty} boxes of {shown(root)} without any width or height were left out",)
     samples = {image: Sample(image, VocXml(xml_of[image], classes) if image in xml_of else Unlabelled()) for image in images}
     listed, more = _listed(root, files, samples)
     found = listed or by_split(
@@ -139,12 +142,10 @@ def read_xml(path: Path) -> Annotation:
     """One VOC annotation.
 
     Raises:
-        DataError: it is too large, no XML, declares a document type or entities, or an object in it has no name or no box.
+        DataError: it is too large, no file, no XML, declares a document type or entities, or an object in it has no name or no box.
     """
-    if path.stat().st_size > MOST_XML_BYTES:
-        raise DataError(f"{path} is too large for labels", got=f"{path.stat().st_size} bytes", expected=f"at most {MOST_XML_BYTES}")
     reader = _Reader(path)
-    _parse(path, path.read_bytes(), reader.begin, reader.text, reader.end)
+    _parse(path, _content(path, MOST_XML_BYTES), reader.begin, reader.text, reader.end)
     return reader.annotation()
 
 
@@ -163,11 +164,13 @@ class _Reader:
         self.place.append(name.lower())
         self.words.clear()
         if len(self.place) > MOST_DEPTH:
-            raise DataError(f"{self.path} is nested too deeply for an annotation", expected=f"at most {MOST_DEPTH} levels")
+            raise DataError(f"{shown(self.path)} is nested too deeply for an annotation", expected=f"at most {MOST_DEPTH} levels")
         if self.place[0] != "annotation":
-            raise DataError(f"{self.path} is no VOC annotation", got=printable(f"<{name}>"), expected="<annotation>")
+            raise DataError(f"{shown(self.path)} is no VOC annotation", got=printable(f"<{name}>"), expected="<annotation>")
         if tuple(self.place) == OBJECT:
             self.now = {}
+            if len(self.objects) == MOST_BOXES:
+                raise DataError(f"{shown(self.path)} has too many objects for a picture", expected=f"at most {MOST_BOXES}")
 
     def text(self, words: str) -> None:
         self.words.append(words)
@@ -185,15 +188,15 @@ class _Reader:
 
     def annotation(self) -> Annotation:
         size_wh = tuple(_number(self.about.get(("size", side), "")) for side in ("width", "height"))
-        known = all(math.isfinite(side) and side >= 1 for side in size_wh)
+        known = all(1 <= side < MOST_PX for side in size_wh)
         return Annotation(self.about.get(("filename",)) or None, (int(size_wh[0]), int(size_wh[1])) if known else None, tuple(self.objects))
 
     def _object(self) -> VocObject:
         name = self.now.get(("name",), "")
         corners = tuple(_number(self.now.get(("bndbox", corner), "")) for corner in CORNERS)
-        if not name or not all(map(math.isfinite, corners)) or corners[2] < corners[0] - 1 or corners[3] < corners[1] - 1:
+        if not name or not all(abs(edge) < MOST_PX for edge in corners) or corners[2] < corners[0] - 1 or corners[3] < corners[1] - 1:
             raise DataError(
-                f"object {len(self.objects) + 1} of {self.path} is no box",
+                f"object {len(self.objects) + 1} of {shown(self.path)} is no box",
                 got=printable(f"name {name!r}, corners {', '.join(self.now.get(('bndbox', corner), 'none') for corner in CORNERS)}", 160),
                 expected="a name and a bndbox with xmin <= xmax and ymin <= ymax in pixels",
             )
@@ -217,9 +220,9 @@ def _parse(
     try:
         parser.Parse(content, True)
     except _DoctypeError:
-        raise DataError(f"{path} declares a document type, which labels have no use for", got="<!DOCTYPE", fix="remove it") from None
+        raise DataError(f"{shown(path)} declares a document type, which labels have no use for", got="<!DOCTYPE", fix="remove it") from None
     except (expat.ExpatError, LookupError, ValueError) as error:
-        raise DataError(f"{path} is not XML", got=str(error)) from error
+        raise DataError(f"{shown(path)} is not XML", got=printable(str(error), 160)) from error
 
 
 class _DoctypeError(Exception):
@@ -242,8 +245,11 @@ def _begins_annotation(path: Path) -> bool:
         first.append(name.lower())
         raise _SeenError
 
-    with path.open("rb") as stream:
-        content = stream.read(4096)
+    try:
+        with open_regular(path) as stream:
+            content = stream.read(4096)
+    except OSError:
+        return False
     parser = expat.ParserCreate()
     parser.StartElementHandler = begin
     parser.StartDoctypeDeclHandler = lambda name, *_: begin(name, {})
@@ -293,7 +299,7 @@ def _listed(root: Path, files: list[Path], samples: dict[Path, Sample]) -> tuple
     train = found["train"] or {image: sample for image, sample in found["trainval"].items() if image not in found["val"]}
     val = found["val"] or {image: sample for image, sample in found["trainval"].items() if image not in train}
     splits = {name: tuple(held.values()) for name, held in (("train", train), ("val", val), ("test", found["test"])) if held}
-    warnings = (f"{absent} pictures that the lists in ImageSets of {root} name are not there",) if absent else ()
+    warnings = (f"{absent} pictures that the lists in ImageSets of {shown(root)} name are not there",) if absent else ()
     return splits, warnings
 
 
@@ -304,9 +310,18 @@ def _is_image_set(root: Path, path: Path) -> bool:
 
 def _lines(path: Path) -> list[str]:
     """The first word of each line (VOC's lists of one class have a second)."""
-    if path.stat().st_size > MOST_LIST_BYTES:
-        raise DataError(f"{path} is too large for a list of pictures", got=f"{path.stat().st_size} bytes")
+    content = _content(path, MOST_LIST_BYTES)
+    if content.count(b"\n") > MOST_FILES:
+        raise DataError(f"{shown(path)} names too many pictures", expected=f"at most {MOST_FILES}")
     try:
-        return [line.split()[0] for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+        return [line.split()[0] for line in content.decode("utf-8-sig").splitlines() if line.strip()]
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no list of pictures", got="bytes that are no text", expected="a name a line") from error
+        raise DataError(f"{shown(path)} is no list of pictures", got="bytes that are no text", expected="a name a line") from error
+
+
+def _content(path: Path, most_bytes: int) -> bytes:
+    try:
+        return read_regular(path, most_bytes)
+    except OSError as error:
+        expected = f"a file of at most {most_bytes} bytes"
+        raise DataError(f"{shown(path)} cannot be read", got=why(error), expected=expected) from error
