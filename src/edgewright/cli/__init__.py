@@ -1,10 +1,14 @@
 """The command `edgewright`: one small file a verb; the only place that wires stages together."""
 
+import sys
+from typing import cast
+
 import typer
 
 from edgewright.cli import bench, calibrate, detect, fit, inspect, quantize
 from edgewright.cli import eval as evaluate
 from edgewright.cli.failures import one_sentence
+from edgewright.errors import InputError
 from edgewright.version import __version__
 
 app = typer.Typer(
@@ -31,7 +35,18 @@ def edgewright(
     """A detector, a board and a budget in; a fitted model with evidence out."""
 
 
+# Typer keeps the family to itself: its own copy of Click's in some releases, Click's in others.
+UsageError = cast("type[Exception]", typer.BadParameter.__base__)
+
+
 def main() -> None:
-    """Run the command line; every error of ours becomes one sentence and its exit code."""
+    """Run the command line; every error of ours, and of whoever types, becomes one sentence and its exit code."""
     with one_sentence():
-        app()
+        try:
+            sys.exit(app(standalone_mode=False))
+        except UsageError as error:
+            complaint = str(error.format_message())  # type: ignore[attr-defined]  # see above
+            if not complaint:
+                sys.exit(InputError.exit_code)  # no words at all: the help has been shown
+            command = error.ctx.command_path if error.ctx else "edgewright"  # type: ignore[attr-defined]
+            raise InputError(complaint.rstrip("."), fix=f"see {command} --help") from error

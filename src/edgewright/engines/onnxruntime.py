@@ -7,7 +7,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgewright.engines.base import EngineDescription, TensorSpec
-from edgewright.errors import EngineError
+from edgewright.errors import EngineError, ModelError
+from edgewright.printable import printable
 
 QUIET = 3  # errors only: its warnings name graph internals nobody asked about
 NUMPY_NAMES = {"float": "float32", "double": "float64"}  # the rest are called the same
@@ -21,6 +22,7 @@ class OnnxRuntimeEngine:
             import onnxruntime  # noqa: PLC0415 - heavy: only when a model is opened
         except ImportError as error:
             raise EngineError("ONNX Runtime is not installed", fix="run: pip install 'edgewright[ort]'") from error
+        _refuse_undecodable(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -57,6 +59,16 @@ class OnnxRuntimeEngine:
 def open_model(path: Path, threads: int) -> OnnxRuntimeEngine:
     """Open an ONNX file."""
     return OnnxRuntimeEngine(path, threads)
+
+
+def _refuse_undecodable(path: Path) -> None:
+    """ONNX Runtime takes paths as text only, and says so in words of C++."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise ModelError(
+            f"ONNX Runtime cannot open {printable(path.name)}", got="a path that is not UTF-8", fix="rename the file or its folder"
+        ) from error
 
 
 def _numpy_name(kind: str) -> str:
