@@ -19,5 +19,21 @@ def printable(text: str, limit: int = 80) -> str:
     return escaped if len(escaped) <= limit else escaped[: max(limit - len(ELLIPSIS), 0)] + ELLIPSIS[:limit]
 
 
+def brief(value: object) -> str:
+    """A foreign value in a few words: text and numbers as they are, of anything that holds others only how many.
+
+    It may be nested a thousand deep, hold itself, or be a number of a million bits; none of that is walked or turned into digits.
+    """
+    if isinstance(value, str):
+        return printable(repr(value[:80]))
+    if isinstance(value, int) and abs(value) >= 1 << 64:
+        return f"a number of {value.bit_length()} bits"
+    if value is None or isinstance(value, bool | int | float):
+        return repr(value)
+    if isinstance(value, dict | list):
+        return f"a {'mapping' if isinstance(value, dict) else 'list'} of {len(value)}"
+    return f"a {type(value).__name__}"
+
+
 def _escape(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")

@@ -136,10 +136,12 @@ def test_a_board_of_ones_own_is_a_file(tmp_path):
         (MINE.replace('"mine"', '"host"'), "kept for the machine we are on"),
         (MINE.replace('"mine"', '"a\\u001b[31mb"'), "not one short line of text"),
         (MINE + "memory_mib = 1.5", "memory_mib = 1.5"),
-        (MINE + "cpu = []", "cpu = []"),
+        (MINE + "cpu = []", "cpu = a list of 0, not one short line"),
+        (MINE + "cpu = 0x" + "f" * 60_000, "cpu = a number of 240000 bits"),
+        (MINE.replace("isa = ", "isa" + ".a" * 30_000 + " = "), "isa = a mapping of 1, not a list"),
         ("name = ", "does not describe a board"),
         ("a = " + "[" * 5000, "does not describe a board"),
-        ("#" * 70_000, "too large"),
+        ("#" * 70_000, "cannot be read; got more than 65536 bytes"),
     ],
 )
 def test_a_file_that_is_no_board_is_refused_in_a_sentence(tmp_path, text, said):
@@ -156,7 +158,7 @@ def test_what_is_not_there_or_no_file_is_said(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         Board.load(str(tmp_path / "none.toml"))
     os.mkfifo(tmp_path / "pipe.toml")
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         Board.load(str(tmp_path / "pipe.toml"))
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match="does not describe a board"):

@@ -253,7 +253,13 @@ def test_a_file_says_every_step(tmp_path):
         ("name = 3\n", "no usable name"),
         ("name = \n", "cannot be read as TOML"),
         ("a = [" * 5000, "cannot be read as TOML"),
-        ("#" * (MOST_TOML_BYTES + 1), "too large"),
+        ("#" * (MOST_TOML_BYTES + 1), "more than 65536 bytes"),
+        (f"[exposure]\nev = 0x{'f' * 60_000}\n", "a number of 240000 bits"),
+        (f"a = 1{'0' * 5000}\n", "cannot be read as TOML"),
+        (f"exposure{'.a' * 30_000} = 1\n", "unknown key 'a'"),
+        (f"name{'.a' * 30_000} = 1\n", "no usable name; got a mapping of 1"),
+        (f"[exposure]\nev{'.a' * 30_000} = 1\n", "a mapping of 1"),
+        ('name = "a\\u001b[2Jb"\n', "no usable name"),
     ],
 )
 def test_a_file_that_no_camera_can_follow_is_one_sentence(tmp_path, text, said):

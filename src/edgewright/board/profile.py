@@ -5,7 +5,6 @@ The catalog beside this module holds the boards we know, a TOML file each, with 
 
 import os
 import platform
-import stat
 import sys
 import tomllib
 from dataclasses import asdict, dataclass
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.errors import InputError
+from edgewright.printable import brief
+from edgewright.regular_file import read_regular, why
 
 HOST = "host"
 CATALOG = Path(__file__).with_name("catalog")
@@ -118,9 +119,9 @@ def _board(fields: dict[str, Any]) -> Board:
     isa = frozenset(_texts(fields["isa"], "isa"))
     foreign = sorted(isa - set(ISA_FLAGS.values()))
     if unknown:
-        raise ValueError(f"a field {ascii(unknown[0])[:LONGEST_TEXT]} that no board has")
+        raise ValueError(f"a field {brief(unknown[0])} that no board has")
     if foreign:
-        raise ValueError(f"isa {ascii(foreign[0])[:LONGEST_TEXT]}, not among {', '.join(sorted(set(ISA_FLAGS.values())))}")
+        raise ValueError(f"isa {brief(foreign[0])}, not among {', '.join(sorted(set(ISA_FLAGS.values())))}")
     if fields["name"] == HOST:
         raise ValueError(f"the name {HOST!r}, which is kept for the machine we are on")
     return Board(
@@ -140,17 +141,10 @@ FIELDS = {"name", "machine", "cpu", "cores", "isa", "memory_mib", "accelerators"
 def _toml(path: Path) -> dict[str, Any]:
     shown = ascii(str(path))[:200]
     try:
-        # Without O_NONBLOCK, opening a pipe would wait for a writer that never comes.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise InputError(f"{shown} is no regular file", fix="give a .toml file, or the name of a known board")
-            data = stream.read(MOST_TOML_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise InputError(f"the board file {shown} cannot be read", got=reason.lower(), fix="check the path") from error
-    if len(data) > MOST_TOML_BYTES:
-        raise InputError(f"the board file {shown} is too large", got=f"more than {MOST_TOML_BYTES} bytes", fix="describe one board in it")
+        data = read_regular(path, MOST_TOML_BYTES)
+    except OSError as error:
+        fix = "give a .toml file that describes one board, or the name of a known one"
+        raise InputError(f"the board file {shown} cannot be read", got=why(error), fix=fix) from error
     try:
         return tomllib.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -168,19 +162,19 @@ def _garbled(path: Path, got: str) -> InputError:
 
 def _text(value: object, key: str) -> str:
     if not isinstance(value, str) or not value or len(value) > LONGEST_TEXT or not value.isprintable():
-        raise ValueError(f"{key} = {ascii(value)[:LONGEST_TEXT]}, not one short line of text")
+        raise ValueError(f"{key} = {brief(value)}, not one short line of text")
     return value
 
 
 def _texts(values: object, key: str) -> tuple[str, ...]:
     if not isinstance(values, list) or len(values) > LONGEST_TEXT:
-        raise ValueError(f"{key} = {ascii(values)[:LONGEST_TEXT]}, not a list")
+        raise ValueError(f"{key} = {brief(values)}, not a list")
     return tuple(_text(value, key) for value in values)
 
 
 def _count(value: object, key: str, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise ValueError(f"{key} = {ascii(value)[:LONGEST_TEXT]}, not a whole number from 1 to {most}")
+        raise ValueError(f"{key} = {brief(value)}, not a whole number from 1 to {most}")
     return value
 
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from edgewright.detections import ImageRgb
 from edgewright.errors import DataError
+from edgewright.printable import brief
 
 Range: TypeAlias = tuple[float, float]  # low, high; drawn uniformly
 Light: TypeAlias = NDArray[np.float32]  # rows x W x 3, linear, 1 is white
@@ -186,7 +187,7 @@ class Jpeg(Step):
     def __post_init__(self) -> None:
         Step.__post_init__(self)
         if not isinstance(self.chroma, str) or self.chroma not in self.FACTORS:
-            raise DataError("Jpeg chroma is no subsampling we know", got=repr(self.chroma)[:40], expected=", ".join(self.FACTORS))
+            raise DataError("Jpeg chroma is no subsampling we know", got=brief(self.chroma), expected=", ".join(self.FACTORS))
 
     def through(self, image_rgb: ImageRgb, rng: np.random.Generator) -> ImageRgb:
         if max(image_rgb.shape[:2]) > MOST_JPEG_PX:
@@ -330,5 +331,5 @@ def _check_range(name: str, value: Any, limits: Range) -> None:
         and limits[0] <= value[0] <= value[1] <= limits[1]
     )
     if not sound:
-        got = repr(list(value) if isinstance(value, tuple) else value)[:80]
+        got = f"[{', '.join(map(brief, value[:4]))}]" if isinstance(value, tuple) else brief(value)
         raise DataError(f"{name} cannot be that", got=got, expected=f"a number or [low, high] from {limits[0]:g} to {limits[1]:g}")

@@ -1,6 +1,5 @@
 """Cameras by name or from a file, and a data set seen through one."""
 
-import os
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -23,8 +22,11 @@ from edgewright.data.camera_model import (
 )
 from edgewright.data.dataset import Dataset, LabelledImage, Sample
 from edgewright.errors import DataError
+from edgewright.printable import brief, printable
+from edgewright.regular_file import read_regular, why
 
 MOST_TOML_BYTES = 64 << 10
+LONGEST_NAME = 80
 
 # Full well and read noise: 1/3-inch industrial sensors hold 10,000 to 30,000 electrons, webcams' 1.4 um pixels about 5,000, both with a few
 # electrons of read noise (EMVA 1288 sheets). Blur is in pixels of pictures about 640 wide.
@@ -84,9 +86,17 @@ def open_camera(name_or_file: str) -> CameraModel:
     """
     if name_or_file in PRESETS:
         return PRESETS[name_or_file]
-    if not os.path.isfile(name_or_file):  # noqa: PTH113 - Path.is_file raises where a name is too long to be one
-        raise DataError(f"there is no camera {name_or_file!r}"[:200], expected=f"one of {', '.join(PRESETS)}, or a TOML file")
-    return _parse(Path(name_or_file), _read_toml(Path(name_or_file)))
+    try:
+        content = read_regular(Path(name_or_file), MOST_TOML_BYTES)
+    except OSError as error:
+        expected = f"one of {', '.join(PRESETS)}, or a TOML file of at most {MOST_TOML_BYTES} bytes"
+        raise DataError(f"there is no camera {printable(repr(name_or_file), 200)}", got=why(error), expected=expected) from error
+    shown = printable(name_or_file, 200)
+    try:
+        document = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:  # of a number of thousands of digits tomllib says the first
+        raise DataError(f"{shown} cannot be read as TOML", got=printable(" ".join(str(error).split()), 200)) from error
+    return _parse(shown, Path(name_or_file).stem, document)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,33 +132,24 @@ STEPS: dict[str, type[Step]] = {
 }
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MOST_TOML_BYTES:
-        raise DataError(f"{path} is too large for a camera", got=f"{path.stat().st_size} bytes", expected=f"at most {MOST_TOML_BYTES}")
+def _parse(shown: str, stem: str, document: dict[str, Any]) -> CameraModel:
+    _refuse_unknown(shown, "", document, {"name", *STEPS})
+    name = document.pop("name", printable(stem))
+    if not isinstance(name, str) or not name.isprintable() or len(name) > LONGEST_NAME:
+        raise DataError(f"{shown} has no usable name", got=brief(name), expected=f"a line of at most {LONGEST_NAME} characters")
     try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as TOML", got=" ".join(str(error).split())[:200]) from error
-
-
-def _parse(path: Path, document: dict[str, Any]) -> CameraModel:
-    _refuse_unknown(path, "", document, {"name", *STEPS})
-    name = document.pop("name", path.stem)
-    if not isinstance(name, str):
-        raise DataError(f"{path} has no usable name", got=repr(name)[:80], expected="text")
-    try:
-        steps = {key: _parse_step(path, key, table) for key, table in document.items()}
+        steps = {key: _parse_step(shown, key, table) for key, table in document.items()}
     except DataError as error:
-        raise DataError(f"{path}: {error.what}", got=error.got, expected=error.expected) from error
-    return CameraModel(name[:80], **steps)
+        raise DataError(f"{shown}: {error.what}", got=error.got, expected=error.expected) from error
+    return CameraModel(name, **steps)
 
 
-def _parse_step(path: Path, key: str, table: Any) -> Any:
+def _parse_step(shown: str, key: str, table: Any) -> Any:
     step = STEPS[key]
     known = {each.name: each for each in fields(step)}  # type: ignore[arg-type]
     if not isinstance(table, dict):
-        raise DataError(f"[{key}] is no table", got=repr(table)[:80])
-    _refuse_unknown(path, f"[{key}] ", table, set(known))
+        raise DataError(f"[{key}] is no table", got=brief(table))
+    _refuse_unknown(shown, f"[{key}] ", table, set(known))
     missing = [each for each in known if each not in table and each != "chroma"]
     if missing:
         raise DataError(f"[{key}] lacks {', '.join(missing)}", expected=", ".join(known))
@@ -162,7 +163,7 @@ def _as_range(value: Any) -> Any:
     return (value, value)
 
 
-def _refuse_unknown(path: Path, place: str, table: dict[str, Any], known: set[str]) -> None:
+def _refuse_unknown(shown: str, place: str, table: dict[str, Any], known: set[str]) -> None:
     unknown = sorted(set(table) - known)
     if unknown:
-        raise DataError(f"{path}: {place}has the unknown key {unknown[0]!r}"[:200], expected=", ".join(sorted(known)))
+        raise DataError(f"{shown}: {place}has the unknown key {brief(unknown[0])}", expected=", ".join(sorted(known)))

@@ -26,7 +26,7 @@ from edgewright.data.images import SUFFIXES
 from edgewright.data.sample import MOST_BOXES, NO_SPLIT, Contents, Sample, Truth, usable_names
 from edgewright.detections import Boxes, ClassIds
 from edgewright.errors import DataError
-from edgewright.printable import printable
+from edgewright.printable import brief, printable
 from edgewright.regular_file import is_folder, is_regular, read_regular, why
 
 MOST_JSON_BYTES = 512 << 20  # COCO's own largest has 448 MB
@@ -197,10 +197,10 @@ def _categories(path: Path, rows: list[dict[str, Any]]) -> dict[int, dict[str, A
     for row in rows:
         number, name = row.get("id"), row.get("name")
         if not _is_whole(number) or not isinstance(name, str | int):
-            raise DataError(f"{shown(path)} has a category without a number or name", got=_some(row))
+            raise DataError(f"{shown(path)} has a category without a number or name", got=_row(row))
         if number in categories and categories[number].get("name") != name:
-            got = f"{_some(categories[number]['name'])} and {_some(name)}"
-            raise DataError(f"{shown(path)} has two categories with the id {_some(number)}", got=got)
+            got = f"{brief(categories[number]['name'])} and {brief(name)}"
+            raise DataError(f"{shown(path)} has two categories with the id {brief(number)}", got=got)
         categories[number] = row
     if not categories:
         raise DataError(f"{shown(path)} names no categories", expected="categories with id and name")
@@ -225,17 +225,8 @@ def _class_names(documents: Sequence[_Document]) -> tuple[str, ...]:
     return usable_names(shown(documents[0].path), list(names))
 
 
-def _some(value: object) -> str:
-    """A foreign value as a message has it: it may be a list of a million lists."""
-    if isinstance(value, dict):
-        return printable(", ".join(f"{key[:20]}: {_some(held)}" for key, held in list(value.items())[:8]))
-    return (
-        printable(repr(value[:80]))
-        if isinstance(value, str)
-        else f"a list of {len(value)}"
-        if isinstance(value, list)
-        else repr(value)[:80]
-    )
+def _row(row: dict[str, Any]) -> str:
+    return printable(", ".join(f"{key[:20]}: {brief(held)}" for key, held in list(row.items())[:8]), 160)
 
 
 def _samples(document: _Document, names: tuple[str, ...], warnings: list[str]) -> list[Sample]:
@@ -266,11 +257,11 @@ def _listed(document: _Document, warnings: list[str]) -> tuple[dict[int | str, i
     for row in document.images:
         number, name = row.get("id"), row.get("file_name")
         if not isinstance(number, int | str) or not isinstance(name, str) or not name:
-            raise DataError(f"{shown(document.path)} has an image without an id or file_name", got=_some(row))
+            raise DataError(f"{shown(document.path)} has an image without an id or file_name", got=_row(row))
         twice += number in picture_of or name in pictures
         at, _ = pictures.setdefault(name, (len(pictures), (_side(row.get("width")), _side(row.get("height")))))
         if picture_of.setdefault(number, at) != at:
-            raise DataError(f"{shown(document.path)} gives the image id {_some(number)} to two pictures", got=printable(name))
+            raise DataError(f"{shown(document.path)} gives the image id {brief(number)} to two pictures", got=printable(name))
     if twice:
         warnings.append(f"{twice} pictures are listed twice in {shown(document.path)}; each counts once")
     return picture_of, [(name, size) for name, (_at, size) in pictures.items()]
@@ -333,7 +324,7 @@ def _class(path: Path, row: dict[str, Any], class_of: dict[int, int]) -> int:
     if not _is_whole(number) or number not in class_of:
         raise DataError(
             f"{shown(path)} has an annotation of a category it does not list",
-            got=f"category_id {_some(number)} in annotation {_some(row.get('id'))}",
+            got=f"category_id {brief(number)} in annotation {brief(row.get('id'))}",
             expected=f"one of {printable(', '.join(str(known) for known in list(class_of)[:40]))}",
         )
     return class_of[number]
@@ -344,7 +335,7 @@ def _box(path: Path, row: dict[str, Any]) -> list[float]:
     sides = box if isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box) else [math.nan] * 4
     if not all(abs(side) < MOST_PX for side in sides) or min(sides[2:]) < 0:
         raise DataError(
-            f"annotation {_some(row.get('id'))} of {shown(path)} has no usable bbox",
+            f"annotation {brief(row.get('id'))} of {shown(path)} has no usable bbox",
             got=_sides(box) if "bbox" in row else f"only {printable(', '.join(list(row)[:8]))}",
             expected="[x, y, width, height] in pixels",
         )
@@ -352,7 +343,7 @@ def _box(path: Path, row: dict[str, Any]) -> list[float]:
 
 
 def _sides(box: object) -> str:
-    return f"[{', '.join(map(_some, box))}]" if isinstance(box, list) and len(box) <= 8 else _some(box)
+    return f"[{', '.join(map(brief, box))}]" if isinstance(box, list) and len(box) <= 8 else brief(box)
 
 
 def _area(row: dict[str, Any], box: list[float]) -> float:
@@ -434,7 +425,7 @@ class _Listing:
 
 
 def _list(folder: str) -> _Listing:
-    files, folders = set(), set()
+    files, folders = set[str](), set[str]()
     with suppress(OSError), os.scandir(folder) as entries:  # gone, or not ours to read
         for entry in entries:
             with suppress(OSError):  # a loop of links

@@ -23,7 +23,7 @@ from edgewright.data.plain_yaml import parse_yaml
 from edgewright.data.sample import MOST_BOXES, Contents, Sample, Truth, plain_truth, usable_names
 from edgewright.detections import ClassIds
 from edgewright.errors import DataError
-from edgewright.printable import printable
+from edgewright.printable import brief, printable
 from edgewright.regular_file import is_folder, is_regular, read_regular, why
 
 MOST_YAML_BYTES = 1 << 20
@@ -104,7 +104,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise DataError(f"{shown(path)} is not YAML that we read", got=str(error), expected="text, lists and mappings in UTF-8") from error
     if not isinstance(document, dict):
-        raise DataError(f"{shown(path)} is not a data set", got=_kind(document), expected="keys path:, train:, val: and names:")
+        raise DataError(f"{shown(path)} is not a data set", got=brief(document), expected="keys path:, train:, val: and names:")
     return document
 
 
@@ -112,16 +112,10 @@ def _unreadable(path: Path, error: OSError, most_bytes: int) -> DataError:
     return DataError(f"{shown(path)} cannot be read", got=why(error), expected=f"a file of at most {most_bytes} bytes")
 
 
-def _kind(value: object) -> str:
-    """What a value is, without walking it: it may hold itself, or a billion of another."""
-    kinds = {dict: "a mapping", list: "a list", type(None): "nothing"}
-    return kinds.get(type(value)) or printable(repr(str(value)[:80]))
-
-
 def _text(path: Path, document: dict[str, Any], key: str) -> str:
     value = document.get(key)
     if not isinstance(value, str | None):
-        raise DataError(f"{shown(path)} has no usable {key}:", got=_kind(value), expected="one line of text")
+        raise DataError(f"{shown(path)} has no usable {key}:", got=brief(value), expected="one line of text")
     return value or ""
 
 
@@ -131,7 +125,7 @@ def _entries(path: Path, document: dict[str, Any], split: str) -> list[str]:
     entries = value if isinstance(value, list) else [value]
     wrong = [entry for entry in entries if not isinstance(entry, str)]
     if wrong or len(entries) > MOST_ENTRIES:
-        got = f"{_kind(wrong[0])} among them" if wrong else f"{len(entries)} of them"
+        got = f"{brief(wrong[0])} among them" if wrong else f"{len(entries)} of them"
         raise DataError(
             f"{shown(path)} has no usable {split}:", got=got, expected=f"a folder or .txt file, or at most {MOST_ENTRIES} of them"
         )
@@ -145,7 +139,7 @@ def _class_names(path: Path, names: Any) -> tuple[str, ...]:
             names = [numbered[number] for number in range(len(names))]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         strange = next((name for name in names if not isinstance(name, str)), names) if isinstance(names, list) else names
-        got = f"keys such as {printable(repr(next(iter(names))[:80]))}" if isinstance(names, dict) and names else _kind(strange)
+        got = f"keys such as {brief(next(iter(names)))}" if isinstance(names, dict) and names else brief(strange)
         expected = "a list, or a mapping from 0, 1, 2, ... to class names"
         raise DataError(f"{shown(path)} has no usable names:", got=got, expected=expected)
     return usable_names(shown(path), names)
@@ -158,7 +152,7 @@ def _samples(root: Path, yaml_path: Path, entries: list[str]) -> tuple[Sample, .
         if len(images) > MOST_FILES:
             raise DataError(f"{shown(yaml_path)} names too many pictures", expected=f"at most {MOST_FILES} a split")
     if not images:
-        named = printable(repr(entries[0][:80]))
+        named = brief(entries[0])
         raise DataError(
             f"{shown(yaml_path)} names {named}, which holds no pictures", expected=f"files ending in {', '.join(sorted(SUFFIXES))}"
         )
@@ -192,7 +186,7 @@ def _listed(path: Path) -> Iterator[Path]:
         # Only by the text: what a link leads to has its labels elsewhere.
         place = os.path.normpath(os.path.join(folder, name))  # noqa: PTH118 - a tenth of the time of Path, for millions of lines
         if "\0" in name or place.endswith("/"):
-            raise DataError(f"{shown(path)} line {number} is no file name", got=printable(repr(name[:80])))
+            raise DataError(f"{shown(path)} line {number} is no file name", got=brief(name))
         if name:
             yield Path(place)
 
