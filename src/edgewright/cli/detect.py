@@ -55,7 +55,17 @@ def detect(
             frames, boxes = frames + 1, boxes + len(found)
             terminal.advance(frames, pictures.frames or frames)
         for line in pictures.broken:
-            terminal.note(f"skipped: {line}")
+            terminal.note(line if pictures.is_video else f"skipped: {line}")
+        for line in pictures.damaged:
+            terminal.note(line if pictures.is_video else f"damaged: {line}")
     to_stderr = Path("-") if str(jsonl) == "-" else json_path
-    console_for(quiet=quiet, json_path=to_stderr).print(f"{boxes} boxes in {frames} frames", markup=False)
-    write_json({"frames": frames, "boxes": boxes, "skipped": pictures.broken, "out": None if out is None else str(out)}, json_path)
+    console_for(quiet=quiet, json_path=to_stderr).print(f"{boxes} boxes in {frames} frames")
+    document = {
+        "frames": frames,
+        "boxes": boxes,
+        "skipped": pictures.broken,
+        "damaged": pictures.damaged,
+        "clip": None if pictures.reading is None else pictures.reading.to_json(),
+        "out": None if out is None else str(out),
+    }
+    write_json(document, json_path)

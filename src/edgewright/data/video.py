@@ -1,49 +1,188 @@
-"""Moving pictures from and to files, through OpenCV's own codecs (reading: its bundled ffmpeg; writing.
+"""Moving pictures from and to files, through OpenCV's own codecs (reading: its bundled ffmpeg; writing: VP8 in WebM, which browsers play).
 
-VP8 in WebM, which browsers play).
+Clips come from strangers. What begins like no known container is refused unopened; a decoder gets the open file and may open no other.
+Of a broken clip every frame that can be decoded is read, with its true place and time, and a `Reading` says what was lost.
 """
 
+import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkstemp
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
 import cv2
 import numpy as np
 
+from edgewright.data.clip_file import container_of, is_cut, schedule_of_mp4, size_of, what_else, why_unopened
 from edgewright.detections import Frame, ImageRgb
 from edgewright.errors import DataError, HostError
+from edgewright.printable import printable
+from edgewright.regular_file import open_regular
 
 SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
 USUAL_FPS = 25.0  # when a file does not say
+MOST_PIXELS = 1 << 27  # of a frame, as of a picture
+MOST_TRIES = 10_000  # at frames that cannot be decoded, one after the other
+TRIES_AT_THE_END = 100  # where no count of frames says whether it is the end; 100 broken frames in a row are four seconds
+MOST_JUMPS = 16  # over stretches where reading on does not help
+OPENCV_GOES_BACK = 16  # frames, when it is asked for a place
+SAME_S = 0.002  # seconds: Matroska and OpenCV round
+OFF_GRID = 0.25  # of a frame: Matroska rounds times to milliseconds, a twelfth of a frame at 80 frames a second
+COUNTS_FRAMES = {"avi", "gif", "mp4"}  # containers that say how many frames they hold; what others say is a duration
+REFILTERED = {
+    b"avc1",
+    b"avc3",
+    b"h264",
+    b"H264",
+    b"hvc1",
+    b"hev1",
+    b"hevc",
+    b"HEVC",
+}  # whose packets OpenCV takes apart, and stops at broken ones
+
+# Only the demuxers of the containers we know, and no protocol that leads to another file or host; see `container_of`.
+DEMUXERS = "mov,avi,matroska,gif,mpegts,mpeg,mpegvideo"
+OPTIONS = {
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"format_whitelist;{DEMUXERS}|protocol_whitelist;file",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # quiet, for every thread of the process: what is wrong with a clip we say ourselves
+}
+_opening = threading.Lock()  # options travel through the environment
 
 
-def read_frames(path: Path) -> Iterator[Frame]:
-    """Every frame of a video file that can be decoded, RGB.
+@dataclass(slots=True)
+class Reading:
+    """What came of reading a clip; it fills while frames are read, and is whole after the last.
+
+    `expected`: frames as the container counts them, None where it keeps no count. `broke_at`: the first frame that could not be decoded.
+    `missing`: how many could not, None where nothing tells. `damaged`: decoded frames that lean on missing ones.
+    """
+
+    expected: int | None = None
+    decoded: int = 0
+    broke_at: int | None = None
+    missing: int | None = 0
+    decoded_after_break: int = 0
+    damaged: int = 0
+    was_cut: bool = False
+
+    def sentence(self, name: str) -> str | None:
+        """Where it broke, and what could be had after it; None of a sound clip."""
+        if self.broke_at is None:
+            return None
+        where = f"{self.broke_at}" if self.expected is None else f"{self.broke_at} of {self.expected}"
+        cut = ", where the file was cut" if self.was_cut and not self.decoded_after_break else ""
+        lost = "nothing tells how many frames are lost" if self.missing is None else f"{_count(self.missing)} could not be decoded"
+        return f"{name} broke at frame {where}{cut}: {lost}, {self.decoded_after_break} could after it"
+
+    def damage(self, name: str) -> str | None:
+        """What is known of frames that were decoded with errors in them."""
+        if not self.damaged:
+            return None
+        return f"{name}: {_count(self.damaged)} after the break at {self.broke_at} may be damaged, as they lean on missing ones"
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "frames": self.decoded,
+            "expected": self.expected,
+            "broke_at": self.broke_at,
+            "missing": self.missing,
+            "after_break": self.decoded_after_break,
+            "damaged": self.damaged,
+            "cut": self.was_cut,
+        }
+
+
+def _count(frames: int) -> str:
+    return "1 frame" if frames == 1 else f"{frames} frames"
+
+
+def read_frames(path: Path, reading: Reading | None = None) -> Iterator[Frame]:
+    """Every frame of a video file that can be decoded, RGB, with the number and the time that it has in the file.
+
+    Errors that ffmpeg hides within a frame (a smeared block, a picture repeated) cannot be seen: OpenCV tells of frames, not of blocks.
+    Without a `reading` to fill, a break is said as a RuntimeWarning at the end.
 
     Raises:
-        DataError: the file is missing, or not one frame of it decodes.
+        DataError: the file is missing, no regular file, no clip, its frames are too large, or not one of them decodes.
     """
-    if not path.is_file():
-        raise DataError(f"{path} is not there", expected="an image or a video file")
-    capture = cv2.VideoCapture(str(path))
+    told = Reading() if reading is None else reading
+    with _open_clip(path) as clip:
+        yield from clip.frames(told)
+    sentence = told.sentence(printable(path.name))
+    if reading is None and sentence:
+        warnings.warn(sentence, RuntimeWarning, stacklevel=2)
+
+
+def probe(path: Path) -> tuple[float, int | None]:
+    """Frames a second and, where the file says so, how many frames; reads the header only.
+
+    Raises:
+        DataError: as `read_frames`, but for frames that do not decode.
+    """
+    with _open_clip(path) as clip:
+        return clip.fps, clip.expected or clip.guessed
+
+
+@contextmanager
+def _open_clip(path: Path) -> Iterator["_Clip"]:
+    name = printable(str(path), 200)
     try:
-        fps = frame_rate(capture)
-        index = 0
-        while True:
-            sound, pixels = capture.read()
-            if not sound:
-                break
-            yield Frame(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), index, index / fps)
-            index += 1
+        stream = open_regular(path)
+    except FileNotFoundError as error:
+        raise DataError(f"{name} is not there", expected="an image or a video file") from error
+    except OSError as error:
+        raise DataError(f"cannot read {name}", got=error.strerror, expected="an image or a video file") from error
+    with stream:
+        container = container_of(stream)
+        if container is None:
+            got, fix = what_else(stream)
+            raise DataError(f"no frame of {name} can be decoded", got=got, expected=f"a video ({', '.join(sorted(SUFFIXES))})", fix=fix)
+        with _opened(stream) as capture:
+            if not capture.isOpened():
+                got, fix = why_unopened(stream, container)
+                raise DataError(f"no frame of {name} can be decoded", got=got, fix=fix)
+            clip = _Clip(name, capture, stream, container)
+            clip.check_size()
+            yield clip
+
+
+@contextmanager
+def _opened(stream: BinaryIO, settings: Sequence[int] = ()) -> Iterator[cv2.VideoCapture]:
+    """The decoder gets no name, which might be an address or a pattern, but the file that was looked at."""
+    with _settings():
+        capture = cv2.VideoCapture(f"/proc/self/fd/{stream.fileno()}", cv2.CAP_FFMPEG, settings)
+    try:
+        yield capture
     finally:
         capture.release()
-    if index == 0:
-        raise DataError(
-            f"no frame of {path} can be decoded", expected=f"a video ({', '.join(sorted(SUFFIXES))})", fix="play it, or export it anew"
-        )
+
+
+@contextmanager
+def _settings() -> Iterator[None]:
+    """What OpenCV takes from the environment, for the time of an opening; of what it is asked to open it complains in our errors alone.
+
+    It asks how loud ffmpeg may be once a process, so whoever opened a video before us has chosen that.
+    """
+    level = cv2.utils.logging.getLogLevel()
+    with _opening:
+        held = {name: os.environ.get(name) for name in OPTIONS}
+        os.environ.update(OPTIONS)
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        try:
+            yield
+        finally:
+            cv2.utils.logging.setLogLevel(level)
+            for name, value in held.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
 
 
 def frame_rate(capture: cv2.VideoCapture) -> float:
@@ -52,14 +191,233 @@ def frame_rate(capture: cv2.VideoCapture) -> float:
     return fps if 0 < fps <= 1000 else USUAL_FPS
 
 
-def probe(path: Path) -> tuple[float, int | None]:
-    """Frames a second and, where the file says so, how many frames; reads the header only."""
-    capture = cv2.VideoCapture(str(path))
-    try:
-        frames = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        return frame_rate(capture), frames if 0 < frames < 1 << 31 else None
-    finally:
-        capture.release()
+class _Clip:
+    """An opened clip, and the place that was reached in it."""
+
+    def __init__(self, name: str, capture: cv2.VideoCapture, stream: BinaryIO, container: str) -> None:
+        self._name = name
+        self._capture = capture
+        self._stream = stream
+        self._container = container
+        self._schedule = schedule_of_mp4(stream) if container == "mp4" else None
+        self._last = -1  # the number of the frame read last
+        self._last_s = -1.0
+        self._held = 0  # numbers that an AVI passes over: the frame before them is shown longer
+        self._even = True  # whether every frame so far lay where the frame rate puts it
+        self._targets: Iterator[int] | None = None  # where to jump to, once reading on does not help
+        self.fps = frame_rate(capture)
+        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        # A frame takes a byte at least.
+        self.guessed = int(count) if 0 < count <= size_of(stream) else None
+        self.expected = self.guessed if container in COUNTS_FRAMES else None
+        if container == "mp4":
+            self.expected = None if self._schedule is None else len(self._schedule.times_s)
+
+    def check_size(self) -> None:
+        """Before a picture of it is made."""
+        wide, high = (self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if not 0 < wide * high <= MOST_PIXELS:
+            raise DataError(
+                f"the frames of {self._name} cannot be decoded",
+                got=f"{wide:.0f}x{high:.0f} pixels a frame",
+                expected=f"at most {MOST_PIXELS}",
+            )
+
+    def frames(self, reading: Reading) -> Iterator[Frame]:
+        """The frames that decode; `reading` fills.
+
+        Raises:
+            DataError: none does.
+        """
+        reading.expected = self.expected
+        leaning = False
+        while (failed := self._advance()) is not None:
+            sound, pixels = self._capture.retrieve()
+            if not sound:
+                continue
+            index, time_s = self._place(failed)
+            skipped = index - self._last - 1
+            if skipped and not failed and self._container == "avi":
+                self._held += skipped
+                skipped = 0
+            if skipped and reading.broke_at is None:
+                reading.broke_at = self._last + 1
+            leaning = (leaning or skipped > 0) and not self._is_key()
+            self._last, self._last_s = index, time_s
+            reading.decoded += 1
+            reading.decoded_after_break += reading.broke_at is not None
+            reading.damaged += leaning
+            reading.missing = index + 1 - self._held - reading.decoded
+            yield Frame(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False), index, time_s)
+        self._end(reading)
+
+    def _advance(self) -> int | None:
+        """On to the next frame that decodes: how many times it failed before that, None at the end."""
+        failed = 0
+        most = self._most_tries()
+        while not self._capture.grab() or self._is_behind():
+            failed += 1
+            if failed > most:
+                if not self._jump():
+                    return None
+                most = failed + TRIES_AT_THE_END
+        return failed
+
+    def _most_tries(self) -> int:
+        """A decoder says no more than that it failed: at a broken frame, and at the end for ever."""
+        if self.expected is not None:
+            return min(self.expected - self._last - 1, MOST_TRIES)
+        return min(max(TRIES_AT_THE_END, (self.guessed or 0) - self._last), MOST_TRIES)
+
+    def _jump(self) -> bool:
+        """Over a stretch where reading on does not help: some errors leave the decoder deaf until it is sent elsewhere."""
+        if self._targets is None:
+            self._targets = self._places()
+        target = next(self._targets, None)
+        if target is None:
+            return False
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, target)
+        return True
+
+    def _places(self) -> Iterator[int]:
+        """Near ones first, then further and further away."""
+        begin, end = self._last + 1, self.expected or self.guessed or 0
+        keys = range(begin, end) if self._schedule is None else [key for key in self._schedule.keys if key > self._last]
+        for n in range(MOST_JUMPS):
+            if (1 << n) <= len(keys):
+                # OpenCV goes back as far before it decodes its way to the place; so it begins at the key frame, and not at one before it.
+                yield min(keys[(1 << n) - 1] + OPENCV_GOES_BACK, end - 1)
+
+    def _is_behind(self) -> bool:
+        """After a jump: a frame that was read before."""
+        return self._targets is not None and not self._time_s() > self._last_s
+
+    def _time_s(self) -> float:
+        return float(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+
+    def _is_key(self) -> bool:
+        return int(self._capture.get(cv2.CAP_PROP_FRAME_TYPE)) == ord("I")
+
+    def _place(self, failed: int) -> tuple[int, float]:
+        """The number and the time of the frame that the decoder holds."""
+        following = self._last + 1 + failed
+        time_s = self._time_s()
+        if not self._last_s < time_s < math.inf:
+            return self._within(following), max(following / self.fps, self._last_s + 1 / self.fps)
+        if self._schedule is not None:
+            times = self._schedule.times_s
+            index = int(np.searchsorted(times, time_s - SAME_S))
+            if self._last < index < len(times) and abs(times[index] - time_s) <= SAME_S:
+                return index, time_s
+        on_grid = round(time_s * self.fps)
+        self._even = self._even and abs(time_s * self.fps - on_grid) < OFF_GRID
+        if self._even and on_grid > self._last and (failed or self._container == "avi"):
+            return self._within(on_grid), time_s
+        return self._within(following), time_s
+
+    def _within(self, index: int) -> int:
+        """No number that the container does not have, as long as it has one left."""
+        return index if self.expected is None or index < self.expected else self._last + 1
+
+    def _end(self, reading: Reading) -> None:
+        """What the last frame leaves open.
+
+        Raises:
+            DataError: there was no frame at all.
+        """
+        if not reading.decoded:
+            got, fix = why_unopened(self._stream, self._container)
+            raise DataError(f"no frame of {self._name} can be decoded", got=got, fix=fix)
+        reading.was_cut = is_cut(self._stream, self._container)
+        if self.expected is not None:
+            reading.expected = max(self.expected - self._held, reading.decoded)
+            reading.missing = reading.expected - reading.decoded
+        elif self._even and self.guessed is not None and self.guessed > self._last + 1 and (packets := self.packets()) is not None:
+            # A duration may be that of the sound; the packets that are there are not.
+            reading.missing = max(packets - reading.decoded, reading.missing or 0)
+        if reading.broke_at is None and (reading.missing or reading.was_cut):
+            reading.broke_at = self._last + 1
+        if reading.was_cut and self.expected is None:
+            reading.missing = None
+
+    def packets(self) -> int | None:
+        """How many packets of pictures the file holds, read without decoding; None where OpenCV cannot tell without touching them."""
+        codec = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
+        if codec in REFILTERED:
+            return None
+        with _opened(self._stream, [cv2.CAP_PROP_FORMAT, -1]) as packets:
+            count = 0
+            while packets.grab():
+                # VP8 has frames that are there for others to lean on, and are not shown.
+                count += codec != b"VP80" or bool(packets.retrieve()[1][0, 0] & 0x10)
+        return count
+
+
+class WebmWriter:
+    """Writes RGB frames as VP8 into a WebM file; the first frame fixes the size. A context manager.
+
+    The file appears whole under its name when the context ends well; otherwise what lay there stays.
+    """
+
+    def __init__(self, path: Path, fps: float) -> None:
+        self._path = path
+        self._fps = fps
+        self._unfinished = path
+        self._writer: cv2.VideoWriter | None = None
+        self._frames = 0
+
+    def write(self, image_rgb: ImageRgb) -> None:
+        """Append a frame, H x W x 3."""
+        if self._writer is None:
+            self._open((image_rgb.shape[1], image_rgb.shape[0])).write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+        else:
+            self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+        self._frames += 1
+
+    def _open(self, size_wh: tuple[int, int]) -> cv2.VideoWriter:
+        try:
+            descriptor, name = mkstemp(prefix=f".{self._path.stem[:100]}-", suffix=".webm", dir=self._path.parent)
+        except OSError as error:
+            raise HostError(f"cannot write {self._path}", got=error.strerror, fix="check the folder and its space") from error
+        os.close(descriptor)
+        self._unfinished = Path(name)
+        with _settings(), _quiet_stderr():
+            self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
+        if not self._writer.isOpened():
+            raise HostError(
+                f"cannot write {self._path}", got="this OpenCV opens no VP8 encoder there", fix="check the folder, or use --out FOLDER"
+            )
+        return self._writer
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._unfinished == self._path:
+            return
+        try:
+            if self._writer is not None:
+                with _quiet_stderr():
+                    self._writer.release()
+            if kind is None:
+                self._finish()
+        finally:
+            self._unfinished.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        """OpenCV does not say that a disk is full; a file that was cut short does.
+
+        Raises:
+            HostError: not all of it could be written.
+        """
+        written = 0
+        with suppress(DataError), _open_clip(self._unfinished) as clip:
+            written = clip.packets() or 0
+        if written < self._frames:
+            raise HostError(
+                f"cannot write {self._path}", got=f"{written} of {self._frames} frames arrived: the disk is full", fix="make space"
+            )
+        os.replace(self._unfinished, self._path)  # noqa: PTH105 - the words of the system call
 
 
 @contextmanager
@@ -73,31 +431,3 @@ def _quiet_stderr() -> Iterator[None]:
     finally:
         os.dup2(held, 2)
         os.close(held)
-
-
-class WebmWriter:
-    """Writes RGB frames as VP8 into a WebM file; the first frame fixes the size. A context manager."""
-
-    def __init__(self, path: Path, fps: float) -> None:
-        self._path = path
-        self._fps = fps
-        self._writer: cv2.VideoWriter | None = None
-
-    def write(self, image_rgb: ImageRgb) -> None:
-        """Append a frame, H x W x 3."""
-        if self._writer is None:
-            size_wh = (image_rgb.shape[1], image_rgb.shape[0])
-            with _quiet_stderr():
-                self._writer = cv2.VideoWriter(str(self._path), cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
-            if not self._writer.isOpened():
-                raise HostError(
-                    f"cannot write {self._path}", got="this OpenCV opens no VP8 encoder there", fix="check the folder, or use --out FOLDER"
-                )
-        self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._writer is not None:
-            self._writer.release()

@@ -1,0 +1,282 @@
+"""What a clip's file is by its own bytes, and when its container says that each frame is due; nothing is decoded here.
+
+The suffix is a stranger's word. A text file named .mp4 that says `ffconcat` or `#EXTM3U` makes a decoder open the other files and addresses
+it lists, so only what begins like one of the known containers is handed on.
+"""
+
+import math
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Times: TypeAlias = NDArray[np.float64]  # seconds from the first frame, ascending
+
+HEAD_BYTES = 4096
+MOST_BOXES = 4096  # at the top of a file; a long fragmented recording has thousands
+MOST_INDEX_BYTES = 64 << 20  # ten hours at 60 frames a second take 40 MiB
+MOST_FRAMES = 1 << 23  # of an index that is read whole: 38 hours at 60 frames a second
+
+BOXES_FIRST = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"}
+HEIF_BRANDS = {b"avif", b"heic", b"heix", b"mif1"}
+NAMES = {"mp4": "MP4", "avi": "AVI", "matroska": "Matroska", "gif": "GIF", "mpegts": "MPEG-TS", "mpeg": "MPEG"}
+EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+TS_SYNC = 0x47
+TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes a packet, and where in it the sync byte lies: broadcast, Blu-ray, with parity
+
+# First bytes -> what the file is, for those that are given a clip's name most often.
+NO_CLIP = {
+    b"version https://git-lfs": ("a git-LFS pointer, not the clip itself", "fetch the clip with `git lfs pull`"),
+    b"<!doctype": ("a web page", "download the file itself, not the page that shows it"),
+    b"<html": ("a web page", "download the file itself, not the page that shows it"),
+    b"<?xml": ("an XML file", "take the clip itself"),
+    b"#extm3u": ("a playlist, which names other files", "take the clips it names"),
+    b"ffconcat": ("a playlist, which names other files", "take the clips it names"),
+    b"PK\x03\x04": ("a zip archive", "unpack it"),
+    b"\x1f\x8b": ("a gzip archive", "unpack it"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it"),
+    b"Rar!": ("a rar archive", "unpack it"),
+    b"\xff\xd8\xff": ("a JPEG picture", "name it .jpg"),
+    b"\x89PNG": ("a PNG picture", "name it .png"),
+    b"BM": ("a BMP picture", "name it .bmp"),
+    b"OggS": ("an Ogg file", "convert it to MP4 or WebM"),
+    b"FLV\x01": ("a Flash video", "convert it to MP4 or WebM"),
+    b"0&\xb2u\x8ef\xcf\x11": ("a Windows Media file", "convert it to MP4 or WebM"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When each frame of a clip is shown, in order, and which of them (numbers from 0) can be decoded without another."""
+
+    times_s: Times
+    keys: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A box of an MP4 file: its four letters, where its content begins and where it says that it ends."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def container_of(stream: BinaryIO) -> str | None:
+    """What kind of clip begins here: "mp4", "avi", "matroska", "gif", "mpegts" or "mpeg"; None where it is none of them."""
+    head = _read(stream, 0, HEAD_BYTES)
+    if head[4:8] in BOXES_FIRST and head[8:12] not in HEIF_BRANDS:
+        return "mp4"
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "avi"
+    if head[:4] == EBML:
+        return "matroska"
+    if head[:6] in (b"GIF87a", b"GIF89a"):
+        return "gif"
+    if head[:4] in (b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"):
+        return "mpeg"
+    return "mpegts" if any(_in_step(head, *packet) for packet in TS_PACKETS) else None
+
+
+def _in_step(head: bytes, packet_bytes: int, sync_at: int) -> bool:
+    syncs = head[sync_at : 8 * packet_bytes : packet_bytes]
+    return len(syncs) >= 2 and all(byte == TS_SYNC for byte in syncs)
+
+
+def what_else(stream: BinaryIO) -> tuple[str, str]:
+    """What a file that is no clip seems to be, and what to do about it."""
+    size, head = size_of(stream), _read(stream, 0, HEAD_BYTES)
+    if not size:
+        return "an empty file", "copy or download it again"
+    lowered = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:32].lower()
+    for signature, found in NO_CLIP.items():
+        if head.startswith(signature) or lowered.startswith(signature):
+            return found
+    if head[8:12] in HEIF_BRANDS or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return "a picture", "convert it to JPEG or PNG"
+    if not any(head):
+        return f"{size} bytes that begin with zeros", "copy or download it again"
+    if _is_text(head):
+        return "a text file", "take the clip itself"
+    return f"{size} bytes of no kind we know", "copy or download it again, or convert it to MP4 or WebM"
+
+
+def _is_text(head: bytes) -> bool:
+    # Where the head is cut, a letter may be.
+    return b"\x00" not in head and "\ufffd" not in head.decode(errors="replace")[:-1]
+
+
+def why_unopened(stream: BinaryIO, container: str) -> tuple[str, str]:
+    """What is wrong with a clip of which a decoder makes nothing, as far as its container tells, and what to do about it."""
+    size = size_of(stream)
+    again = "copy or download it again"
+    if container == "mp4":
+        boxes = list(_boxes(stream, 0, size))
+        moov = [box for box in boxes if box.kind == b"moov"]
+        if not moov:
+            cut = f", and {size} of at least {boxes[-1].end} bytes" if boxes and boxes[-1].end > size else ""
+            return f"an MP4 without an index (moov){cut}: the recording was cut before it was finished", f"record or {again}"
+        return ("an MP4 cut within its index (moov)" if moov[0].end > size else "an MP4 with a damaged index (moov)"), again
+    name = NAMES[container]
+    return (f"{'an' if name == 'AVI' else 'a'} {name} file that was cut" if is_cut(stream, container) else f"a damaged {name} file"), again
+
+
+def is_cut(stream: BinaryIO, container: str) -> bool:
+    """Whether the container says that it goes on behind the end of the file."""
+    size = size_of(stream)
+    if container == "mp4":
+        return any(box.end > size and box.kind in (b"moov", b"moof", b"mdat") for box in _boxes(stream, 0, size))
+    head = _read(stream, 0, HEAD_BYTES)
+    if container == "avi":
+        return 8 + int.from_bytes(head[4:8], "little") > size
+    if container == "matroska":
+        at = head.find(SEGMENT)
+        length = 0 if at < 0 else _ebml_size(head[at + 4 : at + 12])
+        return length > 0 and at + 4 + length > size
+    if container == "gif":
+        return _read(stream, size - 1, 1) != b"\x3b"
+    return False
+
+
+def _ebml_size(field: bytes) -> int:
+    """What an EBML length field says; 0 where it says that it does not know (all its bits are ones)."""
+    width = 9 - field[0].bit_length() if field else 9
+    if width > len(field):
+        return 0
+    value = int.from_bytes(field[:width], "big") & ((1 << 7 * width) - 1)
+    return 0 if value == (1 << 7 * width) - 1 else width + value
+
+
+def schedule_of_mp4(stream: BinaryIO) -> Schedule | None:
+    """The frames of an MP4's first video track; None where its index does not tell (fragments, several edits, or it is damaged)."""
+    size = size_of(stream)
+    for moov in _boxes(stream, 0, size):
+        if moov.kind == b"moov" and moov.end <= size and moov.end - moov.start <= MOST_INDEX_BYTES:
+            index = _read(stream, moov.start, moov.end - moov.start)
+            try:
+                return next((_schedule_of_track(index, track) for track in _inner(index, b"trak") if _handler(track) == b"vide"), None)
+            except (struct.error, ValueError, IndexError):
+                return None
+    return None
+
+
+def _schedule_of_track(moov: bytes, track: bytes) -> Schedule | None:
+    [media] = _inner(track, b"mdia")
+    [info] = _inner(media, b"minf")
+    [table] = _inner(info, b"stbl")
+    [counts] = _inner(table, b"stts")
+    frames, steps = _pairs(counts, ">u4")
+    total, scale = int(frames.sum()), _time_scale(media, b"mdhd")
+    if not total or not scale:
+        return None
+    shown = np.concatenate(([0], np.cumsum(np.repeat(steps, frames))[:-1]))
+    for offsets in _inner(table, b"ctts"):
+        # Of both versions: what writers of version 0 mean by huge offsets is negative ones.
+        repeated, late = _pairs(offsets, ">i4")
+        shown = shown + np.repeat(late, repeated)
+    begin, end = _edit(moov, track, scale)
+    kept = (shown >= begin) & (shown < end)
+    if not kept.any():
+        return None
+    order = np.argsort(shown, kind="stable")
+    rank = np.empty(total, np.int64)
+    rank[order] = np.cumsum(kept[order]) - 1
+    keys = [rank[sample] for sample in _key_samples(table, total) if kept[sample]]
+    times = shown[order][kept[order]]
+    return Schedule((times - times[0]) / scale, tuple(sorted(map(int, keys))))
+
+
+def _edit(moov: bytes, track: bytes, scale: int) -> tuple[float, float]:
+    """From when to when, in the track's own time, it is to be shown."""
+    entries = [entry for edits in _inner(track, b"edts") for table in _inner(edits, b"elst") for entry in _edits(table)]
+    real = [(duration, start) for duration, start in entries if start >= 0]
+    if not real:
+        return -math.inf, math.inf
+    if len(real) > 1:
+        raise ValueError("frames in several pieces, in an order of their own")
+    [(duration, start)] = real
+    # Half a frame's time is lost when a length is told in the film's coarser time.
+    return start, start + duration * scale / _time_scale(moov, b"mvhd") + scale / 1000 if duration else math.inf
+
+
+def _edits(table: bytes) -> Iterator[tuple[int, int]]:
+    layout = ">Qqi" if table[0] == 1 else ">Iii"
+    (count,) = struct.unpack_from(">I", table, 4)
+    for at in range(min(count, MOST_BOXES)):
+        duration, start, _ = struct.unpack_from(layout, table, 8 + at * struct.calcsize(layout))
+        yield duration, start
+
+
+def _time_scale(content: bytes, kind: bytes) -> int:
+    """Units a second, as a header of version 0 or 1 says."""
+    [header] = _inner(content, kind)
+    (scale,) = struct.unpack_from(">I", header, 20 if header[0] == 1 else 12)
+    return int(scale)
+
+
+def _key_samples(table: bytes, total: int) -> list[int]:
+    """The samples that stand alone, from 0; all of them where the track has no list."""
+    lists = _inner(table, b"stss")
+    if not lists:
+        return list(range(total))
+    (count,) = struct.unpack_from(">I", lists[0], 4)
+    return [sample - 1 for sample in np.frombuffer(lists[0], ">u4", count, 8).tolist() if 0 < sample <= total]
+
+
+def _pairs(box: bytes, second: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The entries of a run-length table: how often, and what."""
+    (count,) = struct.unpack_from(">I", box, 4)
+    if count > (len(box) - 8) // 8:
+        raise ValueError("the table ends before its entries")
+    rows = np.frombuffer(box, np.dtype([("often", ">u4"), ("what", second)]), count, 8)
+    if rows["often"].astype(np.int64).sum() > MOST_FRAMES:
+        raise ValueError("more frames than any clip has")
+    return rows["often"].astype(np.int64), rows["what"].astype(np.int64)
+
+
+def _handler(track: bytes) -> bytes | None:
+    return next((handler[8:12] for media in _inner(track, b"mdia") for handler in _inner(media, b"hdlr")), None)
+
+
+def _inner(content: bytes, kind: bytes) -> list[bytes]:
+    """The contents of the boxes of a kind that lie directly in `content`."""
+    found, at = [], 0
+    while at + 8 <= len(content):
+        size, name = struct.unpack_from(">I4s", content, at)
+        if size < 8:
+            break
+        if name == kind:
+            found.append(content[at + 8 : at + size])
+        at += size
+    return found
+
+
+def _boxes(stream: BinaryIO, start: int, end: int) -> Iterator[Box]:
+    """The boxes that follow each other in `stream` from `start`; the last may say that it ends behind `end`."""
+    for _ in range(MOST_BOXES):
+        header = _read(stream, start, 16)
+        if start >= end or len(header) < 8:
+            return
+        size, kind = struct.unpack_from(">I4s", header)
+        width = 8
+        if size == 1 and len(header) == 16:
+            size, width = int.from_bytes(header[8:], "big"), 16
+        if size == 0:  # to the end of the file
+            size = end - start
+        if size < width:
+            return
+        yield Box(kind, start + width, start + size)
+        start += size
+
+
+def size_of(stream: BinaryIO) -> int:
+    """How many bytes the file has."""
+    return os.fstat(stream.fileno()).st_size
+
+
+def _read(stream: BinaryIO, at: int, count: int) -> bytes:
+    return os.pread(stream.fileno(), count, at) if 0 <= at < 1 << 62 else b""
