@@ -137,11 +137,11 @@ def test_a_board_of_ones_own_is_a_file(tmp_path):
         (MINE.replace('"mine"', '"a\\u001b[31mb"'), "not one short line of text"),
         (MINE + "memory_mib = 1.5", "memory_mib = 1.5"),
         (MINE + "cpu = []", "cpu = a list of 0, not one short line"),
-        (MINE + "cpu = 0x" + "f" * 60_000, "cpu = a number of 240000 bits"),
-        (MINE.replace("isa = ", "isa" + ".a" * 30_000 + " = "), "isa = a mapping of 1, not a list"),
+        (MINE + "cpu = 0x" + "f" * 15_000, "cpu = a number of 60000 bits"),
+        (MINE.replace("isa = ", "isa" + ".a" * 7_000 + " = "), "isa = a mapping of 1, not a list"),
         ("name = ", "does not describe a board"),
         ("a = " + "[" * 5000, "does not describe a board"),
-        ("#" * 70_000, "cannot be read; got more than 65536 bytes"),
+        ("#" * 70_000, "cannot be read; got more than 16384 bytes"),
     ],
 )
 def test_a_file_that_is_no_board_is_refused_in_a_sentence(tmp_path, text, said):

@@ -25,7 +25,7 @@ from edgewright.errors import DataError
 from edgewright.printable import brief, printable
 from edgewright.regular_file import read_regular, why
 
-MOST_TOML_BYTES = 64 << 10
+MOST_TOML_BYTES = 16 << 10  # the time that tomllib takes over dotted keys grows with the square of their number
 LONGEST_NAME = 80
 
 # Full well and read noise: 1/3-inch industrial sensors hold 10,000 to 30,000 electrons, webcams' 1.4 um pixels about 5,000, both with a few
