@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edgewright import cli
-from edgewright.graph import inspect as inspect_module
+from edgewright.door import admission
 from tiny_detector import build_tiny_detector
 
 VERBS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")
@@ -53,11 +53,14 @@ def test_the_version_is_the_package_s(edgewright):
 @pytest.mark.parametrize(
     "words", [("teleport",), ("inspect",), ("inspect", "--no-such"), ("bench", "a.onnx", "--rounds", "many"), ("fit", "a.onnx")]
 )
-def test_a_command_that_is_mistyped_is_exit_2_without_a_traceback(edgewright, words):
-    ran = edgewright(*words)
-    assert (ran.exit_code, ran.out) == (2, "")
-    assert "Traceback" not in ran.err
-    assert ran.err.strip()
+def test_a_command_that_is_mistyped_is_exit_2_and_one_sentence(edgewright, words):
+    edgewright(*words).assert_refused(2, "--help")
+
+
+def test_no_words_at_all_show_the_help(edgewright):
+    ran = edgewright()
+    assert (ran.exit_code, ran.err) == (2, "")
+    assert "Commands" in ran.out
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -122,12 +125,12 @@ def failing(error):
     ],
 )
 def test_what_the_machine_or_the_user_does_is_said(edgewright, tiny_model, monkeypatch, error, exit_code, said):
-    monkeypatch.setattr(inspect_module, "inspect_model", failing(error))
+    monkeypatch.setattr(admission, "inspect_model_safely", failing(error))
     edgewright("inspect", tiny_model).assert_refused(exit_code, *said)
 
 
 def test_a_mistake_of_ours_is_not_hidden(edgewright, tiny_model, monkeypatch):
-    monkeypatch.setattr(inspect_module, "inspect_model", failing(RuntimeError("our mistake")))
+    monkeypatch.setattr(admission, "inspect_model_safely", failing(RuntimeError("our mistake")))
     with pytest.raises(RuntimeError, match="our mistake"):
         edgewright("inspect", tiny_model)
 

@@ -56,7 +56,6 @@ def bench(
     for other, faster in zip(measurements[1:], ratios, strict=True):
         console.print(
             f"{_called(other.job)} runs {faster.estimate:.2f}x as fast as {_called(first.job)}, 95 % {faster.low:.2f} to {faster.high:.2f}",
-            markup=False,
         )
     named = [{"a": first.job.name, "b": m.job.name, "threads": [first.job.threads, m.job.threads]} for m in measurements[1:]]
     write_json({"rows": rows, "ratios": [{**names, "p50": each.to_json()} for names, each in zip(named, ratios, strict=True)]}, json_path)

@@ -109,7 +109,7 @@ def show(document: dict[str, Any], out: Path, console: Console) -> None:
     held = [each for each in found["classes"].values() if each["train"]]
     rows += [["classes", len(held), sum(each["calibration"] > 0 for each in held)]] if held else []
     considered = found["considered"]
-    console.print(f"{document['images']} pictures of {document['data']}{seen}\n", markup=False, soft_wrap=True)
+    console.print(f"{document['images']} pictures of {document['data']}{seen}\n")
     console.print(table("", ["mean grey", f"train ({considered['train']})", f"chosen ({considered['calibration']})"], rows))
     for name, other in (("judging", "judging split"), ("against", "given frames")):
         if found["domain"][name] is not None:
@@ -117,13 +117,14 @@ def show(document: dict[str, Any], out: Path, console: Console) -> None:
             console.print(_comparison(found["domain"][name], f"{other} ({considered[name]})"))
     console.print()
     for finding in found["findings"]:
-        console.print(f"{finding['severity']}: {finding['what']}; {finding['fix']}", markup=False, soft_wrap=True)
+        console.print(f"{finding['severity']}: {finding['what']}; {finding['fix']}")
     if not found["findings"]:
         console.print("the audit found nothing wrong")
-    console.print(f"\n{document['digest']}\nlook:  {out / 'calibration.jpg'}", markup=False, soft_wrap=True)
+    console.print(f"\n{document['digest']}")
+    console.print(f"look:  {out / 'calibration.jpg'}")
     if document["npz"]:
         shape = ", ".join(map(str, document["npz"]["shape"]))
-        console.print(f"npz:   {document['npz']['path']}, {document['npz']['dtype']} [{shape}]", markup=False, soft_wrap=True)
+        console.print(f"npz:   {document['npz']['path']}, {document['npz']['dtype']} [{shape}]")
 
 
 def _comparison(shifts: dict[str, dict[str, Any]], other: str) -> Any:

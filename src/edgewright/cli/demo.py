@@ -27,8 +27,8 @@ def main() -> int:
     console = console_for(quiet=False, json_path=None)
     show(evidence.to_json(), folder / "fitted", console)
     if evidence.ships:
-        console.print(f"video:  {folder / VIDEO}", markup=False)
-    console.print(f"done in {time.monotonic() - began:.0f} s", markup=False)
+        console.print(f"video:  {folder / VIDEO}")
+    console.print(f"done in {time.monotonic() - began:.0f} s")
     return 0 if evidence.ships else 1
 
 

@@ -102,13 +102,13 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
         ("size", f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"),
         ("threshold", _threshold(evidence["threshold"])),
     ):
-        console.print(f"{name:<10} {text}", markup=False)
+        console.print(f"{name:<10} {text}")
     if not evidence["accuracy_proven"] and evidence["images_needed"]:
         console.print(f"The interval still allows more than the budget; about {evidence['images_needed']} images would settle it.")
     for warning in evidence["warnings"]:
-        console.print(f"warning: {warning}", markup=False)
-    console.print(f"\n{evidence['verdict'].upper()}: {evidence['reason']}", markup=False, style="bold")
-    console.print(f"report: {out / 'report.html'}", markup=False)
+        console.print(f"warning: {warning}")
+    console.print(f"\n{evidence['verdict'].upper()}: {evidence['reason']}", style="bold")
+    console.print(f"report: {out / 'report.html'}")
 
 
 def _map(value: float | None) -> str:

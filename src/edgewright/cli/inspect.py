@@ -33,9 +33,9 @@ def inspect(
     document = inspect_model_safely(model)
     console = console_for(quiet=quiet, json_path=json_path)
     for name, value in _facts(document).items():
-        console.print(f"{name:<11} {'-' if value is None else value}", markup=False, soft_wrap=True)
+        console.print(f"{name:<11} {'-' if value is None else value}")
     for finding in document["findings"]:
-        console.print(f"{finding['severity']}: {finding['what']} ({finding['where']}); {finding['fix']}", markup=False)
+        console.print(f"{finding['severity']}: {finding['what']} ({finding['where']}); {finding['fix']}")
     write_json(document, json_path)
 
 

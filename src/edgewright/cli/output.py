@@ -50,7 +50,8 @@ Threads: TypeAlias = Annotated[
 ]
 
 PLAIN_EVERY_S = 5.0  # seconds between progress lines where there is no terminal
-LONGEST_LINE, LONGEST_CELL = 2000, 200  # characters: room for a path and a sentence; a name that is longer hides the table
+WIDEST = 1000  # columns
+LONGEST_LINE, LONGEST_CELL = 2000, 100  # characters: room for a sentence with a path, and for a name
 
 
 def write_json(document: Any, target: Path | None) -> None:
@@ -65,13 +66,15 @@ def write_json(document: Any, target: Path | None) -> None:
 
 
 class Screen(Console):
-    """A console on which every text is one line that a terminal merely draws: no markup, no emoji codes, no commands.
+    """A console on which every text is one whole line that a terminal merely draws: no markup, no emoji codes, no commands.
 
     Newlines at either end of what is printed are ours, and are kept. A reader that leaves (`| head`) ends the printing, not the work.
     """
 
     def __init__(self, *, quiet: bool, stderr: bool) -> None:
-        super().__init__(quiet=quiet, stderr=stderr, markup=False, emoji=False, highlight=False)
+        super().__init__(quiet=quiet, stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        if not self.is_terminal and "COLUMNS" not in os.environ:
+            self.width = WIDEST  # a file or a pipe has no edge at which to cut figures off
 
     def render_str(self, text: str, **manner: Any) -> Text:
         """Rich passes every text here on its way out, those of tables too."""
@@ -141,7 +144,7 @@ class Terminal:
 
     def note(self, text: str) -> None:
         """A line between the bars."""
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -156,10 +159,10 @@ class Terminal:
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table whose first column is text and whose others are figures, for a `Screen`."""
+    """A table for a `Screen`: its first column is text, which folds where it is long, and its others are figures, which do not."""
     drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for at, name in enumerate(columns):
-        drawn.add_column(name, justify="left" if at == 0 else "right", no_wrap=at == 0)
+        drawn.add_column(name, justify="left" if at == 0 else "right", no_wrap=at > 0, overflow="fold" if at == 0 else "ellipsis")
     for row in rows:
         drawn.add_row(*("-" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row))
     return drawn

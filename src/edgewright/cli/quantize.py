@@ -114,10 +114,10 @@ def quantize(
     console = console_for(quiet=quiet, json_path=json_path)
     artifact = made.artifact
     size = f"{artifact.size_bytes / 1e6:.1f} MB"
-    console.print(f"{out}: {artifact.precision}, {size}, {len(artifact.head.outputs)} output(s), in {artifact.files[0].path}", markup=False)
+    console.print(f"{out}: {artifact.precision}, {size}, {len(artifact.head.outputs)} output(s), in {artifact.files[0].path}")
     if made.disagreement is not None:
-        console.print(f"disagreement with the float model on calibration pictures: {made.disagreement:.4f} (0 is none)", markup=False)
-    console.print("not judged: `edgewright eval` says how accurate it is, `edgewright fit` proves it", markup=False)
+        console.print(f"disagreement with the float model on calibration pictures: {made.disagreement:.4f} (0 is none)")
+    console.print("not judged: `edgewright eval` says how accurate it is, `edgewright fit` proves it")
     write_json(document, json_path)
 
 
