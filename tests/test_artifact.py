@@ -105,7 +105,7 @@ def test_an_artifact_older_than_anchors_still_loads(artifact, name):
     ids=lambda head: f"{head.family} {head.strides} {head.reg_max} {head.anchors}"[:60],
 )
 def test_a_head_that_no_decode_could_take_apart_is_refused(artifact, head):
-    with pytest.raises(ArtifactError, match="lacks or garbles a field") as caught:
+    with pytest.raises(ArtifactError, match="lacks or garbles a field|not JSON that we read") as caught:
         Artifact.load(write(replace(artifact, head=head)))
     assert len(str(caught.value)) < 1000
 
@@ -213,7 +213,7 @@ def test_bytes_that_are_no_text_are_refused(artifact):
 
 def test_a_document_too_large_is_not_read(artifact, monkeypatch):
     monkeypatch.setattr(artifact_module, "MOST_JSON_BYTES", 10)
-    with pytest.raises(ArtifactError, match="is too large"):
+    with pytest.raises(ArtifactError, match="cannot be read; got more than 10 bytes"):
         Artifact.load(write(artifact))
 
 

@@ -7,11 +7,11 @@ and the reading. So the file is opened first, and everything is asked of what wa
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BufferedReader:
     """The file at `path`, open for reading; a link is followed.
 
     Raises:
