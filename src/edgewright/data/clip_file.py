@@ -24,7 +24,20 @@ MOST_FRAMES = 1 << 23  # of an index that is read whole: 38 hours at 60 frames a
 BOXES_FIRST = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"}
 HEIF_BRANDS = {b"avif", b"heic", b"heix", b"mif1"}
 NAMES = {"mp4": "MP4", "avi": "AVI", "matroska": "Matroska", "gif": "GIF", "mpegts": "MPEG-TS", "mpeg": "MPEG"}
-EBML, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
+GIF_ENDS = b";"
+EBML, SEGMENT, CLUSTER, BLOCK_GROUP = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xa0"
+ENTERED = {SEGMENT, CLUSTER, BLOCK_GROUP}
+TRACKS, TRACK_ENTRY, TRACK_NUMBER, TRACK_TYPE, CODEC_ID = b"\x16\x54\xae\x6b", b"\xae", b"\xd7", b"\x83", b"\x86"
+BLOCKS = {b"\xa3", b"\xa1"}
+PASSED = {
+    *(EBML, TRACKS, *BLOCKS, b"\xec", b"\xbf"),
+    # of a segment: seek head, information, cues, attachments, chapters, tags
+    *(b"\x11\x4d\x9b\x74", b"\x15\x49\xa9\x66", b"\x1c\x53\xbb\x6b", b"\x19\x41\xa4\x69", b"\x10\x43\xa7\x70", b"\x12\x54\xc3\x67"),
+    # of a cluster: its time, size of the one before, position, silent tracks, encrypted block
+    *(b"\xe7", b"\xab", b"\xa7", b"\x58\x54", b"\xaf"),
+    # of a group: duration, priority, references, codec state, padding, additions, virtual block, slices
+    *(b"\x9b", b"\xc8", b"\xfa", b"\xfb", b"\xa4", b"\x75\xa2", b"\x75\xa1", b"\xa2", b"\x8e", b"\xfd"),
+}
 TS_SYNC = 0x47
 TS_PACKETS = ((188, 0), (192, 4), (204, 0))  # bytes a packet, and where in it the sync byte lies: broadcast, Blu-ray, with parity
 
@@ -135,20 +148,135 @@ def is_cut(stream: BinaryIO, container: str) -> bool:
         return 8 + int.from_bytes(head[4:8], "little") > size
     if container == "matroska":
         at = head.find(SEGMENT)
-        length = 0 if at < 0 else _ebml_size(head[at + 4 : at + 12])
-        return length > 0 and at + 4 + length > size
+        _, length, width = _element(head[max(at, 0) :])
+        return at >= 0 and length is not None and at + width + length > size
     if container == "gif":
-        return _read(stream, size - 1, 1) != b"\x3b"
-    return False
+        return _read(stream, size - 1, 1) != GIF_ENDS
+    return container == "mpegts" and bool(size % _packet_bytes(head))
 
 
-def _ebml_size(field: bytes) -> int:
-    """What an EBML length field says; 0 where it says that it does not know (all its bits are ones)."""
+def is_intact(stream: BinaryIO, container: str) -> bool | None:
+    """Whether the parts of the file follow each other as the container has it, from the first byte to the last; None where we cannot tell."""
+    if container == "mpeg":
+        return None
+    if container == "matroska":
+        return walk_matroska(stream).intact
+    if container == "gif":
+        return _gif_is_intact(stream)
+    if container == "mpegts":
+        return _packets_are_intact(stream)
+    return not is_cut(stream, container)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The frames of a Matroska file's first video track that lie whole in it, and whether nothing else lies between its elements."""
+
+    shown: int
+    intact: bool
+
+
+def walk_matroska(stream: BinaryIO) -> Blocks:
+    """From element to element; what holds others is entered, so that lengths left open by a live recording do not matter."""
+    size, at, shown = size_of(stream), 0, 0
+    track, is_vp8 = None, False
+    while at < size:
+        head = _read(stream, at, 32)
+        kind, length, width = _element(head)
+        if kind in ENTERED:
+            at += width
+            continue
+        if kind not in PASSED or length is None or at + width + length > size:
+            return Blocks(shown, intact=False)
+        if kind == TRACKS:
+            track, is_vp8 = _video_track(_read(stream, at + width, min(length, HEAD_BYTES)))
+        elif kind in BLOCKS and head[width] & 0x7F == track:
+            # VP8 has frames that are there for others to lean on, and are not shown: a bit in the first byte after the block's own four.
+            shown += not is_vp8 or bool(head[width + 4] & 0x10)
+        at += width + length
+    return Blocks(shown, intact=True)
+
+
+def _video_track(tracks: bytes) -> tuple[int | None, bool]:
+    """The number of the first track of pictures, and whether they are VP8."""
+    at = 0
+    while at < len(tracks):
+        kind, length, width = _element(tracks[at : at + 16])
+        if length is None:
+            break
+        if kind != TRACK_ENTRY:  # a checksum
+            at += width + length
+            continue
+        entry, fields, inner = tracks[at + width : at + width + length], dict[bytes, bytes](), 0
+        while inner < len(entry):
+            name, count, header = _element(entry[inner : inner + 16])
+            if count is None:
+                break
+            fields[name] = entry[inner + header : inner + header + count]
+            inner += header + count
+        if fields.get(TRACK_TYPE) == b"\x01" and fields.get(TRACK_NUMBER):
+            return fields[TRACK_NUMBER][-1], fields.get(CODEC_ID) == b"V_VP8"
+        at += width + length
+    return None, False
+
+
+def _element(head: bytes) -> tuple[bytes, int | None, int]:
+    """The name of the EBML element that begins here, the length of its content (None: open, or no length) and of its header."""
+    name_width = 9 - head[0].bit_length() if head and head[0] else 9
+    name, field = head[:name_width], head[name_width : name_width + 8]
     width = 9 - field[0].bit_length() if field else 9
     if width > len(field):
-        return 0
+        return name, None, name_width
     value = int.from_bytes(field[:width], "big") & ((1 << 7 * width) - 1)
-    return 0 if value == (1 << 7 * width) - 1 else width + value
+    return name, None if value == (1 << 7 * width) - 1 else value, name_width + width
+
+
+def _gif_is_intact(stream: BinaryIO) -> bool:
+    head = _read(stream, 0, 13)
+    at = 13 + _palette_bytes(head[10:11])
+    while True:
+        part = _read(stream, at, 10)
+        if part[:1] == GIF_ENDS:
+            return True
+        if part[:1] == b"!":
+            at += 2
+        elif part[:1] == b"," and len(part) == 10:
+            at += 11 + _palette_bytes(part[9:10])
+        else:
+            return False
+        while count := _read(stream, at, 1):
+            at += 1 + count[0]
+            if not count[0]:
+                break
+
+
+def _palette_bytes(flags: bytes) -> int:
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
+
+
+def _packet_bytes(head: bytes) -> int:
+    return next(count for count, sync_at in TS_PACKETS if _in_step(head, count, sync_at))
+
+
+def _packets_are_intact(stream: BinaryIO) -> bool:
+    """Every packet of a transport stream begins with its sync byte, and those of the busiest stream carry on counting to 16."""
+    head = _read(stream, 0, HEAD_BYTES)
+    count, sync_at = next(packet for packet in TS_PACKETS if _in_step(head, *packet))
+    size, last, busiest = size_of(stream), -1, -1
+    for at in range(0, size, count * 8192):
+        data = np.frombuffer(_read(stream, at, count * 8192), np.uint8)
+        packets = data[: len(data) // count * count].reshape(-1, count)[:, sync_at : sync_at + 4].astype(np.int64)
+        if data.size % count or (packets[:, 0] != TS_SYNC).any():
+            return False
+        streams = (packets[:, 1] & 0x1F) << 8 | packets[:, 2]
+        if busiest < 0:
+            busiest = int(np.bincount(streams).argmax())
+        counters = packets[(streams == busiest) & (packets[:, 3] & 0x10 > 0), 3] & 15
+        steps = np.diff(np.concatenate(([last] if last >= 0 else [], counters))) % 16
+        if (steps > 1).any():
+            return False
+        last = int(counters[-1]) if counters.size else last
+    return True
 
 
 def schedule_of_mp4(stream: BinaryIO) -> Schedule | None:

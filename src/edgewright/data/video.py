@@ -9,7 +9,7 @@ import os
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import mkstemp
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, Self
 import cv2
 import numpy as np
 
-from edgewright.data.clip_file import container_of, is_cut, schedule_of_mp4, size_of, what_else, why_unopened
+from edgewright.data.clip_file import container_of, is_cut, is_intact, schedule_of_mp4, size_of, walk_matroska, what_else, why_unopened
 from edgewright.detections import Frame, ImageRgb
 from edgewright.errors import DataError, HostError
 from edgewright.printable import printable
@@ -34,17 +34,6 @@ MOST_JUMPS = 16  # over stretches where reading on does not help
 OPENCV_GOES_BACK = 16  # frames, when it is asked for a place
 SAME_S = 0.002  # seconds: Matroska and OpenCV round
 OFF_GRID = 0.25  # of a frame: Matroska rounds times to milliseconds, a twelfth of a frame at 80 frames a second
-COUNTS_FRAMES = {"avi", "gif", "mp4"}  # containers that say how many frames they hold; what others say is a duration
-REFILTERED = {
-    b"avc1",
-    b"avc3",
-    b"h264",
-    b"H264",
-    b"hvc1",
-    b"hev1",
-    b"hevc",
-    b"HEVC",
-}  # whose packets OpenCV takes apart, and stops at broken ones
 
 # Only the demuxers of the containers we know, and no protocol that leads to another file or host; see `container_of`.
 DEMUXERS = "mov,avi,matroska,gif,mpegts,mpeg,mpegvideo"
@@ -59,7 +48,7 @@ _opening = threading.Lock()  # options travel through the environment
 class Reading:
     """What came of reading a clip; it fills while frames are read, and is whole after the last.
 
-    `expected`: frames as the container counts them, None where it keeps no count. `broke_at`: the first frame that could not be decoded.
+    `expected`: frames as the container counts them, or as its duration has them where it is broken, None where neither tells. `broke_at`: the first frame that could not be decoded.
     `missing`: how many could not, None where nothing tells. `damaged`: decoded frames that lean on missing ones.
     """
 
@@ -203,15 +192,17 @@ class _Clip:
         self._last = -1  # the number of the frame read last
         self._last_s = -1.0
         self._held = 0  # numbers that an AVI passes over: the frame before them is shown longer
+        self._intact: list[bool | None] = []  # asked once, as it reads through the whole file
         self._even = True  # whether every frame so far lay where the frame rate puts it
         self._targets: Iterator[int] | None = None  # where to jump to, once reading on does not help
         self.fps = frame_rate(capture)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        # A frame takes a byte at least.
+        # A frame takes a byte at least. Most containers tell no more than a duration, which may be that of the sound.
         self.guessed = int(count) if 0 < count <= size_of(stream) else None
-        self.expected = self.guessed if container in COUNTS_FRAMES else None
-        if container == "mp4":
-            self.expected = None if self._schedule is None else len(self._schedule.times_s)
+        if self._schedule is not None:
+            self.expected: int | None = len(self._schedule.times_s)
+        else:
+            self.expected = self.guessed if container == "avi" else None
 
     def check_size(self) -> None:
         """Before a picture of it is made."""
@@ -311,7 +302,9 @@ class _Clip:
                 return index, time_s
         on_grid = round(time_s * self.fps)
         self._even = self._even and abs(time_s * self.fps - on_grid) < OFF_GRID
-        if self._even and on_grid > self._last and (failed or self._container == "avi"):
+        if (
+            self._even and on_grid > following - failed and (failed or self._container == "avi" or not self._is_intact())
+        ):  # in an MPEG stream too: those are even
             return self._within(on_grid), time_s
         return self._within(following), time_s
 
@@ -331,26 +324,37 @@ class _Clip:
         reading.was_cut = is_cut(self._stream, self._container)
         if self.expected is not None:
             reading.expected = max(self.expected - self._held, reading.decoded)
-            reading.missing = reading.expected - reading.decoded
-        elif self._even and self.guessed is not None and self.guessed > self._last + 1 and (packets := self.packets()) is not None:
-            # A duration may be that of the sound; the packets that are there are not.
-            reading.missing = max(packets - reading.decoded, reading.missing or 0)
-        if reading.broke_at is None and (reading.missing or reading.was_cut):
-            reading.broke_at = self._last + 1
-        if reading.was_cut and self.expected is None:
+        elif not (self._even and self.guessed == self._last + 1) and self._is_intact() is False:
             reading.missing = None
+        elif (held := self._frames_held()) is not None:
+            reading.missing = max(held - reading.decoded, reading.missing or 0)
+        if self.expected is None and self._even and self.guessed and reading.missing != 0:
+            # Of even frames a duration is a count.
+            reading.expected = max(self.guessed, self._last + 1)
+        if reading.expected is not None:
+            reading.missing = reading.expected - reading.decoded
+        if reading.broke_at is None and reading.missing != 0:
+            reading.broke_at = self._last + 1
 
-    def packets(self) -> int | None:
-        """How many packets of pictures the file holds, read without decoding; None where OpenCV cannot tell without touching them."""
-        codec = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=False)
-        if codec in REFILTERED:
+    def _is_intact(self) -> bool | None:
+        if not self._intact:
+            self._intact.append(is_intact(self._stream, self._container))
+        return self._intact[0]
+
+    def _frames_held(self) -> int | None:
+        """How many frames a file holds whose container counts none, or None: asked only where its duration says that some are missing."""
+        if self.guessed is not None and self.guessed <= self._last + 1:
             return None
-        with _opened(self._stream, [cv2.CAP_PROP_FORMAT, -1]) as packets:
-            count = 0
-            while packets.grab():
-                # VP8 has frames that are there for others to lean on, and are not shown.
-                count += codec != b"VP80" or bool(packets.retrieve()[1][0, 0] & 0x10)
-        return count
+        return walk_matroska(self._stream).shown if self._container == "matroska" else _packets(self._stream)
+
+
+def _packets(stream: BinaryIO) -> int:
+    """How many packets of pictures the file holds; they are not decoded."""
+    with _opened(stream, [cv2.CAP_PROP_FORMAT, -1]) as capture:
+        count = 0
+        while capture.grab():
+            count += 1
+    return count
 
 
 class WebmWriter:
@@ -410,9 +414,9 @@ class WebmWriter:
         Raises:
             HostError: not all of it could be written.
         """
-        written = 0
-        with suppress(DataError), _open_clip(self._unfinished) as clip:
-            written = clip.packets() or 0
+        with self._unfinished.open("rb") as stream:
+            found = walk_matroska(stream)
+            written = found.shown if found.intact else min(found.shown, self._frames - 1)
         if written < self._frames:
             raise HostError(
                 f"cannot write {self._path}", got=f"{written} of {self._frames} frames arrived: the disk is full", fix="make space"
