@@ -13,6 +13,7 @@ from edgewright.artifact import HeadOutput, HeadSpec
 from edgewright.graph.head import recognise
 from edgewright.vision.heads import (
     MOST_END2END,
+    can_decode,
     decode,
     end2end_decoded,
     end2end_raw,
@@ -251,3 +252,46 @@ def test_a_threshold_only_takes_away(classes, score_above, seed):
             continue
         assert np.array_equal(some[0], every[0][keep])
         assert np.array_equal(some[2], every[2][keep])
+
+
+# --- what can be decoded at all -----------------------------------------------------------------------------------------------------------
+
+
+def raw_head(family, roles, anchors=None):
+    outputs = tuple(HeadOutput(f"{role}{stride}", role, stride) for stride, _, _ in SIZES for role in roles)
+    return HeadSpec(family, tuple(stride for stride, _, _ in SIZES), 4, outputs, anchors)
+
+
+@pytest.mark.parametrize(
+    ("head", "channels"),
+    [
+        (raw_head("yolov8", ("box", "class")), (16, 3)),
+        (raw_head("end2end", ("box", "class")), (16, 3)),
+        (raw_head("yolov5", ("combined",), ANCHORS), (16,)),
+        (HeadSpec("yolox", (8, 16), None, raw_head("yolox", ("box", "objectness", "class")).outputs), (4, 1, 3)),
+    ],
+    ids=lambda value: value.family if isinstance(value, HeadSpec) else "",
+)
+def test_raw_tensors_are_told_by_their_channels(head, channels):
+    outputs = [np.zeros((1, each, rows, columns), np.float32) for _, rows, columns in SIZES for each in channels]
+    assert can_decode(head, outputs, 3)
+    assert not can_decode(head, outputs, 4)
+    assert not can_decode(head, outputs[:-1], 3)
+    assert not can_decode(head, [output[:, :, 0] for output in outputs], 3)
+
+
+@pytest.mark.parametrize(
+    ("family", "role", "shape", "other"),
+    [
+        ("yolov8", "decoded", (1, 7, 60), (1, 8, 60)),
+        ("yolov8", "decoded", (1, 60, 7), (1, 7)),
+        ("yolov5", "decoded", (1, 120, 8), (1, 120, 7)),
+        ("yolox", "undecoded", (1, 60, 8), (1, 60, 8, 1)),
+        ("end2end", "decoded", (1, 300, 6), (1, 300, 7)),
+    ],
+)
+def test_a_whole_output_is_told_by_the_values_of_a_box(family, role, shape, other):
+    head = HeadSpec(family, (8, 16), None, (HeadOutput("output0", role),))
+    assert can_decode(head, [np.zeros(shape, np.float32)], 3)
+    assert not can_decode(head, [np.zeros(other, np.float32)], 3)
+    assert not can_decode(head, [], 3)

@@ -26,7 +26,7 @@ from edgewright.engines import Engine, TensorSpec, open_engine
 from edgewright.engines.noise import invent, noise_shape
 from edgewright.errors import EdgewrightError, EngineError, ModelError
 from edgewright.graph.finding import printable
-from edgewright.vision.heads import decode
+from edgewright.vision.heads import can_decode, decode
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor: whatever decodes above it decodes
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "std::bad_array_new_length")
@@ -51,16 +51,20 @@ def main() -> int:
         return 0
     import_s = time.monotonic() - options.began
     give_up_files_and_parent()
-    examination = Examination(say, import_s, with_graph=has_graph_tools)
-    try:
-        say({"admitted": ERRANDS[options.errand](options.path, examination)})
-    except EdgewrightError as error:
-        say({"refused": _as_json(examination.blamed_on_memory(error))})
-    except MemoryError:
-        say({"refused": _as_json(examination.too_large())})
-    except Exception as error:  # noqa: BLE001 - what our own examination stumbles over is not let in
-        say({"refused": _as_json(examination.stumbled(error))})
+    say(_verdict(ERRANDS[options.errand], options.path, Examination(say, import_s, with_graph=has_graph_tools)))
     return 0
+
+
+def _verdict(errand: Errand, path: Path, examination: "Examination") -> dict[str, Any]:
+    # What failed, and the memory it holds on to, is gone when this returns: there must be some left to speak with.
+    try:
+        return {"admitted": errand(path, examination)}
+    except EdgewrightError as error:
+        return {"refused": _as_json(examination.blamed_on_memory(error))}
+    except MemoryError:
+        return {"refused": _as_json(examination.too_large())}
+    except Exception as error:  # noqa: BLE001 - what our own examination stumbles over is not let in
+        return {"refused": _as_json(examination.stumbled(error))}
 
 
 class Examination:
@@ -204,11 +208,22 @@ def _answers(described: Artifact, examination: Examination) -> None:
         fix = "export it again from a checkpoint that works"
         raise ModelError(f"{shown} answers a picture of noise with NaN", expected="numbers", fix=fix)
     examination.doing("was decoded")
+    if not _decodes(described, outputs):
+        raise ModelError(
+            f"{shown} does not answer as a {described.head.family} detector of {len(described.classes)} classes",
+            got="outputs of " + ", ".join(str(list(output.shape)) for output in outputs[:8]),
+            fix="export it again",
+        )
+
+
+def _decodes(described: Artifact, outputs: list[NDArray[Any]]) -> bool:
+    if not can_decode(described.head, outputs, len(described.classes)):
+        return False
     try:
-        decode(described.head, outputs, SCORE_ABOVE, size_wh=spec.size_wh)
-    except (ValueError, IndexError) as error:
-        got = "outputs of " + ", ".join(str(list(output.shape)) for output in outputs[:8])
-        raise ModelError(f"{shown} does not answer as a {described.head.family} detector", got=got, fix="export it again") from error
+        decode(described.head, outputs, SCORE_ABOVE, size_wh=described.input.size_wh)
+    except (ValueError, IndexError):
+        return False
+    return True
 
 
 def _input_bytes(engine: Engine) -> int:

@@ -16,7 +16,7 @@ A box keeps its best class only, except in an end-to-end output, whose rows are 
 """
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,13 @@ def decode(head: HeadSpec, outputs: Sequence[Tensor], score_above: float, *, siz
         return yolox_raw([(box, obj, cls, stride) for (box, obj, cls), stride in zip(grids, head.strides, strict=True)], score_above)
     pairs = [(box, cls, stride) for (box, cls), stride in zip(grids, head.strides, strict=True)]
     return end2end_raw(pairs, score_above) if head.family == "end2end" else yolov8_raw(pairs, score_above)
+
+
+def can_decode(head: HeadSpec, outputs: Sequence[NDArray[Any]], classes: int) -> bool:
+    """Whether tensors, each [1, ...], have the values that `decode` takes apart for that many classes."""
+    return len(outputs) >= len(head.outputs) and all(
+        _holds(output.shape[1:], values, head) for output, values in zip(outputs, _values_of(head, classes), strict=False)
+    )
 
 
 def yolov8_decoded(output: Tensor, score_above: float) -> Candidates:
@@ -118,6 +125,23 @@ def yolov5_raw(grids: Sequence[tuple[Tensor, int, Anchors]], score_above: float)
 def yolox_raw(grids: Sequence[tuple[Tensor, Tensor, Tensor, int]], score_above: float) -> Candidates:
     """Candidates from the head convolutions: for each grid box [4, H, W], objectness [1, H, W], class logits [classes, H, W], stride."""
     return _joined([_yolox_grid(box, objectness, cls, stride, score_above) for box, objectness, cls, stride in grids])
+
+
+def _values_of(head: HeadSpec, classes: int) -> list[int]:
+    """How many values each output has for a box, or for a cell of a grid."""
+    of_box = {"yolov8": 4 + classes, "end2end": 6}.get(head.family, 5 + classes)
+    if not head.is_raw or head.outputs[0].role == "undecoded":
+        return [of_box]
+    count = len(RAW_ROLES[head.family])
+    anchors = [len(sizes) for sizes in head.anchors or () for _ in range(count)] or [0] * len(head.outputs)
+    of_role = {"box": 4 * (head.reg_max or 1), "class": classes, "objectness": 1}
+    return [of_role.get(output.role, each * of_box) for output, each in zip(head.outputs, anchors, strict=True)]
+
+
+def _holds(shape: tuple[int, ...], values: int, head: HeadSpec) -> bool:
+    if head.outputs[0].role in ("decoded", "undecoded"):
+        return len(shape) == 2 and values in shape
+    return len(shape) == 3 and shape[0] == values
 
 
 def _decode_whole(head: HeadSpec, output: Tensor, score_above: float, size_wh: tuple[int, int]) -> Candidates:
