@@ -216,8 +216,12 @@ class Artifact:
 
 
 def sha256_of(path: Path) -> str:
-    """The hex digest of a file, read in pieces."""
-    with path.open("rb") as stream:
+    """The hex digest of a regular file, read in pieces.
+
+    Raises:
+        OSError: it is none, or cannot be read.
+    """
+    with open_regular(path) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 

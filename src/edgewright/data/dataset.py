@@ -7,6 +7,7 @@ pictures' digests.
 Pictures are read when they are iterated over, and so are labels that lie in a file of their own.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +16,14 @@ import numpy as np
 
 from edgewright.artifact import sha256_of
 from edgewright.data.coco_json import jsons_in, open_coco, split_of_json
-from edgewright.data.folder import open_folder, split_named
-from edgewright.data.images import is_turned, read_image
+from edgewright.data.folder import MOST_FOLDERS_DEEP, open_folder, shown, split_named
+from edgewright.data.images import MOST_BYTES, is_turned, read_image
 from edgewright.data.sample import NO_SPLIT, Contents, LabelledImage, Labels, Sample, Truth, Unlabelled
 from edgewright.data.ultralytics import YAML_SUFFIXES, YoloText, open_yaml, yaml_in
 from edgewright.data.voc import is_voc, open_voc
 from edgewright.errors import DataError
+from edgewright.printable import brief, printable
+from edgewright.regular_file import is_folder, is_regular
 
 __all__ = [
     "ALL",
@@ -62,7 +65,7 @@ class Dataset:
         if name == ALL:
             return tuple({sample.image: sample for samples in self.splits.values() for sample in samples}.values())
         if name not in self.splits:
-            raise DataError(f"{self.source} has no split {name!r}", expected=f"one of {', '.join([*self.splits, ALL])}")
+            raise DataError(f"{shown(self.source)} has no split {brief(name)}", expected=f"one of {', '.join([*self.splits, ALL])}")
         return self.splits[name]
 
     def stream(
@@ -93,14 +96,14 @@ def open_dataset(path: Path) -> Dataset:
     Raises:
         DataError: nothing there is a data set, or it contradicts itself; the sentence says what was found and what was expected.
     """
-    if path.is_dir():
+    if is_folder(path):
         return _open_folder(path)
-    if path.is_file() and path.suffix.lower() in YAML_SUFFIXES:
+    if is_regular(path) and path.suffix.lower() in YAML_SUFFIXES:
         return _opened(path, open_yaml(path))
-    if path.is_file() and path.suffix.lower() == ".json":
+    if is_regular(path) and path.suffix.lower() == ".json":
         return _opened(path, open_coco({split_of_json(path): path}))
-    got = f"a {path.suffix or 'nameless'} file" if path.exists() else "no such file"
-    raise DataError(f"{path} is not a data set", got=got, expected=EXPECTED)
+    got = f"a {printable(path.suffix) or 'nameless'} file" if os.path.lexists(path) else "no such file"
+    raise DataError(f"{shown(path)} is not a data set", got=got, expected=EXPECTED)
 
 
 def part_train_from_val(dataset: Dataset) -> tuple[Dataset, int]:
@@ -124,9 +127,11 @@ def part_train_from_val(dataset: Dataset) -> tuple[Dataset, int]:
 
 
 def _open_folder(root: Path) -> Dataset:
-    inside = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
-    if len(inside) == 1 and inside[0].is_dir() and split_named(inside[0].name) is None:
-        return _open_folder(inside[0])  # archives unpack so: NEU-DET/NEU-DET/...
+    for _ in range(MOST_FOLDERS_DEEP):
+        inside = [path for path in root.iterdir() if not path.name.startswith((".", "__MACOSX"))]
+        if len(inside) != 1 or not is_folder(inside[0]) or split_named(inside[0].name) is not None:
+            break
+        root = inside[0]  # archives unpack so: NEU-DET/NEU-DET/...
     yaml = yaml_in(root)
     if yaml is not None:
         return _opened(yaml, open_yaml(yaml))
@@ -146,10 +151,12 @@ def _opened(source: Path, contents: Contents) -> Dataset:
         splits, note = _halves(source, "names no splits", loose)
         warnings.append(note)
     elif loose:
-        warnings.append(f"{len(loose)} pictures of {source} are in no split and were left out, such as {loose[0].image.name}")
+        warnings.append(
+            f"{len(loose)} pictures of {shown(source)} are in no split and were left out, such as {printable(loose[0].image.name)}"
+        )
     if "test" in splits and "val" not in splits:
         splits["val"] = splits["test"]
-        warnings.append(f"{source} has no val split: its test split is taken for it")
+        warnings.append(f"{shown(source)} has no val split: its test split is taken for it")
     return Dataset(source, contents.classes, splits, warnings=tuple(warnings))
 
 
@@ -158,15 +165,15 @@ def _halves(source: Path, why: str, samples: Iterable[Sample]) -> tuple[dict[str
     halves: dict[str, list[Sample]] = {"train": [], "val": []}
     for sample in samples:
         halves["train" if _is_for_train(sample.image) else "val"].append(sample)
-    note = f"{source} {why}: by their digests {len(halves['train'])} pictures are in train and {len(halves['val'])} in val"
+    note = f"{shown(source)} {why}: by their digests {len(halves['train'])} pictures are in train and {len(halves['val'])} in val"
     return {name: tuple(held) for name, held in halves.items()}, note
 
 
 def _is_for_train(image: Path) -> bool:
     """A coin that falls the same on every machine; a picture that cannot be read is judged, and so named among the broken."""
     try:
-        return int(sha256_of(image)[0], 16) < 8
-    except OSError:
+        return image.stat().st_size <= MOST_BYTES and int(sha256_of(image)[0], 16) < 8
+    except (OSError, ValueError):
         return False
 
 
@@ -189,7 +196,7 @@ def _is_of(truth: Truth, image: Path, size_wh: tuple[int, int]) -> bool:
 
 def _drawn_elsewhere(sample: Sample, size_wh: tuple[int, int], truth: Truth) -> DataError:
     return DataError(
-        f"the labels of {sample.image} were drawn on a picture of another size",
+        f"the labels of {shown(sample.image)} were drawn on a picture of another size",
         got=f"{size_wh[0]} x {size_wh[1]} pixels, upright",
         expected="{} x {}".format(*(truth.drawn_on_wh or ())),
     )
