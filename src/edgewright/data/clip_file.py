@@ -156,7 +156,7 @@ def is_cut(stream: BinaryIO, container: str) -> bool:
 
 
 def is_intact(stream: BinaryIO, container: str) -> bool | None:
-    """Whether the parts of the file follow each other as the container has it, from the first byte to the last; None where we cannot tell."""
+    """Whether the parts of the file follow each other as the container has it, from first byte to last; None: we cannot tell."""
     if container == "mpeg":
         return None
     if container == "matroska":

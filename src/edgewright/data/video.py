@@ -4,15 +4,17 @@ Clips come from strangers. What begins like no known container is refused unopen
 Of a broken clip every frame that can be decoded is read, with its true place and time, and a `Reading` says what was lost.
 """
 
+import errno
 import math
 import os
+import secrets
+import shutil
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkstemp
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
@@ -24,8 +26,10 @@ from edgewright.detections import Frame, ImageRgb
 from edgewright.errors import DataError, HostError
 from edgewright.printable import printable
 from edgewright.regular_file import open_regular
+from edgewright.whole_file import OURS, disk_error, telling_of_the_disk
 
 SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
+LOOK_EVERY = 64  # frames written, whether the disk has room left
 USUAL_FPS = 25.0  # when a file does not say
 MOST_PIXELS = 1 << 27  # of a frame, as of a picture
 MOST_TRIES = 10_000  # at frames that cannot be decoded, one after the other
@@ -48,7 +52,8 @@ _opening = threading.Lock()  # options travel through the environment
 class Reading:
     """What came of reading a clip; it fills while frames are read, and is whole after the last.
 
-    `expected`: frames as the container counts them, or as its duration has them where it is broken, None where neither tells. `broke_at`: the first frame that could not be decoded.
+    `expected`: frames as the container counts them, or as the duration of a broken one has them; None where neither tells. `broke_at`: the
+    first that could not be decoded.
     `missing`: how many could not, None where nothing tells. `damaged`: decoded frames that lean on missing ones.
     """
 
@@ -153,20 +158,28 @@ def _opened(stream: BinaryIO, settings: Sequence[int] = ()) -> Iterator[cv2.Vide
 
 
 @contextmanager
+def _silent_log() -> Iterator[None]:
+    """Of what OpenCV cannot do with a file it complains in our errors alone."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    try:
+        yield
+    finally:
+        cv2.utils.logging.setLogLevel(level)
+
+
+@contextmanager
 def _settings() -> Iterator[None]:
-    """What OpenCV takes from the environment, for the time of an opening; of what it is asked to open it complains in our errors alone.
+    """What OpenCV takes from the environment, for the time of an opening.
 
     It asks how loud ffmpeg may be once a process, so whoever opened a video before us has chosen that.
     """
-    level = cv2.utils.logging.getLogLevel()
-    with _opening:
+    with _opening, _silent_log():
         held = {name: os.environ.get(name) for name in OPTIONS}
         os.environ.update(OPTIONS)
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
         try:
             yield
         finally:
-            cv2.utils.logging.setLogLevel(level)
             for name, value in held.items():
                 if value is None:
                     del os.environ[name]
@@ -366,62 +379,64 @@ class WebmWriter:
     def __init__(self, path: Path, fps: float) -> None:
         self._path = path
         self._fps = fps
-        self._unfinished = path
+        # OpenCV chooses the container by the suffix.
+        self._unfinished = path.with_name(f"{OURS}{secrets.token_hex(8)}.webm")
         self._writer: cv2.VideoWriter | None = None
         self._frames = 0
 
     def write(self, image_rgb: ImageRgb) -> None:
-        """Append a frame, H x W x 3."""
+        """Append a frame, H x W x 3.
+
+        Raises:
+            HostError: the file cannot be written.
+        """
         if self._writer is None:
-            self._open((image_rgb.shape[1], image_rgb.shape[0])).write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
-        else:
+            self._writer = self._open((image_rgb.shape[1], image_rgb.shape[0]))
+        if self._frames % LOOK_EVERY == 0:
+            self._check_space()
+        with _silent_log():
             self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         self._frames += 1
 
     def _open(self, size_wh: tuple[int, int]) -> cv2.VideoWriter:
-        try:
-            descriptor, name = mkstemp(prefix=f".{self._path.stem[:100]}-", suffix=".webm", dir=self._path.parent)
-        except OSError as error:
-            raise HostError(f"cannot write {self._path}", got=error.strerror, fix="check the folder and its space") from error
-        os.close(descriptor)
-        self._unfinished = Path(name)
+        with telling_of_the_disk(self._path):
+            os.close(os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
         with _settings(), _quiet_stderr():
-            self._writer = cv2.VideoWriter(name, cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
-        if not self._writer.isOpened():
+            path = os.fsencode(self._unfinished)  # of a text that is not UTF-8 OpenCV dies
+            writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
+        if not writer.isOpened():
+            self._check_space()
             raise HostError(
-                f"cannot write {self._path}", got="this OpenCV opens no VP8 encoder there", fix="check the folder, or use --out FOLDER"
+                f"cannot write {printable(str(self._path), 300)}", got="an OpenCV without a VP8 encoder", fix="use --out FOLDER"
             )
-        return self._writer
+        return writer
+
+    def _check_space(self) -> None:
+        """OpenCV does not say that a disk is full."""
+        if not shutil.disk_usage(self._unfinished.parent).free:
+            raise disk_error(OSError(errno.ENOSPC, ""), self._path)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._unfinished == self._path:
-            return
         try:
             if self._writer is not None:
-                with _quiet_stderr():
+                with _silent_log(), _quiet_stderr():
                     self._writer.release()
-            if kind is None:
-                self._finish()
+                if kind is None:
+                    self._take_its_name()
         finally:
             self._unfinished.unlink(missing_ok=True)
 
-    def _finish(self) -> None:
-        """OpenCV does not say that a disk is full; a file that was cut short does.
-
-        Raises:
-            HostError: not all of it could be written.
-        """
-        with self._unfinished.open("rb") as stream:
-            found = walk_matroska(stream)
-            written = found.shown if found.intact else min(found.shown, self._frames - 1)
-        if written < self._frames:
-            raise HostError(
-                f"cannot write {self._path}", got=f"{written} of {self._frames} frames arrived: the disk is full", fix="make space"
-            )
-        os.replace(self._unfinished, self._path)  # noqa: PTH105 - the words of the system call
+    def _take_its_name(self) -> None:
+        with telling_of_the_disk(self._path):
+            with self._unfinished.open("rb") as stream:
+                os.fsync(stream.fileno())
+                found = walk_matroska(stream)
+            if found.shown < self._frames or not found.intact:
+                raise OSError(errno.ENOSPC, f"{found.shown} of {self._frames} frames arrived")
+            os.replace(self._unfinished, self._path)  # noqa: PTH105 - the atomic replace is the point
 
 
 @contextmanager
