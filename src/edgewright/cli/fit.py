@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from edgewright.cli.folders import utf8
 from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
 
 EXAMPLES = """
@@ -33,7 +34,9 @@ def register(app: typer.Typer) -> None:
 def fit(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float detector of the YOLO family, .onnx.")],
     data: Annotated[Path, typer.Option(metavar="DATA", help="A data.yaml, COCO json, VOC folder, or folder of images without labels.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where artifact.json, the model, evidence.json and report.html go.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", callback=utf8, help="Where artifact.json, the model, evidence.json and report.html go.")
+    ],
     max_drop: Annotated[float, typer.Option(min=0, max=100, help="Points of mAP50-95 that may be lost.")] = 1.0,
     max_latency_ms: Annotated[float | None, typer.Option(min=0, help="p50 of the model alone, batch 1.")] = None,
     max_memory_mib: Annotated[float | None, typer.Option(min=0, help="Peak memory of the process that runs the model.")] = None,

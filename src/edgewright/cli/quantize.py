@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from edgewright.cli.folders import utf8
 from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, write_json
 from edgewright.errors import InputError
 
@@ -60,7 +61,7 @@ def register(app: typer.Typer) -> None:
 
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A float detector of the YOLO family, .onnx.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where artifact.json and the model go.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", callback=utf8, help="Where artifact.json and the model go.")],
     data: Annotated[Path | None, typer.Option(metavar="DATA", help="Pictures to read ranges from; not needed by --mode dynamic.")] = None,
     mode: Annotated[Mode, typer.Option(help="Ranges read ahead of time, or while it runs; float only cuts the head.")] = Mode.static,
     ranges: Annotated[Ranges, typer.Option(help="How ranges are read.")] = Ranges.percentile,
