@@ -403,7 +403,7 @@ class WebmWriter:
             os.close(os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
         with _settings(), _quiet_stderr():
             path = os.fsencode(self._unfinished)  # of a text that is not UTF-8 OpenCV dies
-            writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)
+            writer: cv2.VideoWriter = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"VP80"), self._fps, size_wh)  # type: ignore[call-overload]
         if not writer.isOpened():
             self._check_space()
             raise HostError(
