@@ -1,5 +1,6 @@
 """The main job on built-in material: fit our own detector to pictures we draw ourselves, then watch it work. Offline."""
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.evidence import Evidence
 from edgewright.fit.watch import Watch
 from edgewright.vision.drawing import draw
+from edgewright.whole_file import is_own_folder, locked, make_folder, remove, sweep
 
 VIDEO = "conveyor.webm"
 TRAIN, VAL = 112, 64  # boards
@@ -24,15 +26,30 @@ def demo_model() -> Path:
 
 
 def demo(folder: Path, watch: Watch) -> Evidence:
-    """Draw the boards, fit the detector to them, and let the fitted one watch a conveyor belt."""
-    watch.stage("draw")
-    data = write_dataset(folder / "boards", train=TRAIN, val=VAL, progress=watch.advance)
-    request = FitRequest(demo_model(), data, folder / "fitted", Budget(max_drop=1.0), images=CALIBRATED, command="make demo")
-    evidence = fit(request, watch=watch)
-    if evidence.ships:
-        watch.stage("video")
-        make_video(folder / "fitted", folder / VIDEO, watch)
-    return evidence
+    """Draw the boards, fit the detector to them, and let the fitted one watch a conveyor belt.
+
+    Raises:
+        InputError: another run is at work in `folder`.
+        DiskError: something cannot be written there.
+    """
+    with locked(folder):
+        watch.stage("draw")
+        data = write_dataset(_own_folder(folder / "boards"), train=TRAIN, val=VAL, progress=watch.advance)
+        out = _own_folder(folder / "fitted")
+        evidence = fit(FitRequest(demo_model(), data, out, Budget(max_drop=1.0), images=CALIBRATED, command="make demo"), watch=watch)
+        if evidence.ships:
+            watch.stage("video")
+            make_video(out, folder / VIDEO, watch)
+        return evidence
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder of ours inside the demo's, without links that would lead out of it."""
+    if os.path.lexists(folder) and not is_own_folder(folder):
+        remove(folder)
+    make_folder(folder)
+    sweep(folder)
+    return folder
 
 
 def make_video(artifact: Path, target: Path, watch: Watch) -> None:

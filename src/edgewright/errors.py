@@ -6,7 +6,8 @@
     │   ├── DataError         the images, labels or data set
     │   └── ArtifactError     an artifact folder
     ├── HostError             this machine cannot: install, free or permit something exit 3, HTTP 503
-    │   └── EngineError       an engine is missing, or failed on a sound model
+    │   ├── EngineError       an engine is missing, or failed on a sound model
+    │   └── DiskError         a file cannot be written: the disk is full, read-only, closed to us
     └── Interrupted           the user stopped the work; what is done is kept       exit 130, HTTP 499
 
 Each carries what was got, what was expected and the way out, so that a message can be acted on without reading the source.
@@ -65,6 +66,10 @@ class HostError(EdgewrightError):
 
 class EngineError(HostError):
     """An engine is not installed, or failed on a model that is sound."""
+
+
+class DiskError(HostError):
+    """A file or folder cannot be written: the disk is full, read-only, broken, or closed to us."""
 
 
 class Interrupted(EdgewrightError):  # noqa: N818 - the user's wish is not an error of ours

@@ -134,7 +134,7 @@ def test_refuses_a_model_that_is_already_quantized(material, tmp_path):
 
 def test_refuses_a_folder_that_no_fit_wrote_and_touches_nothing(material, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(InputError, match="no fit wrote"):
+    with pytest.raises(InputError, match="edgewright did not write"):
         fit(FitRequest(*material, tmp_path, threads=1))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
@@ -164,7 +164,7 @@ def test_a_second_fit_on_the_same_folder_says_so_and_the_first_goes_on(material,
     first = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert next(line for line in first.stderr if line.strip() == "calibrate")
     second = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
-    assert (second.returncode, "another fit is at work" in second.stderr) == (2, True)
+    assert (second.returncode, "another run of edgewright is at work" in second.stderr) == (2, True)
     first.communicate(timeout=120)
     assert first.returncode == 0
     ew.Artifact.load(tmp_path / "out")

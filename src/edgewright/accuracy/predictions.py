@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright.data.array_file import read_arrays, write_arrays
 from edgewright.data.dataset import Dataset, Sample, Truth
 from edgewright.detections import Boxes, ClassIds, Detections, Scores
 from edgewright.detector import Detector
@@ -71,18 +72,48 @@ class Predictions:
         arrays = {
             f"{side}_{name}": getattr(getattr(self, side), name) for side in ("found", "truth") for name in Boxed.__dataclass_fields__
         }
-        with path.open("wb") as stream:
-            said = {name: np.array(getattr(self, name), str) for name in ("broken", "damaged")}
-            np.savez_compressed(stream, allow_pickle=False, classes=self.classes, pictures=self.pictures, **said, **arrays)
+        write_arrays(path, {**arrays, **{name: np.array(getattr(self, name), str) for name in SAID}})
 
     @classmethod
     def load(cls, path: Path) -> "Predictions":
-        """Read what `save` wrote."""
-        with np.load(path, allow_pickle=False) as held:
-            found, truth = (Boxed(**{name: held[f"{side}_{name}"] for name in Boxed.__dataclass_fields__}) for side in ("found", "truth"))
-            # Before there was `damaged`, nothing was known of it.
-            said = (tuple(held[name].tolist()) if name in held else () for name in ("classes", "pictures", "broken", "damaged"))
-            return cls(found, truth, *said)
+        """Read what `save` wrote.
+
+        Raises:
+            DataError: it is not that.
+        """
+        wanted = {f"{side}_{name}": kind for side in ("found", "truth") for name, kind in COLUMNS.items()}
+        held = read_arrays(path, {**wanted, **dict.fromkeys(SAID, ("U", 1))})
+        found, truth = (Boxed(**{name: held[f"{side}_{name}"] for name in COLUMNS}) for side in ("found", "truth"))
+        read = cls(found, truth, *(tuple(held[name].tolist()) for name in SAID))
+        if not _is_whole(read):
+            raise DataError(f"{path.name} holds no predictions of ours")
+        return read
+
+
+COLUMNS = {  # of a `Boxed`: kind and axes
+    "boxes_xyxy": ("f", 2),
+    "class_ids": ("i", 1),
+    "offsets": ("i", 1),
+    "scores": ("f", 1),
+    "crowd": ("b", 1),
+    "areas": ("f", 1),
+}
+SAID = ("classes", "pictures", "broken", "damaged")
+
+
+def _is_whole(read: Predictions) -> bool:
+    """Whether rows, offsets, classes and pictures go together."""
+    images, classes = len(read.pictures), len(read.classes)
+    for side in (read.found, read.truth):
+        rows, offsets = len(side.boxes_xyxy), side.offsets
+        aligned = side.boxes_xyxy.shape[1] == 4 and len(side.class_ids) == rows and len(offsets) == images + 1
+        if not aligned or offsets[0] != 0 or offsets[-1] != rows or (np.diff(offsets) < 0).any():
+            return False
+        if rows and not 0 <= side.class_ids.min() <= side.class_ids.max() < classes:
+            return False
+        if any(len(column) not in (0, rows) for column in (side.crowd, side.areas)):
+            return False
+    return len(read.found.scores) == len(read.found.boxes_xyxy) and len(read.truth.scores) in (0, len(read.truth.boxes_xyxy))
 
 
 def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, progress: Progress = unseen) -> Predictions:

@@ -6,10 +6,10 @@ them, and the ratio within a round stays.
 """
 
 import json
+import os
 import selectors
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -128,8 +128,11 @@ class _Child:
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        command = [sys.executable, "-m", "edgewright.bench.child", str(job.path), "--engine", job.engine, "--threads", str(job.threads)]
-        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__; a file, because a full pipe would stall the child
+        # -P: the folder we are called in may be a stranger's, and hold a numpy.py.
+        options = [f"--engine={job.engine}", f"--threads={job.threads}"]
+        command = [sys.executable, "-P", "-m", "edgewright.bench.child", *options, "--", str(job.path)]
+        # A file, because a full pipe would stall the child; in memory, because nothing is to be left on a disk. Closed in __exit__.
+        self._complaints = open(os.memfd_create("complaints"), "w+", errors="replace")  # noqa: PTH123, SIM115 - a descriptor
         self._process = subprocess.Popen(  # noqa: S603 - our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True
         )

@@ -1,8 +1,8 @@
 """`edgewright calibrate`: choose the pictures that activation ranges are read from, audit them, show them, hand them on."""
 
 import json
-import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +13,8 @@ from rich.console import Console
 from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, table, write_json
 from edgewright.errors import InputError
 from edgewright.graph.finding import printable
+from edgewright.result_folder import CALIBRATE, empty, publish, staging, working_folder
+from edgewright.whole_file import remove, write_whole
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from edgewright.data.calibration import CalibrationSet
 
 SHOWN = 64  # pictures on the contact sheet
+TENSORS = "calibration.npz"
 TENSOR_TYPES = ("float32", "float16", "uint8")
 
 EXAMPLES = """
@@ -72,7 +75,7 @@ def calibrate(
     frames = () if against is None else pictures_in(against)
     artifact = None if model is None else _open_model(model)
     dataset, shared = part_train_from_val(open_dataset(data))
-    with Terminal(quiet=quiet) as terminal:
+    with Terminal(quiet=quiet) as terminal, _staging_in(out) as staged:
         if shared:
             terminal.note(f"{shared} images were in train and in val; each is now in one of them, by its digest")
         for line in dataset.warnings:
@@ -81,21 +84,22 @@ def calibrate(
         chosen = choose_calibration(dataset, images, seed, camera=through, progress=terminal.advance)
         terminal.stage("audit")
         found = audit(dataset, chosen, against=frames, progress=terminal.advance)
-        out.mkdir(parents=True, exist_ok=True)
         terminal.stage("show")
-        _write_sheet(chosen, out / "calibration.jpg", terminal)
-        exported = None if artifact is None else _export(artifact, chosen, target, terminal)
-    document = {
-        "schema": 1,
-        "data": str(data),
-        **chosen.to_json(),
-        "pictures": [{"path": str(sample.image), "sha256": sha} for sample, sha in zip(chosen.samples, chosen.sha256, strict=True)],
-        "audit": found.to_json(),
-        "contact_sheet": "calibration.jpg",
-        "npz": exported,
-        "warnings": list(dataset.warnings),
-    }
-    _write_whole(out / "calibration.json", json.dumps(document, indent=2) + "\n")
+        _write_sheet(chosen, staged / "calibration.jpg", terminal)
+        written = staged / TENSORS if target == out / TENSORS else target
+        exported = None if artifact is None else _export(artifact, chosen, written, terminal)
+        document = {
+            "schema": 1,
+            "data": str(data),
+            **chosen.to_json(),
+            "pictures": [{"path": str(sample.image), "sha256": sha} for sample, sha in zip(chosen.samples, chosen.sha256, strict=True)],
+            "audit": found.to_json(),
+            "contact_sheet": "calibration.jpg",
+            "npz": None if exported is None else {"path": str(target), **exported},
+            "warnings": list(dataset.warnings),
+        }
+        write_whole(staged / "calibration.json", (json.dumps(document, indent=2) + "\n").encode())
+        publish(staged, out)
     show(document, out, console_for(quiet=quiet, json_path=json_path))
     write_json(document, json_path)
     raise typer.Exit(0 if found.sound else 1)
@@ -146,7 +150,7 @@ def _target(out: Path, model: Path | None, npz: Path | None) -> Path:
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file", expected="a folder")
     if npz is None:
-        return out / "calibration.npz"
+        return out / TENSORS
     if model is None:
         raise InputError("--npz needs --model", fix="tensors are prepared for one detector: name it")
     if npz.is_dir() or not npz.absolute().parent.is_dir():
@@ -155,10 +159,9 @@ def _target(out: Path, model: Path | None, npz: Path | None) -> Path:
 
 
 def _open_model(model: Path) -> "Artifact":
-    from edgewright.artifact import Artifact  # noqa: PLC0415
-    from edgewright.detector import artifact_of_model  # noqa: PLC0415
+    from edgewright.door.admission import admit_artifact, admit_detector  # noqa: PLC0415
 
-    artifact = Artifact.load(model) if model.is_dir() else artifact_of_model(model)
+    artifact = admit_artifact(model) if model.is_dir() else admit_detector(model)
     if artifact.input.layout != "NCHW" or artifact.input.dtype not in TENSOR_TYPES:
         got = f"{artifact.input.layout} {artifact.input.dtype}"
         raise InputError(f"{model} wants tensors we do not export", got=got, expected=f"NCHW of {', '.join(TENSOR_TYPES)}")
@@ -171,7 +174,7 @@ def _write_sheet(chosen: "CalibrationSet", path: Path, terminal: Terminal) -> No
 
     count = min(SHOWN, len(chosen.samples))
     pictures = _counted((chosen.read(sample) for sample in islice(chosen.samples, count)), count, terminal)
-    path.write_bytes(encode_jpeg(contact_sheet(pictures, count)))
+    write_whole(path, encode_jpeg(contact_sheet(pictures, count)))
 
 
 def _export(artifact: "Artifact", chosen: "CalibrationSet", path: Path, terminal: Terminal) -> dict[str, Any]:
@@ -180,9 +183,9 @@ def _export(artifact: "Artifact", chosen: "CalibrationSet", path: Path, terminal
     spec, count = artifact.input, len(chosen.samples)
     name, shape = array_name(spec.name), (count, *spec.shape[1:])
     terminal.stage("export")
-    terminal.note(f"{path}: {archive_bytes(shape, spec.dtype) / 1e6:.0f} MB")
+    terminal.note(f"{path.name}: {archive_bytes(shape, spec.dtype) / 1e6:.0f} MB")
     write_archive(path, name, shape, spec.dtype, _counted(_tensors(artifact, chosen), count, terminal))
-    return {"path": str(path), "array": name, "shape": list(shape), "dtype": spec.dtype, "bytes": path.stat().st_size}
+    return {"array": name, "shape": list(shape), "dtype": spec.dtype, "bytes": path.stat().st_size}
 
 
 def _tensors(artifact: "Artifact", chosen: "CalibrationSet") -> "Iterator[NDArray[Any]]":
@@ -202,7 +205,12 @@ def _counted(things: Iterator[Any], total: int, terminal: Terminal) -> Iterator[
         terminal.advance(done, total)
 
 
-def _write_whole(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, "utf-8")
-    os.replace(part, path)  # noqa: PTH105 - the atomic replace is the point
+@contextmanager
+def _staging_in(out: Path) -> Iterator[Path]:
+    """An empty folder on the disk of `out`, which is locked, for what is to be published there; gone afterwards."""
+    with working_folder(out, CALIBRATE) as work:
+        empty(work)
+        try:
+            yield staging(work)
+        finally:
+            remove(work)

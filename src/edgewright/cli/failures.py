@@ -1,15 +1,18 @@
 """The edge of the process, where an error becomes one sentence on standard error and an exit code."""
 
+import errno
 import io
 import os
 import select
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from edgewright.cli.output import mute
 from edgewright.errors import EdgewrightError, HostError, Interrupted
 from edgewright.printable import printable
+from edgewright.whole_file import REFUSALS, disk_error
 
 FIT_EXTRA = frozenset({"jinja2", "onnx", "pycocotools", "yaml"})  # what a board does not have; see pyproject.toml
 STOPPED = "what was finished is kept; `fit` goes on with --resume"
@@ -42,8 +45,7 @@ def one_sentence() -> Iterator[None]:
     except BrokenPipeError as error:
         _end_of_pipe(error)
     except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        _leave(HostError(f"{error.strerror or error}{place}", fix="check space and permissions"))
+        _leave(_of_the_system(error))
 
 
 def _open_streams() -> None:
@@ -81,6 +83,18 @@ def _end_of_pipe(error: BrokenPipeError) -> None:
     mute(sys.stdout.fileno())  # writing to it again at exit would complain
     done = error.__context__
     sys.exit(done.code if isinstance(done, SystemExit) else 0)
+
+
+def _of_the_system(error: OSError) -> HostError:
+    """What the system refused; files of ours have been told of where they were written, so a full disk without a name is our output's."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        mute(sys.stdout.fileno())  # writing to it again at exit would complain
+    if error.errno in REFUSALS and error.errno != errno.EIO:
+        return disk_error(error, Path(str(error.filename or "to standard output")))
+    place = f" ({error.filename})" if error.filename else ""
+    return HostError(f"{error.strerror or error}{place}", fix="check space and permissions")
 
 
 def _leave(error: EdgewrightError) -> None:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from edgewright.errors import InputError
 from edgewright.printable import printable
+from edgewright.whole_file import write_whole
 
 
 def _in_a_folder(path: Path | None) -> Path | None:
@@ -62,7 +63,7 @@ def write_json(document: Any, target: Path | None) -> None:
     if str(target) == "-":
         sys.stdout.write(text)
         return
-    target.write_text(text, "utf-8")
+    write_whole(target, text.encode())
 
 
 class Screen(Console):

@@ -1,4 +1,4 @@
-"""Where detections go: a drawn video, drawn pictures, lines of JSON."""
+"""Where detections go: a drawn video, drawn pictures, lines of JSON. A file that was there stays until the new one is whole."""
 
 import json
 import sys
@@ -13,8 +13,9 @@ from edgewright.data.video import USUAL_FPS, WebmWriter
 from edgewright.detections import Detections, Frame
 from edgewright.errors import InputError
 from edgewright.vision.drawing import draw
+from edgewright.whole_file import locked, whole_file, write_whole
 
-Write: TypeAlias = Callable[[str, Frame, Detections], None]
+Write: TypeAlias = Callable[[str, Frame, Detections], object]
 
 
 @contextmanager
@@ -29,7 +30,7 @@ def open_sinks(source: PictureSource, *, out: Path | None, jsonl: Path | None) -
         if jsonl is not None:
             sinks.append(_jsonl(jsonl, stack))
         if out is not None:
-            sinks.append(_video(out, source, stack) if out.suffix.lower() == ".webm" else _pictures(out, source))
+            sinks.append(_video(out, source, stack) if out.suffix.lower() == ".webm" else _pictures(out, source, stack))
 
         def write(name: str, frame: Frame, found: Detections) -> None:
             for sink in sinks:
@@ -41,12 +42,14 @@ def open_sinks(source: PictureSource, *, out: Path | None, jsonl: Path | None) -
 def _jsonl(path: Path, stack: ExitStack) -> Write:
     if not path.absolute().parent.is_dir():
         raise InputError(f"--jsonl {path} lies in a folder that is not there", fix=f"create {path.parent} first")
-    stream = sys.stdout if str(path) == "-" else stack.enter_context(path.open("w", encoding="utf-8"))
+    if str(path) == "-":
+        return lambda _name, frame, found: sys.stdout.write(_line(frame, found))
+    stream = stack.enter_context(whole_file(path))
+    return lambda _name, frame, found: stream.write(_line(frame, found).encode())
 
-    def write(_name: str, frame: Frame, found: Detections) -> None:
-        stream.write(json.dumps({"frame": frame.index, "time_s": round(frame.time_s, 4), **found.to_json()}) + "\n")
 
-    return write
+def _line(frame: Frame, found: Detections) -> str:
+    return json.dumps({"frame": frame.index, "time_s": round(frame.time_s, 4), **found.to_json()}) + "\n"
 
 
 def _video(path: Path, source: PictureSource, stack: ExitStack) -> Write:
@@ -58,7 +61,7 @@ def _video(path: Path, source: PictureSource, stack: ExitStack) -> Write:
     return lambda _name, frame, found: writer.write(draw(frame.image_rgb, found))
 
 
-def _pictures(folder: Path, source: PictureSource) -> Write:
+def _pictures(folder: Path, source: PictureSource, stack: ExitStack) -> Write:
     if folder.suffix.lower() in (".mp4", ".avi", ".mkv", ".mov"):
         raise InputError(
             f"--out {folder}: we write WebM, which every browser plays", got=folder.suffix, expected=".webm, or a folder for pictures"
@@ -68,9 +71,6 @@ def _pictures(folder: Path, source: PictureSource) -> Write:
     pictures = source.path if source.path.is_dir() else source.path.parent
     if folder.resolve() == pictures.resolve() and not source.is_video:
         raise InputError(f"--out {folder} holds the pictures themselves", fix="name another folder, so that none is overwritten")
-    folder.mkdir(parents=True, exist_ok=True)
-
-    def write(name: str, frame: Frame, found: Detections) -> None:
-        (folder / f"{name}.jpg").write_bytes(encode_jpeg(draw(frame.image_rgb, found)))
-
-    return write
+    stack.enter_context(locked(folder))
+    # Each picture is whole, or as it was; none waits for the disk.
+    return lambda name, frame, found: write_whole(folder / f"{name}.jpg", encode_jpeg(draw(frame.image_rgb, found)), sync=False)

@@ -15,6 +15,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edgewright.data.array_file import read_arrays, write_arrays
+from edgewright.errors import DataError
+from edgewright.whole_file import write_whole
+
 BINS = 4096  # a multiple of 4; a value's bin is then at most 1/1024 of the largest magnitude wide
 ZERO = BINS // 2  # where the bins of what is not negative begin
 MOST_SAMPLED = 65_536  # values of a tensor an image that enter the histogram; extremes look at all
@@ -175,8 +179,11 @@ def observe(
     """Statistics of every float tensor of the model over all feeds; one image's tensors are held at a time."""
     model = onnx.load(model_path)
     names = [*(value.name for value in model.graph.input), *_expose_all(model)]
-    onnx.save(model, scratch)
-    engine = open_model(scratch)
+    write_whole(scratch, model.SerializeToString(), sync=False)
+    try:
+        engine = open_model(scratch)
+    finally:
+        scratch.unlink(missing_ok=True)
     found = {name: TensorStatistics() for name in names}
     try:
         for feed in feeds:
@@ -185,7 +192,6 @@ def observe(
                     found[name].add(values)
     finally:
         engine.close()
-        scratch.unlink(missing_ok=True)
     return {name: stats for name, stats in found.items() if np.isfinite(stats.low)}
 
 
@@ -197,23 +203,50 @@ def save_statistics(statistics: Mapping[str, TensorStatistics], path: Path) -> N
     for name in CHANNEL_COLUMNS:
         extremes = [getattr(stats, name) for stats in held]
         columns[name] = np.concatenate([np.zeros(0, np.float32), *(each for each in extremes if each is not None)])
-    with path.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, names=list(statistics), **columns)
+    write_arrays(path, {"names": np.array(list(statistics), str), **columns})
 
 
 def load_statistics(path: Path) -> dict[str, TensorStatistics]:
-    """Read what `save_statistics` wrote."""
-    with np.load(path, allow_pickle=False) as held:
-        ends = np.cumsum(held["channels"])
-        lows, highs = (np.split(held[name], ends[:-1]) for name in CHANNEL_COLUMNS)
-        columns = (held["names"].tolist(), held["low"].tolist(), held["high"].tolist(), held["reach"].tolist(), held["counts"])
-        return {
-            name: TensorStatistics(low, high, reach, counts, *((a, b) if a.size else (None, None)))
-            for name, low, high, reach, counts, a, b in zip(*columns, lows, highs, strict=True)
-        }
+    """Read what `save_statistics` wrote.
+
+    Raises:
+        DataError: it is not that.
+    """
+    held = read_arrays(path, COLUMNS)
+    _check_columns(held, path)
+    ends = np.cumsum(held["channels"])
+    lows, highs = (np.split(held[name], ends[:-1]) for name in CHANNEL_COLUMNS)
+    columns = (held["names"].tolist(), held["low"].tolist(), held["high"].tolist(), held["reach"].tolist(), held["counts"])
+    return {
+        name: TensorStatistics(low, high, reach, counts, *((a, b) if a.size else (None, None)))
+        for name, low, high, reach, counts, a, b in zip(*columns, lows, highs, strict=True)
+    }
+
+
+def _check_columns(held: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Refuse histograms that no picture could have left."""
+    count, channels = len(held["names"]), held["channels"]
+    reach, low, high = held["reach"], held["low"], held["high"]
+    sound = (
+        all(len(held[name]) == count for name in ("low", "high", "reach", "counts", "channels"))
+        and len(set(held["names"].tolist())) == count > 0
+        and held["counts"].shape[1] == BINS
+        and bool((held["counts"] >= 0).all() and (channels >= 0).all() and (low <= high).all() and (reach > 0).all())
+        and bool(np.isfinite(low).all() and np.isfinite(high).all() and np.isfinite(reach).all())
+        and all(len(held[name]) == channels.sum() for name in CHANNEL_COLUMNS)
+    )
+    if not sound:
+        raise DataError(f"{path.name} holds no histograms of ours")
 
 
 CHANNEL_COLUMNS = ("channel_low", "channel_high")
+COLUMNS = {
+    "names": ("U", 1),
+    **dict.fromkeys(("low", "high", "reach"), ("f", 1)),
+    "counts": ("i", 2),
+    "channels": ("i", 1),
+    **dict.fromkeys(CHANNEL_COLUMNS, ("f", 1)),
+}
 
 
 def _expose_all(model: onnx.ModelProto) -> list[str]:

@@ -26,6 +26,7 @@ from edgewright.errors import ModelError
 from edgewright.graph.head import Head, recognise
 from edgewright.graph.load import load_model
 from edgewright.progress import Progress, unseen
+from edgewright.whole_file import write_whole
 
 BIAS_IMAGES = 16  # a channel's mean error is a mean over all positions of all pictures: these are many
 
@@ -91,10 +92,10 @@ def prepare_float_forms(baseline: Artifact, folder: Path) -> FloatForms:
     fold(baseline.model_path, path, head)
     folded = onnx.load(path)
     name_nodes(folded.graph)
-    onnx.save(folded, path)
+    write_whole(path, folded.SerializeToString())
     forms = FloatForms.at(baseline, folder)
     if forms.raw is not None:
-        onnx.save(cut_head(folded, forms.raw), forms.cut)
+        write_whole(forms.cut, cut_head(folded, forms.raw).SerializeToString())
     return forms
 
 
@@ -169,7 +170,7 @@ def make_model(
     """
     source = forms.source_of(recipe)
     if recipe.mode == "float":
-        onnx.save(onnx.load(source), target)
+        write_whole(target, onnx.load(source).SerializeToString())
     elif recipe.mode == "dynamic":
         quantize_dynamic(source, target)
     else:

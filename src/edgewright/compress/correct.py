@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from edgewright.compress.calibrate import Range, Ranges
 from edgewright.compress.schemes import Scheme
 from edgewright.engines import Engine
+from edgewright.whole_file import write_whole
 
 # Operators that ONNX Runtime's quantizer gives the encoding of their input: they only pick or move values.
 KEEP_ENCODING = {"MaxPool", "Resize", "Split", "Slice", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "AveragePool"}
@@ -42,8 +43,11 @@ def bias_shifts(
     twin, convs = _with_errors(model, ranges, scheme, excluded_nodes)
     if not convs:
         return {}
-    onnx.save(twin, scratch)
-    engine = open_model(scratch)
+    write_whole(scratch, twin.SerializeToString(), sync=False)
+    try:
+        engine = open_model(scratch)
+    finally:
+        scratch.unlink(missing_ok=True)
     sums: dict[str, NDArray[np.float64]] = {}
     pictures = 0
     try:
@@ -53,7 +57,6 @@ def bias_shifts(
             pictures += next(iter(feed.values())).shape[0]
     finally:
         engine.close()
-        scratch.unlink(missing_ok=True)
     return {name: (total / pictures).astype(np.float32) for name, total in sums.items()}
 
 

@@ -8,6 +8,7 @@ That our decode is the exporter's is not believed but shown: `raw_head` runs the
 made-up logits, and keeps the one reading of the head under which both say the same at every cell.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations, product
@@ -25,6 +26,7 @@ from edgewright.graph.head import Head, HeadConv, behind, reads, recognise
 from edgewright.graph.shapes import fix_input_shape
 from edgewright.graph.walk import blocks
 from edgewright.vision.heads import Candidates, Tensor, decode
+from edgewright.whole_file import write_whole
 
 Logits: TypeAlias = Mapping[str, Tensor]  # what the head convolutions give, by tensor, [1, channels, H, W]
 
@@ -56,8 +58,11 @@ def fold(source: Path, target: Path, head: Head) -> None:
     options.log_severity_level = 3
     # The basic level folds and removes, but stays within standard operators; higher levels write for this very CPU.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.optimized_model_filepath = str(target)
-    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    # It writes to a path: to one in memory, because on a full disk it leaves half a file and speaks of the model.
+    with open(os.memfd_create("folded"), "rb") as folded:  # noqa: PTH123 - a descriptor
+        options.optimized_model_filepath = f"/proc/self/fd/{folded.fileno()}"
+        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        write_whole(target, folded.read())
 
 
 def upgrade(model: onnx.ModelProto, head: Head) -> onnx.ModelProto:

@@ -1,9 +1,11 @@
 """Turn a float graph into an integer one with ONNX Runtime's quantizer, giving it ranges that suit a detector."""
 
+import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from edgewright.compress.recipes import Part, Recipe
 from edgewright.compress.schemes import Scheme
 from edgewright.errors import EngineError, InputError
 from edgewright.graph.finding import printable
+from edgewright.whole_file import write_whole
 
 INSIDE = 0.99999  # of 65,536 sampled values an image, what falls outside is one or two: outliers, not features
 RULES: Mapping[str, RangeRule] = {
@@ -44,14 +47,17 @@ def quantize_static(
         EngineError: ONNX Runtime's quantizer cannot take this graph.
     """
     ranges = choose_ranges(model.graph, head, statistics, recipe)
-    quantizer = _quantizer(model, ranges, nodes_kept_float(model.graph, recipe), recipe, scheme)
+    kept, quantized = nodes_kept_float(model.graph, recipe), io.BytesIO()
     try:
-        # It advises a pre-processing that `head_cut.fold` has done, on the root logger.
-        with _silenced(logging.getLogger()):
+        with _quantizing():
+            quantizer = _quantizer(model, ranges, kept, recipe, scheme)
             quantizer.quantize_model()
+            quantizer.model.save_model_to_file(quantized)
+    except InputError:
+        raise
     except Exception as error:  # it raises ValueError, KeyError, RuntimeError and AssertionError alike
         raise EngineError("ONNX Runtime's quantizer cannot take this graph", got=f"{type(error).__name__}: {error}"[:300]) from error
-    quantizer.model.save_model_to_file(str(target))
+    write_whole(target, quantized.getvalue())
 
 
 def _quantizer(model: onnx.ModelProto, ranges: Ranges, excluded: list[str], recipe: Recipe, scheme: Scheme) -> Any:
@@ -98,10 +104,11 @@ def quantize_dynamic(source: Path, target: Path) -> None:
     """Write the float model at `source` with 8-bit weights; activations are quantized while it runs, which needs no calibration."""
     from onnxruntime.quantization import QuantType, quantize_dynamic  # noqa: PLC0415 - heavy
 
-    # It advises a pre-processing that `head_cut.fold` has done, on the root logger.
-    with _silenced(logging.getLogger()):
+    quantized = io.BytesIO()
+    with _quantizing():
         # Unsigned weights: the CPU's ConvInteger does not take signed ones (microsoft/onnxruntime#15888).
-        quantize_dynamic(source, target, weight_type=QuantType.QUInt8)
+        quantize_dynamic(onnx.load(source), quantized, weight_type=QuantType.QUInt8)
+    write_whole(target, quantized.getvalue())
 
 
 def choose_ranges(graph: onnx.GraphProto, head: HeadSpec, statistics: Mapping[str, TensorStatistics], recipe: Recipe) -> Ranges:
@@ -153,13 +160,33 @@ def name_nodes(graph: onnx.GraphProto) -> None:
 
 
 @contextmanager
-def _silenced(logger: logging.Logger) -> Iterator[None]:
+def _quantizing() -> Iterator[None]:
+    """ONNX Runtime's quantizer without its files in the system's temporary folder, and without its advice."""
+    # It writes the model down to infer shapes, where nobody asked for a file, and where a full disk looks like an unsound graph.
+    through_files = "save_and_reload_model_with_shape_infer"
+    modules = [import_module(f"onnxruntime.quantization.{name}") for name in ("base_quantizer", "onnx_quantizer", "quantize")]
+    held = [(module, getattr(module, through_files)) for module in modules if hasattr(module, through_files)]
+    # It advises a pre-processing that `head_cut.fold` has done, on the root logger.
+    logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
+    for module, _ in held:
+        setattr(module, through_files, _with_shapes)
     try:
         yield
     finally:
+        for module, function in held:
+            setattr(module, through_files, function)
         logger.setLevel(level)
+
+
+def _with_shapes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What the quantizer's own function of this purpose returns, made in memory."""
+    from onnxruntime.quantization.quant_utils import add_infer_metadata  # noqa: PLC0415 - heavy
+
+    inferred = onnx.shape_inference.infer_shapes(model)
+    add_infer_metadata(inferred)
+    return inferred
 
 
 def _stem(graph: onnx.GraphProto) -> list[str]:

@@ -6,7 +6,6 @@
 """
 
 import math
-import os
 import re
 import shutil
 import zipfile
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.errors import HostError
+from edgewright.errors import DiskError
+from edgewright.whole_file import whole_file
 
 # A model's author names its input, and some unzip archives with the names in them: no way up and no absolute path.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}){0,9}")
@@ -39,21 +39,17 @@ def write_archive(path: Path, name: str, shape: tuple[int, ...], dtype: str, ten
     `numpy.lib.format`). The file appears under its name only when it is whole.
 
     Raises:
-        HostError: the disk has no room for it.
+        DiskError: the disk has no room for it.
     """
     needed, free = archive_bytes(shape, dtype), shutil.disk_usage(path.absolute().parent).free
     if needed > free:
-        raise HostError(f"{path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free", fix="free some, or take fewer images")
-    part = path.with_name(f"{path.name}.part")
-    try:
+        raise DiskError(f"{path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free", fix="free some, or take fewer images")
+    with whole_file(path, needed_bytes=needed) as stream:
         # Stored: compressed, it could not be mapped, and float pictures hardly shrink.
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive, archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive, archive.open(f"{name}.npy", "w", force_zip64=True) as member:
             header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(member, header)
             for tensor in tensors:
                 needed -= member.write(np.ascontiguousarray(tensor, dtype).data.cast("B"))
         if needed:
             raise ValueError(f"the tensors do not make up {shape} of {dtype}")
-        os.replace(part, path)  # noqa: PTH105 - the atomic replace is the point
-    finally:
-        part.unlink(missing_ok=True)

@@ -11,7 +11,9 @@ from edgewright.bench.report import Example, ReportMaterial, difference, render_
 from edgewright.data.images import read_image
 from edgewright.fit.evidence import Evidence
 from edgewright.fit.watch import Watch
-from edgewright.fit.workspace import publish, tidy
+from edgewright.fit.workspace import tidy
+from edgewright.result_folder import publish, staging
+from edgewright.whole_file import whole_file, write_whole
 
 EXAMPLES = 12
 
@@ -19,16 +21,14 @@ EXAMPLES = 12
 def finish(evidence: Evidence, out: Path, work: Path, watch: Watch) -> Evidence:
     """Write everything into a staging folder, then move it into `out`. A refused fit leaves evidence and report, and no artifact."""
     watch.stage("report")
-    staged = work / "staged"
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir()
+    staged = staging(work)
     if evidence.gives_artifact:
         fitted, fitted_threshold = evidence.fitted, evidence.judged.operating_point.threshold
         threshold = replace(fitted.threshold, score=fitted_threshold.score, per_class=fitted_threshold.per_class)
         evidence = replace(evidence, fitted=stage_artifact(fitted, evidence.baseline.name, threshold, staged))
     document = evidence.to_json()
     _write_json(staged / "evidence.json", document)
-    (staged / "report.html").write_text(render_report(report_material(evidence, document)), "utf-8")
+    write_whole(staged / "report.html", render_report(report_material(evidence, document)).encode("utf-8", "backslashreplace"))
     publish(staged, out)
     tidy(work)
     watch.advance(1, 1)
@@ -50,7 +50,8 @@ def report_material(evidence: Evidence, document: dict[str, Any]) -> ReportMater
 def stage_artifact(made: Artifact, name: str, threshold: Threshold, staged: Path) -> Artifact:
     """Copy the model under a name that holds its digest, so that an older artifact.json never points at a newer model."""
     target = staged / f"model-{made.files[0].sha256[:12]}.onnx"
-    shutil.copyfile(made.model_path, target)
+    with made.model_path.open("rb") as model, whole_file(target, needed_bytes=made.files[0].bytes) as stream:
+        shutil.copyfileobj(model, stream)
     artifact = replace(made, name=name, threshold=threshold, files=(describe_file(target, staged),), folder=staged)
     _write_json(staged / FILE_NAME, artifact.to_json())
     return artifact
@@ -68,4 +69,4 @@ def _examples(evidence: Evidence) -> list[Example]:
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
+    write_whole(path, (json.dumps(document, indent=2) + "\n").encode())

@@ -1,7 +1,5 @@
 """One configuration, made once and not judged: for those who know what they want, and for other tools. `fit` searches and proves."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +9,7 @@ from typing import Any
 
 import onnx
 
-from edgewright.artifact import FILE_NAME, Artifact
+from edgewright.artifact import Artifact
 from edgewright.board.profile import Board, usable_cores
 from edgewright.compress.batch_check import check_batch, noise_pictures
 from edgewright.compress.candidates import (
@@ -35,8 +33,9 @@ from edgewright.fit.evidence import tool_versions
 from edgewright.fit.finish import stage_artifact
 from edgewright.fit.opening import open_float_model
 from edgewright.fit.watch import Silent, Watch
-from edgewright.fit.workspace import publish
 from edgewright.graph.batch import set_batch
+from edgewright.result_folder import QUANTIZE, empty, publish, refuse_foreign, staging, working_folder
+from edgewright.whole_file import remove, write_whole
 
 FEW_TOGETHER = 2  # pictures on which a model for any number of them is tried
 LOOKED_AT = 8  # calibration pictures on which the result is held against the float model
@@ -82,7 +81,7 @@ def quantize(request: QuantizeRequest, *, watch: Watch | None = None) -> Quantiz
     watch = watch or Silent()
     baseline = open_float_model(request.model)
     board = Board.detect() if request.board is None else Board.load(request.board)
-    with _scratch_beside(request.out) as work:
+    with _scratch_in(request.out) as work:
         watch.stage("open")
         forms = prepare_float_forms(baseline, work)
         calibration = _calibration(request, watch)
@@ -103,8 +102,7 @@ def quantize(request: QuantizeRequest, *, watch: Watch | None = None) -> Quantiz
         made = describe_candidate(forms, recipe, path, board, calibration_digest=digest, tools=tool_versions())
         if isinstance(request.batch, int):
             made = replace(made, input=replace(made.input, shape=(request.batch, *made.input.shape[1:])))
-        staged = work / "staged"
-        staged.mkdir()
+        staged = staging(work)
         artifact = stage_artifact(made, baseline.name, made.threshold, staged)
         publish(staged, request.out)
         return Quantized(artifact, apart)
@@ -129,7 +127,7 @@ def _stack(baseline: Artifact, path: Path, batch: int | str, stacked: Path) -> N
     Raises:
         ModelError: it cannot be rewritten, or answers otherwise then.
     """
-    onnx.save(set_batch(onnx.load(path), batch).model, stacked)
+    write_whole(stacked, set_batch(onnx.load(path), batch).model.SerializeToString(), sync=False)
     spec = baseline.input
     count = batch if isinstance(batch, int) else FEW_TOGETHER
     check_batch(path, stacked, noise_pictures(spec.name, (1, *spec.shape[1:]), count, highest=255 * spec.scale), threads=usable_cores())
@@ -148,21 +146,17 @@ def _disagreement(forms: FloatForms, recipe: Recipe, path: Path, calibration: Ca
 
 
 @contextmanager
-def _scratch_beside(out: Path) -> Iterator[Path]:
-    """A folder to work in on the disk of `out`, which is made if need be; gone afterwards, and `out` too if nothing came into it.
+def _scratch_in(out: Path) -> Iterator[Path]:
+    """An empty folder to work in, on the disk of `out`, which is locked and made if need be; gone afterwards.
 
     Raises:
-        InputError: `out` is a file, or holds something that is no artifact.
+        InputError: `out` is a file, or holds something that is none of ours, or another run is at work in it.
+        DiskError: it cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file", expected="a folder")
-    if out.is_dir() and any(out.iterdir()) and not (out / FILE_NAME).is_file():
-        raise InputError(f"--out {out} holds something that is no artifact", expected="a new folder, an empty one or an earlier result")
-    out.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=".quantize-", dir=out))
-    try:
-        yield work
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-        if not any(out.iterdir()):
-            out.rmdir()
+    refuse_foreign(out)
+    with working_folder(out, QUANTIZE) as work:
+        empty(work)
+        try:
+            yield work
+        finally:
+            remove(work)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,6 +29,7 @@ from edgewright.compress.disagreement import Feed, Reference
 from edgewright.compress.recipes import INT8, Recipe
 from edgewright.compress.scale_lint import nodes_to_keep_float, scale_findings
 from edgewright.compress.sensitivity import Sensitivity, measure_sensitivity
+from edgewright.data.array_file import read_arrays, write_arrays
 from edgewright.data.audit import audit
 from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.camera_model import CameraModel
@@ -43,6 +45,7 @@ from edgewright.fit.journal import Journal, Step, digest_of
 from edgewright.fit.opening import listing, selection_samples
 from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Watch
+from edgewright.whole_file import make_folder
 
 CLOSENESS_IMAGES = 32  # of the selection split, on which candidates that are about as fast are told apart
 SCALE_IMAGES = 8  # ranges that are 16 times apart are so on any few pictures
@@ -62,6 +65,8 @@ class Workshop:
         self.left_out: list[str] = []  # recipes whose model could not be made, and why
         self._journal = journal
         self._folder = journal.folder
+        if journal.lost:
+            watch.note(f"lines of the journal that are not as they were written: {journal.lost}; their steps are done again")
         self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; most recipes share one
         self._look_word: Reference | None = None
         self._selection_word: Reference | None = None
@@ -89,7 +94,7 @@ class Workshop:
         """The recipe's model as an artifact; None, and a line in `left_out`, where it cannot be made or does not load."""
         recipe = self.forms.suited(recipe)
         folder = self._folder / "candidates" / slug(recipe.name)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         path = folder / "model.onnx"
         statistics = self._statistics(recipe) if recipe.mode == "static" else {}
         shifts = self._shifts(recipe) if recipe.bias_correction else {}
@@ -102,9 +107,10 @@ class Workshop:
                 return {"error": str(error)}, []
             return {}, [path]
 
-        entry = self._journal.step(f"compress {recipe.name}", [self._identity, self.calibration.digest, recipe.to_json()], work)
-        if "error" in entry.result:
-            self.left_out.append(f"{recipe.name} was left out: {entry.result['error']}")
+        inputs = [self._identity, self.calibration.digest, recipe.to_json()]
+        error = self._journal.step(f"compress {recipe.name}", inputs, work, lambda result: str(result["error"]) if result else None)
+        if error is not None:
+            self.left_out.append(f"{recipe.name} was left out: {error}")
             return None
         return describe_candidate(self.forms, recipe, path, self.board, calibration_digest=self.calibration.digest, tools=tool_versions())
 
@@ -125,8 +131,7 @@ class Workshop:
                     rows.append({**finding.to_json(), "mended": mended})
             return {"rows": rows, "kept_float": kept}, []
 
-        found = self._journal.step("scales", [self._identity, self.calibration.digest], work).result
-        return found["rows"], tuple(found["kept_float"])
+        return self._journal.step("scales", [self._identity, self.calibration.digest], work, self._read_scales)
 
     def disagreement(self, artifact: Artifact, name: str) -> float:
         """How far a candidate is from the float model on the look pictures."""
@@ -134,8 +139,7 @@ class Workshop:
         def work() -> Step:
             return {"error": self._error_of(artifact, self._float_word())}, []
 
-        error: float = self._journal.step(f"look {name}", [self._identity, self.calibration.digest, artifact.digest], work).result["error"]
-        return error
+        return self._journal.step(f"look {name}", [self._identity, self.calibration.digest, artifact.digest], work, _read_error)
 
     def closeness(self, artifact: Artifact, name: str, pictures: Sequence[str]) -> float | None:
         """How far a candidate is from the float model on pictures of the selection split; None where cells cannot be compared."""
@@ -150,8 +154,7 @@ class Workshop:
                 self._selection_word = self._asked_float(Feeds(self.baseline, spread))
             return {"error": self._error_of(artifact, self._selection_word)}, []
 
-        error: float = self._journal.step(f"closeness {name}", [self._identity, artifact.digest, spread], work).result["error"]
-        return error
+        return self._journal.step(f"closeness {name}", [self._identity, artifact.digest, spread], work, _read_error)
 
     def sensitivity(self, recipe: Recipe, artifact: Artifact) -> Sensitivity:
         """Gain and charge of every layer of the recipe's model in float, at the threads the fit is for."""
@@ -168,7 +171,7 @@ class Workshop:
             return found.to_json(), []
 
         inputs = [self._identity, self.calibration.digest, artifact.digest, self.threads]
-        return Sensitivity.from_json(self._journal.step("question", inputs, work).result)
+        return self._journal.step("question", inputs, work, lambda result: _read_sensitivity(result, self._nodes_of(recipe)))
 
     def predictions(self, split: str, name: str, artifact: Artifact, samples: Sequence[Sample], part: int, parts: int) -> Predictions:
         """What a model says about the pictures of a split; `part` of `parts` tells the progress how much of the stage this is."""
@@ -183,8 +186,9 @@ class Workshop:
             found.save(path)
             return {"images": found.images, "boxes": len(found.found.scores)}, [path]
 
-        self._journal.step(f"{split} {name}", [self._identity, artifact.digest, [str(s.image) for s in samples]], work)
-        return Predictions.load(path)
+        pictures = [str(sample.image) for sample in samples]
+        inputs = [self._identity, artifact.digest, pictures]
+        return self._journal.step(f"{split} {name}", inputs, work, lambda _result: _read_predictions(path, pictures))
 
     def measurements(self, step: str, jobs: Sequence[Job], rounds: int) -> list[Measurement]:
         """The jobs, timed against each other."""
@@ -193,8 +197,7 @@ class Workshop:
             return {"measurements": [m.to_json() for m in measure(jobs, rounds=rounds, progress=self.watch.advance)]}, []
 
         described = [[job.name, job.threads, job.engine, sha256_of(job.path)] for job in jobs]
-        entry = self._journal.step(step, [self._identity, described, rounds], work)
-        return [Measurement.from_json(each) for each in entry.result["measurements"]]
+        return self._journal.step(step, [self._identity, described, rounds], work, lambda result: _read_measurements(result, jobs))
 
     def audit(self) -> dict[str, Any]:
         """What is odd about the calibration set, as `edgewright calibrate` would say it."""
@@ -202,30 +205,34 @@ class Workshop:
         def work() -> Step:
             return audit(self.dataset, self.calibration, progress=self.watch.advance).to_json(), []
 
-        return self._journal.step("audit", [self._identity, self.calibration.digest], work).result
+        return self._journal.step("audit", [self._identity, self.calibration.digest], work, _read_audit)
 
     # --- what these rest on -------------------------------------------------------------------------------------------------------------
 
     def _float_forms(self) -> FloatForms:
         folder = self._folder / "float"
-        folder.mkdir(exist_ok=True)
+        make_folder(folder)
 
         def work() -> Step:
             return {}, prepare_float_forms(self.baseline, folder).files
 
         self.watch.stage("open")
-        self._journal.step("open", self._identity, work)
-        return FloatForms.at(self.baseline, folder)
+        return self._journal.step("open", self._identity, work, lambda _result: FloatForms.at(self.baseline, folder))
 
     def _calibrate(self, images: int, seed: int, camera: CameraModel | None) -> CalibrationSet:
         def work() -> Step:
             chosen = choose_calibration(self.dataset, images, seed, progress=self.watch.advance)
             return {"pictures": [str(sample.image) for sample in chosen.samples], "sha256": list(chosen.sha256)}, []
 
+        def read(result: dict[str, Any]) -> CalibrationSet:
+            held = tuple(by_path[path] for path in result["pictures"])
+            if not 0 < len(held) == len(set(result["pictures"])) == len(result["sha256"]) <= images:
+                raise ValueError("not the pictures that were asked for")
+            return CalibrationSet(held, tuple(_text(sha) for sha in result["sha256"]), seed, camera)
+
         self.watch.stage("calibrate")
-        held = self._journal.step("calibrate", self._identity, work).result
         by_path = {str(sample.image): sample for sample in self.dataset.split("train")}
-        return CalibrationSet(tuple(by_path[path] for path in held["pictures"]), tuple(held["sha256"]), seed, camera)
+        return self._journal.step("calibrate", self._identity, work, read)
 
     def _statistics(self, recipe: Recipe) -> dict[str, TensorStatistics]:
         path = self._folder / f"statistics-{'cut' if self.forms.cuts(recipe) else 'whole'}.npz"
@@ -236,8 +243,8 @@ class Workshop:
             return {}, [path]
 
         if path.stem not in self._held:
-            self._journal.step(path.stem, [self._identity, self.calibration.digest], work)
-            self._held[path.stem] = load_statistics(path)
+            inputs = [self._identity, self.calibration.digest]
+            self._held[path.stem] = self._journal.step(path.stem, inputs, work, lambda _result: load_statistics(path))
         return self._held[path.stem]
 
     def _shifts(self, recipe: Recipe) -> Shifts:
@@ -249,13 +256,31 @@ class Workshop:
             statistics, scratch = self._statistics(recipe), path.with_suffix(".onnx")
             found = watch_shifts(self.forms, recipe, statistics, self.calibration, self.board, scratch, self.cores)
             columns = {f"shift{at}": shift for at, shift in enumerate(found.values())}
-            with path.open("wb") as stream:
-                np.savez_compressed(stream, allow_pickle=False, names=np.array(list(found), str), **columns)
+            write_arrays(path, {"names": np.array(list(found), str), **columns})
             return {}, [path]
 
-        self._journal.step(path.stem, [self._identity, self.calibration.digest, reading], work)
-        with np.load(path, allow_pickle=False) as held:
-            return {name: held[f"shift{at}"] for at, name in enumerate(held["names"].tolist())}
+        inputs = [self._identity, self.calibration.digest, reading]
+        return self._journal.step(path.stem, inputs, work, lambda _result: self._read_shifts(path, recipe))
+
+    def _read_scales(self, result: dict[str, Any]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        kept = tuple(result["kept_float"])
+        if not self._nodes_of(INT8).issuperset(kept):
+            raise ValueError("no nodes of this model")
+        return [dict(row) for row in result["rows"]], kept
+
+    def _read_shifts(self, path: Path, recipe: Recipe) -> Shifts:
+        names = read_arrays(path, {"names": ("U", 1)})["names"].tolist()
+        held = read_arrays(path, {f"shift{at}": ("f", 1) for at in range(len(names))})
+        graph = onnx.load(self.forms.source_of(recipe)).graph
+        widths = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
+        convs = {node.name: widths.get(node.input[1]) for node in graph.node if node.op_type == "Conv"}
+        found = {name: held[f"shift{at}"] for at, name in enumerate(names)}
+        if any(convs.get(name) != len(shift) for name, shift in found.items()):
+            raise ValueError("no convolutions of this model")
+        return found
+
+    def _nodes_of(self, recipe: Recipe) -> set[str]:
+        return {node.name for node in onnx.load(self.forms.source_of(recipe)).graph.node}
 
     def _float_word(self) -> Reference:
         """What the float model says about the look pictures: a few of the selection split, spread over it."""
@@ -272,6 +297,63 @@ class Workshop:
     def _asked_float(self, feeds: Sequence[Feed]) -> Reference:
         with closing(open_engine("onnxruntime", self.forms.source_of(INT8), threads=self.cores)) as engine:
             return Reference.of(self.forms.head_of(INT8), self.baseline.input.size_wh, feeds, engine.run)
+
+
+# --- results of steps, as they are read: from this run or, with --resume, from files of an earlier one that are not simply believed ------
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, int | float):
+        raise TypeError("no number")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def _read_error(result: dict[str, Any]) -> float:
+    return _number(result["error"])
+
+
+def _read_sensitivity(result: dict[str, Any], known: set[str]) -> Sensitivity:
+    found = Sensitivity.from_json(result)
+    _number(found.error)
+    for each in (*found.regions, *found.layers):
+        _text(each.layer), _number(each.gain), _number(each.charge), _number(each.layers)
+        if not known.issuperset(each.nodes):
+            raise ValueError("no layers of this model")
+    if found.start is not None and found.start_region is None:
+        raise ValueError("it starts with a region that was not looked at")
+    return found
+
+
+def _read_predictions(path: Path, pictures: Sequence[str]) -> Predictions:
+    """Of these pictures alone: the report shows some of them."""
+    found = Predictions.load(path)
+    if not set(pictures).issuperset(found.pictures) or len(set(found.pictures)) < len(found.pictures):
+        raise ValueError("predictions on other pictures")
+    return found
+
+
+def _read_measurements(result: dict[str, Any], jobs: Sequence[Job]) -> list[Measurement]:
+    found = [Measurement.from_json(each) for each in result["measurements"]]
+    rounds = {len(each.rounds_ms) for each in found}
+    if [each.job.name for each in found] != [job.name for job in jobs] or len(rounds) != 1:
+        raise ValueError("measurements of other models")
+    for each in found:
+        _text(each.version), *map(_number, (each.load_ms, each.first_ms, each.cpu_percent, each.peak_mib, each.size_bytes))
+        if not each.rounds_ms or not all(block and all(_number(ms) > 0 for ms in block) for block in each.rounds_ms):
+            raise ValueError("rounds without runs")
+    return [replace(each, job=job) for each, job in zip(found, jobs, strict=True)]
+
+
+def _read_audit(result: dict[str, Any]) -> dict[str, Any]:
+    for finding in result["findings"]:
+        _text(finding["severity"]), _text(finding["what"])
+    return result
 
 
 class Feeds(Sequence[Feed]):

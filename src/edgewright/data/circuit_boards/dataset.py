@@ -8,6 +8,7 @@ from edgewright.data.circuit_boards.parameters import Look, Split
 from edgewright.data.circuit_boards.picture import BoardPicture, draw_board
 from edgewright.data.images import encode_jpeg
 from edgewright.progress import Progress, unseen
+from edgewright.whole_file import make_folder, write_whole
 
 _SEEDS_PER_SET: Final = 1_000_000
 
@@ -31,7 +32,7 @@ def write_dataset(
     parts: tuple[tuple[Literal["train", "val"], Split, int], ...] = (("train", "train", train), ("val", "held_out", val))
     for name, split, count in parts:
         for kind in ("images", "labels"):
-            (folder / kind / name).mkdir(parents=True, exist_ok=True)
+            make_folder(folder / kind / name)
         for index in range(count):
             picture = draw_board(seed * _SEEDS_PER_SET + index, split=split, look=_look_of(index, look), size_px=size_px)
             _write_one(folder, name, f"board_{index:06d}", picture)
@@ -48,8 +49,8 @@ def _look_of(index: int, look: Literal["camera", "binary", "mixed"]) -> Look:
 
 def _write_one(folder: Path, name: str, stem: str, picture: BoardPicture) -> None:
     # Not cv2.imwrite: on a full disk that says nothing.
-    (folder / "images" / name / f"{stem}.jpg").write_bytes(encode_jpeg(picture.image_rgb, quality=95))
-    (folder / "labels" / name / f"{stem}.txt").write_text(label_text(picture), encoding="utf-8")
+    write_whole(folder / "images" / name / f"{stem}.jpg", encode_jpeg(picture.image_rgb, quality=95), sync=False)
+    write_whole(folder / "labels" / name / f"{stem}.txt", label_text(picture).encode(), sync=False)
 
 
 def label_text(picture: BoardPicture) -> str:
@@ -65,5 +66,6 @@ def label_text(picture: BoardPicture) -> str:
 def _write_yaml(folder: Path) -> Path:
     path = folder / "data.yaml"
     names = "".join(f"  {index}: {name}\n" for index, name in enumerate(CLASS_NAMES))
-    path.write_text(f"path: .\ntrain: images/train\nval: images/val\nnc: {len(CLASS_NAMES)}\nnames:\n{names}", encoding="utf-8")
+    text = f"path: .\ntrain: images/train\nval: images/val\nnc: {len(CLASS_NAMES)}\nnames:\n{names}"
+    write_whole(path, text.encode(), sync=False)
     return path
