@@ -30,7 +30,7 @@ from edgewright.errors import DataError
 from edgewright.printable import printable
 from edgewright.regular_file import open_regular, read_regular, why
 
-MOST_XML_BYTES = 16 << 20
+MOST_XML_BYTES = 4 << 20
 MOST_LIST_BYTES = 256 << 20
 MOST_DEPTH = 32
 MOST_PX = 1e9  # a coordinate beyond this is none
