@@ -32,7 +32,8 @@ from edgewright.data.calibration import CalibrationSet, choose_calibration
 from edgewright.data.cameras import PRESETS, through_camera
 from edgewright.data.dataset import Dataset, LabelledImage, Sample, open_dataset
 from edgewright.data.images import read_image
-from edgewright.detector import Detector, artifact_of_model
+from edgewright.detector import Detector
+from edgewright.door.admission import admit_detector
 from edgewright.engines import open_engine
 from edgewright.fit.evidence import tool_versions
 from edgewright.progress import unseen
@@ -78,7 +79,7 @@ def measure(model: Path, dataset: Dataset, most: int) -> Iterator[dict[str, Any]
     chosen_looks = looks_of([sample.image for sample in chosen.samples], read_image)
     case: dict[str, Any] = {"images": len(samples), "float": {}, "audit": {}, "rows": []}
     with tempfile.TemporaryDirectory() as folder:
-        baseline = artifact_of_model(model)
+        baseline = admit_detector(model)
         forms = prepare_float_forms(baseline, Path(folder))
         clean_models: dict[str, Artifact] = {}
         for camera in (CLEAN, *CAMERAS):

@@ -26,7 +26,8 @@ from edgewright.data.calibration import choose_calibration
 from edgewright.data.circuit_boards import write_dataset
 from edgewright.data.dataset import Dataset, open_dataset
 from edgewright.demo import demo_model
-from edgewright.detector import Detector, artifact_of_model, open_detector
+from edgewright.detector import Detector, open_detector
+from edgewright.door.admission import admit_detector
 from edgewright.engines import open_engine
 from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.search import put_through_gate
@@ -148,7 +149,7 @@ def _fitted(model: Path, data: Path, budget: Budget, threads: int) -> dict[str, 
 
 def _write_plain(path: Path, folder: Path) -> None:
     """Plain min-max over the whole network but its decode: what a good tutorial would give."""
-    forms = prepare_float_forms(artifact_of_model(DATA / "models/yolov8n.onnx"), folder)
+    forms = prepare_float_forms(admit_detector(DATA / "models/yolov8n.onnx"), folder)
     calibration = choose_calibration(open_dataset(DATA / "coco/data.yaml"), 64, 0)
     watched = watch_ranges(forms, PLAIN, calibration, folder / "scratch.onnx", usable_cores(), unseen)
     make_model(forms, PLAIN, watched, {}, Board.detect(), path)
@@ -164,7 +165,7 @@ def _peak_mib(arguments: list[str]) -> float:
 
 def _draws(model: Path, dataset: Dataset) -> dict[str, Any]:
     board, cores = Board.detect(), usable_cores()
-    baseline = artifact_of_model(model)
+    baseline = admit_detector(model)
     val = dataset.split("val")
     stem = replace(INT8, name="int8, float stem", float_parts=("stem",))
     corrected = [replace(each, name=f"{each.name}, bias corrected", bias_correction=True) for each in (INT8, stem)]

@@ -14,8 +14,9 @@ from edgewright.artifact import FILE_NAME, describe_file
 from edgewright.compress.candidates import prepare_float_forms
 from edgewright.data.dataset import open_dataset
 from edgewright.data.video import WebmWriter
-from edgewright.detector import Detector, artifact_of_model, letterbox_for, open_detector, to_tensor
+from edgewright.detector import Detector, letterbox_for, open_detector, to_tensor
 from edgewright.errors import ArtifactError, DataError, InputError, ModelError
+from edgewright.graph.describe import describe_detector
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import COLOURS, save_tiny_detector
 
@@ -112,7 +113,7 @@ def test_a_data_set_is_found_again(detector, tmp_path):
 
 
 def test_a_folder_is_an_artifact_and_its_threshold_counts(path, tmp_path):
-    artifact = artifact_of_model(path)
+    artifact = describe_detector(path)
     strict = replace(artifact, threshold=replace(artifact.threshold, score=0.9999))
     (tmp_path / FILE_NAME).write_text(json.dumps(strict.to_json()))
     with ew.open(tmp_path, threads=1) as detector:
@@ -121,7 +122,7 @@ def test_a_folder_is_an_artifact_and_its_threshold_counts(path, tmp_path):
 
 
 def test_a_cut_head_finds_what_the_whole_network_finds(path, tmp_path):
-    forms = prepare_float_forms(artifact_of_model(path), tmp_path)
+    forms = prepare_float_forms(describe_detector(path), tmp_path)
     cut = replace(forms.baseline, head=forms.raw, files=(describe_file(forms.cut, tmp_path),))
     (tmp_path / FILE_NAME).write_text(json.dumps(cut.to_json()))
     with ew.open(tmp_path) as raw, ew.open(path) as whole:
@@ -132,7 +133,7 @@ def test_a_cut_head_finds_what_the_whole_network_finds(path, tmp_path):
 
 
 def test_colour_order_mean_and_scale_are_the_artifact_s(path):
-    artifact = artifact_of_model(path)
+    artifact = describe_detector(path)
     picture = scene("red", size_wh=(32, 16), box=(0, 0, 8, 8))
     letterbox = letterbox_for(picture, artifact)
     usual = to_tensor(picture, letterbox, artifact)
@@ -152,7 +153,7 @@ FAMILIES = ("yolov8", "yolov5", "yolox", "yolox decoded", "end2end", "nms")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_finds_a_rectangle_where_it_is_whole_and_cut(tmp_path, family, size):
     path = save_tiny_detector(tmp_path / "tiny.onnx", family=family, size=size, activation="relu")
-    forms = prepare_float_forms(artifact_of_model(path), tmp_path)
+    forms = prepare_float_forms(describe_detector(path), tmp_path)
     cut = replace(forms.baseline, head=forms.raw, files=(describe_file(forms.cut, tmp_path),))
     (tmp_path / FILE_NAME).write_text(json.dumps(cut.to_json()))
     wide, high = (size, size) if isinstance(size, int) else size
@@ -174,7 +175,7 @@ class Says:
 
 
 def saying(path, rows, *, family, **changed):
-    artifact = artifact_of_model(path)
+    artifact = describe_detector(path)
     threshold = replace(artifact.threshold, **changed)
     head = replace(artifact.head, family=family)
     return Detector(replace(artifact, head=head, threshold=threshold), Says(rows))
@@ -254,4 +255,4 @@ def test_a_model_without_names_numbers_its_classes(tmp_path):
     for value in model.graph.input:  # imgsz is gone too, so the shape must stand in the graph
         assert value.type.tensor_type.shape.dim[2].dim_value == 64
     onnx.save(model, tmp_path / "bare.onnx")
-    assert artifact_of_model(tmp_path / "bare.onnx").classes == ("class 0", "class 1", "class 2")
+    assert describe_detector(tmp_path / "bare.onnx").classes == ("class 0", "class 1", "class 2")

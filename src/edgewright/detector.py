@@ -131,11 +131,6 @@ def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
     return Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=threads or os.cpu_count() or 1))
 
 
-def artifact_of_model(path: Path) -> Artifact:
-    """A bare ONNX detector, described as an artifact that lies where the file lies."""
-    return admit_detector(path)
-
-
 def _pixels(picture: Picture) -> ImageRgb:
     if isinstance(picture, np.ndarray):
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:

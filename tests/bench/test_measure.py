@@ -17,10 +17,10 @@ from edgewright.artifact import FILE_NAME
 from edgewright.bench import measure as measure_module
 from edgewright.bench.jobs import job_for
 from edgewright.bench.measure import Job, Measurement, measure, ratio
-from edgewright.detector import artifact_of_model
 from edgewright.engines import TensorSpec
 from edgewright.engines.noise import invent
 from edgewright.errors import EngineError, InputError, ModelError
+from edgewright.graph.describe import describe_detector
 from tiny_detector import save_tiny_detector
 
 
@@ -167,7 +167,7 @@ def test_what_a_model_is_fed_is_seeded_noise_of_its_shape(spec, shape, dtype):
 
 def test_a_path_becomes_a_job(job, tmp_path):
     assert job_for(job.path, 2) == replace(job, name=str(job.path), threads=2)
-    artifact = replace(artifact_of_model(job.path), precision="int8", scheme={"recipe": {"mode": "static"}})
+    artifact = replace(describe_detector(job.path), precision="int8", scheme={"recipe": {"mode": "static"}})
     (tmp_path / FILE_NAME).write_text(json.dumps(artifact.to_json()))
     found = job_for(tmp_path, 1)
     assert (found.path, found.precision, found.scheme, found.imgsz) == (job.path, "int8", "static", 64)

@@ -13,7 +13,8 @@ from edgewright.data.calibration import choose_calibration
 from edgewright.data.cameras import PRESETS
 from edgewright.data.dataset import open_dataset
 from edgewright.data.images import read_image
-from edgewright.detector import artifact_of_model, letterbox_for, to_tensor
+from edgewright.detector import letterbox_for, to_tensor
+from edgewright.graph.describe import describe_detector
 from tiny_dataset import write_tiny_dataset
 
 REFERENCE = Path(__file__).parents[2] / "docs/reference/calibrate.md"
@@ -70,7 +71,7 @@ def test_the_tensors_are_those_of_deployment(edgewright, tiny_model, tiny_data, 
     ran = edgewright("calibrate", tiny_data, "--out", tmp_path / "out", "--model", tiny_model, "--camera", camera, "--json", "-")
     assert ran.exit_code == 0
     path = tmp_path / "out/calibration.npz"
-    artifact = artifact_of_model(tiny_model)
+    artifact = describe_detector(tiny_model)
     with np.load(path, allow_pickle=False) as held:
         assert held.files == [artifact.input.name]
         tensors = held[artifact.input.name]

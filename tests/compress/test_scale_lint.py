@@ -15,8 +15,9 @@ from edgewright.compress.recipes import Recipe
 from edgewright.compress.scale_lint import nodes_to_keep_float, scale_findings
 from edgewright.compress.schemes import X86_VNNI
 from edgewright.data.images import read_image
-from edgewright.detector import artifact_of_model, letterbox_for, to_tensor
+from edgewright.detector import letterbox_for, to_tensor
 from edgewright.engines import open_engine
+from edgewright.graph.describe import describe_detector
 
 
 def seen(low, high, channels=None):
@@ -92,7 +93,7 @@ def test_the_worst_comes_first_and_hostile_names_are_escaped():
 
 
 def test_the_last_join_of_a_real_detector_is_found_without_names_and_fixed(test_data, tmp_path):
-    baseline = artifact_of_model(test_data / "models" / "yolov8n.onnx")
+    baseline = describe_detector(test_data / "models" / "yolov8n.onnx")
     forms = prepare_float_forms(baseline, tmp_path)
     pictures = [read_image(path) for path in sorted((test_data / "coco" / "images").rglob("*.jpg"))[:2]]
     feeds = [{baseline.input.name: to_tensor(each, letterbox_for(each, baseline), baseline)} for each in pictures]

@@ -26,8 +26,8 @@ from edgewright.compress.sensitivity import (
     revert,
 )
 from edgewright.data.images import read_image
-from edgewright.detector import artifact_of_model
 from edgewright.engines import open_engine
+from edgewright.graph.describe import describe_detector
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
 
@@ -40,7 +40,7 @@ def opened(path: Path):
 def tiny(request, tmp_path_factory):
     """The forms of a tiny detector, feeds for it, and its Q/DQ model; ONNX Runtime's quantizer leaves a ReLU to the rounding."""
     folder = tmp_path_factory.mktemp("tiny")
-    baseline = artifact_of_model(save_tiny_detector(folder / "tiny.onnx", activation=request.param))
+    baseline = describe_detector(save_tiny_detector(folder / "tiny.onnx", activation=request.param))
     forms = prepare_float_forms(baseline, folder)
     pictures = sorted(write_tiny_dataset(folder / "data").parent.glob("images/train/*.png"))[:4]
     feeds = [feed_of(baseline, read_image(picture)) for picture in pictures]

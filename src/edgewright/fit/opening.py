@@ -9,7 +9,7 @@ from edgewright.accuracy.predictions import class_translation
 from edgewright.artifact import Artifact
 from edgewright.data.calibration import CalibrationSet
 from edgewright.data.dataset import Dataset, Sample, open_dataset, part_train_from_val
-from edgewright.detector import artifact_of_model
+from edgewright.door.admission import admit_detector
 from edgewright.errors import DataError, InputError, ModelError
 
 MOST_SELECTION = 256  # pictures candidates are ranked on; more would cost time and settle little that agreement does not
@@ -41,7 +41,7 @@ def open_float_model(path: Path) -> Artifact:
     Raises:
         ModelError: it is no detector, or no float32 one.
     """
-    artifact = artifact_of_model(path)
+    artifact = admit_detector(path)
     if artifact.precision.startswith("int8"):
         raise ModelError(
             f"{path} is already quantized",
