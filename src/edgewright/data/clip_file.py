@@ -152,7 +152,11 @@ def is_cut(stream: BinaryIO, container: str) -> bool:
         return at >= 0 and length is not None and at + width + length > size
     if container == "gif":
         return _read(stream, size - 1, 1) != GIF_ENDS
-    return container == "mpegts" and bool(size % _packet_bytes(head))
+    if container == "mpegts":
+        count, sync_at = _packet_layout(head)
+        begun = size // count * count + sync_at
+        return size % count > sync_at and _read(stream, begun, 1) == _read(stream, begun - count, 1) == bytes([TS_SYNC])
+    return False
 
 
 def is_intact(stream: BinaryIO, container: str) -> bool | None:
@@ -254,14 +258,14 @@ def _palette_bytes(flags: bytes) -> int:
     return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 0x80 else 0
 
 
-def _packet_bytes(head: bytes) -> int:
-    return next(count for count, sync_at in TS_PACKETS if _in_step(head, count, sync_at))
+def _packet_layout(head: bytes) -> tuple[int, int]:
+    return next(packet for packet in TS_PACKETS if _in_step(head, *packet))
 
 
 def _packets_are_intact(stream: BinaryIO) -> bool:
     """Every packet of a transport stream begins with its sync byte, and those of the busiest stream carry on counting to 16."""
     head = _read(stream, 0, HEAD_BYTES)
-    count, sync_at = next(packet for packet in TS_PACKETS if _in_step(head, *packet))
+    count, sync_at = _packet_layout(head)
     size, last, busiest = size_of(stream), -1, -1
     for at in range(0, size, count * 8192):
         data = np.frombuffer(_read(stream, at, count * 8192), np.uint8)

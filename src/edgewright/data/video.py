@@ -207,6 +207,7 @@ class _Clip:
         self._held = 0  # numbers that an AVI passes over: the frame before them is shown longer
         self._intact: list[bool | None] = []  # asked once, as it reads through the whole file
         self._even = True  # whether every frame so far lay where the frame rate puts it
+        self._origin = 0  # where on the grid the first frame lies, if nothing failed before it
         self._targets: Iterator[int] | None = None  # where to jump to, once reading on does not help
         self.fps = frame_rate(capture)
         count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
@@ -315,6 +316,9 @@ class _Clip:
                 return index, time_s
         on_grid = round(time_s * self.fps)
         self._even = self._even and abs(time_s * self.fps - on_grid) < OFF_GRID
+        if self._last < 0 and not failed:
+            self._origin = on_grid
+        on_grid -= self._origin
         if (
             self._even and on_grid > following - failed and (failed or self._container == "avi" or not self._is_intact())
         ):  # in an MPEG stream too: those are even
@@ -337,17 +341,25 @@ class _Clip:
         reading.was_cut = is_cut(self._stream, self._container)
         if self.expected is not None:
             reading.expected = max(self.expected - self._held, reading.decoded)
-        elif not (self._even and self.guessed == self._last + 1) and self._is_intact() is False:
-            reading.missing = None
-        elif (held := self._frames_held()) is not None:
-            reading.missing = max(held - reading.decoded, reading.missing or 0)
-        if self.expected is None and self._even and self.guessed and reading.missing != 0:
-            # Of even frames a duration is a count.
-            reading.expected = max(self.guessed, self._last + 1)
+        else:
+            self._judge_without_count(reading)
         if reading.expected is not None:
             reading.missing = reading.expected - reading.decoded
         if reading.broke_at is None and reading.missing != 0:
             reading.broke_at = self._last + 1
+
+    def _judge_without_count(self, reading: Reading) -> None:
+        """Most containers tell no more than a duration; of even frames that is a count, but it may be that of the sound."""
+        # Matroska writes its duration down; of other streams it is only what is left of them.
+        told_end = not reading.was_cut or self._container == "matroska"
+        reached_the_end = told_end and self._even and self.guessed is not None and self.guessed <= self._last + 1
+        if not reached_the_end and self._is_intact() is False:
+            reading.expected = self.guessed if self._even and self.guessed and self.guessed > self._last + 1 else None
+            reading.missing = None
+        elif (held := self._frames_held()) is not None:
+            reading.missing = max(held - reading.decoded, reading.missing or 0)
+        if reading.broke_at is not None and reached_the_end:
+            reading.expected = self._last + 1
 
     def _is_intact(self) -> bool | None:
         if not self._intact:
@@ -358,7 +370,10 @@ class _Clip:
         """How many frames a file holds whose container counts none, or None: asked only where its duration says that some are missing."""
         if self.guessed is not None and self.guessed <= self._last + 1:
             return None
-        return walk_matroska(self._stream).shown if self._container == "matroska" else _packets(self._stream)
+        if self._container == "matroska":
+            return walk_matroska(self._stream).shown
+        # Of other streams OpenCV takes the packets apart, and trips over broken ones.
+        return _packets(self._stream) if self._container in ("mpegts", "mpeg") else None
 
 
 def _packets(stream: BinaryIO) -> int:
