@@ -237,7 +237,8 @@ def test_a_branch_may_use_the_names_around_it():
         (helper.make_node("Relu", ["nowhere"], ["z"], name="inner"), "Relu inner uses nowhere"),
         (helper.make_node("Relu", ["z"], ["z"], name="inner"), "cycle"),
         (helper.make_node("Conv", ["yes", "w"], ["z"], name="inner"), "is bool, which Conv does not take"),
-        (helper.make_node("Conv", ["x", "w"], ["z"], name="inner", group=3), "gets 3 channels"),
+        (helper.make_node("Conv", ["x", "w"], ["z"], name="inner", group=3), "splits 4 filters into 3 groups"),
+        (helper.make_node("Conv", ["x", "w"], ["z"], name="inner", group=2), "gets 3 channels"),
     ],
 )
 def test_errors_inside_a_branch_are_found(node_inside, reason):

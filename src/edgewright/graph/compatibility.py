@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import onnx
 
+from edgewright.graph.attributes import attribute_findings, shown, window_of
 from edgewright.graph.finding import Finding, error, info, printable, warning
 from edgewright.graph.operators import (
     CONTRIBUTED,
@@ -17,7 +18,7 @@ from edgewright.graph.operators import (
     schema_of,
     standard_domains,
 )
-from edgewright.graph.tensors import dims_finding, show_dims, type_name
+from edgewright.graph.tensors import MAX_RANK, show_dims, size_finding, type_name
 from edgewright.graph.values import Inferred, Value, infer
 from edgewright.graph.walk import Block, blocks, node_label, normal_domain, opset_of
 
@@ -32,16 +33,18 @@ def operator_findings(model: onnx.ModelProto) -> list[Finding]:
     functions = {(normal_domain(function.domain), function.name) for function in model.functions}
     found: list[Finding] = []
     for block in blocks(model):
+        versions = _versions(model, block)
         for node in block.nodes:
-            if (normal_domain(node.domain), node.op_type) not in functions:
-                found += _operator(node, _version(model, block, normal_domain(node.domain)))
+            domain = normal_domain(node.domain)
+            if (domain, node.op_type) not in functions:
+                found += _operator(node, versions.get(domain))
     return found
 
 
-def _version(model: onnx.ModelProto, block: Block, domain: str) -> int | None:
-    if block.opsets is None:
-        return opset_of(model, domain)
-    return next((version for name, version in block.opsets if normal_domain(name) == domain), None)
+def _versions(model: onnx.ModelProto, block: Block) -> dict[str, int]:
+    """Domain -> the version that counts in the block; of several, the first."""
+    imported = block.opsets if block.opsets is not None else [(opset.domain, opset.version) for opset in model.opset_import]
+    return {normal_domain(domain): version for domain, version in reversed(imported)}
 
 
 def _operator(node: onnx.NodeProto, version: int | None) -> Iterator[Finding]:
@@ -76,6 +79,11 @@ def _standard(node: onnx.NodeProto, domain: str, version: int | None) -> Iterato
     elif not schema.min_input <= len(node.input) <= schema.max_input:
         what = f"has {len(node.input)} inputs; the operator takes {schema.min_input} to {schema.max_input}"
         yield error("operand-count", label, what, ANOTHER_EXPORT)
+    elif not schema.min_output <= len(node.output) <= schema.max_output:
+        what = f"has {len(node.output)} outputs; the operator gives {schema.min_output} to {schema.max_output}"
+        yield error("operand-count", label, what, ANOTHER_EXPORT)
+    else:
+        yield from attribute_findings(node, domain, version, label)
 
 
 def opset_findings(model: onnx.ModelProto) -> Iterator[Finding]:
@@ -105,12 +113,30 @@ def opset_findings(model: onnx.ModelProto) -> Iterator[Finding]:
 def operand_findings(model: onnx.ModelProto) -> list[Finding]:
     """Types, channels and sizes that do not fit, as far as inference can tell them. Wants a model whose names and dims are sound."""
     inferred = infer(model)
-    found = [finding for graph in inferred.all() for finding in _graph_findings(model, graph)]
+    found = list(_foreign_kinds(model))
+    found += [finding for graph in inferred.all() for finding in _graph_findings(model, graph)]
     if inferred.complaint is not None and not any(finding.severity == "error" for finding in found):
         found.append(
             warning("shape-inference", "graph", f"shapes cannot be inferred: {_gist(inferred.complaint)}", "export the model again")
         )
     return found
+
+
+def _foreign_kinds(model: onnx.ModelProto) -> Iterator[Finding]:
+    """Inputs that are no tensor, used where only a tensor will do."""
+    kinds = {value.name: value.type.WhichOneof("value") for value in model.graph.input}
+    foreign = {name: kind.removesuffix("_type") for name, kind in kinds.items() if kind not in (None, "tensor_type")}
+    for node in model.graph.node if foreign else ():
+        version = opset_of(model, normal_domain(node.domain))
+        schema = schema_of(normal_domain(node.domain), node.op_type, version) if version is not None else None
+        for index, name in enumerate(node.input):
+            if name in foreign and schema is not None and schema.inputs:
+                takes = str(schema.inputs[min(index, len(schema.inputs) - 1)].types)
+                if {"sequence": "seq(", "optional": "optional(", "map": "map("}.get(foreign[name], "sparse_tensor(") not in takes:
+                    what = f"is of the kind {foreign[name]}, which {printable(node.op_type)} does not take"
+                    yield error(
+                        "type-mismatch", f"input {index} of {node_label(node)}", what, "export the model with tensors as its inputs"
+                    )
 
 
 def _gist(complaint: str) -> str:
@@ -126,7 +152,7 @@ def _graph_findings(model: onnx.ModelProto, graph: Inferred) -> Iterator[Finding
             yield error("channels", node_label(node), complaint, WEIGHTS_FIT)
         for name in node.output:
             value = graph.values.get(name)
-            absurd = dims_finding(_known(value), f"value {printable(name)}")
+            absurd = size_finding(_known(value), value.elem_type if value is not None else 0, f"value {printable(name)}")
             if absurd is not None:
                 yield absurd
 
@@ -183,14 +209,30 @@ def _convolution(weight_at: int) -> Callable[[onnx.NodeProto, list[Sizes | None]
         if len(weight) < 3 or len(got) != len(weight):
             return f"gets {show_dims(got)} but its weight is {show_dims(weight)}: the ranks differ"
         group = attribute_int(node, "group", 1)
+        if group < 1 or (weight[0] or 0) % group:
+            return f"splits {weight[0]} filters into {group} groups"
         wanted = None if weight[1] is None else weight[1] * group
         if wanted is not None and got[1] is not None and got[1] != wanted:
             return f"gets {got[1]} channels, but its weight {show_dims(weight)} with group {group} takes {wanted}"
-        if group < 1 or (weight[0] or 0) % group:
-            return f"splits {weight[0]} filters into {group} groups"
-        return None
+        bias = _at(sizes, weight_at + 1) if node.op_type in BIASED else None
+        return _bias_misfit(bias, weight) or _window_misfit(node, weight)
 
     return check
+
+
+def _bias_misfit(bias: Sizes | None, weight: Sizes) -> str | None:
+    if bias is None or (len(bias) == 1 and _agree(bias[0], weight[0])):
+        return None
+    return f"has a bias of {show_dims(bias)} for {weight[0]} filters"
+
+
+def _window_misfit(node: onnx.NodeProto, weight: Sizes) -> str | None:
+    for name, numbers in window_of(node).items():
+        if len(numbers) != (len(weight) - 2) * (2 if name == "pads" else 1):
+            return f"has {len(numbers)} {name} for a weight {show_dims(weight)}"
+        if name == "kernel_shape" and not all(_agree(said, held) for said, held in zip(numbers, weight[2:], strict=True)):
+            return f"has the kernel_shape {shown(numbers)} and a weight {show_dims(weight)}"
+    return None
 
 
 def _transposed_convolution(_node: onnx.NodeProto, sizes: list[Sizes | None]) -> str | None:
@@ -234,6 +276,7 @@ def _agree(one: int | None, other: int | None) -> bool:
     return one is None or other is None or one == other
 
 
+BIASED = {"Conv", "FusedConv"}
 CHECKS: dict[str, Callable[[onnx.NodeProto, list[Sizes | None]], str | None]] = {
     "Conv": _convolution(1),
     "FusedConv": _convolution(1),
@@ -267,11 +310,16 @@ def _tensor_input(tensor: onnx.TypeProto.Tensor, where: str) -> Iterator[Finding
     if not tensor.HasField("shape"):
         yield error("no-input-shape", where, "has no shape", "export the model with the shape of its input")
         return
+    if len(tensor.shape.dim) > MAX_RANK:
+        yield error("absurd-dims", where, f"has {len(tensor.shape.dim)} axes; known are up to {MAX_RANK} axes", "export the model again")
+        return
     # -1 is how some exporters write a free axis; nothing else below zero means anything.
     fixed = tuple(dim.dim_value for dim in tensor.shape.dim if dim.HasField("dim_value") and dim.dim_value != -1)
-    absurd = dims_finding(fixed, where)
+    absurd = size_finding(fixed, tensor.elem_type, where)
     if absurd is not None:
         yield absurd
+    elif 0 in fixed:
+        yield error("empty-input", where, f"has no elements: {show_dims(fixed)}", "export the model with the shape of its input")
     free = [_free(dim, index) for index, dim in enumerate(tensor.shape.dim) if not dim.HasField("dim_value") or dim.dim_value == -1]
     if free:
         yield info("dynamic-axes", where, f"has free axes: {', '.join(free[:8])}", "export with a fixed input size where speed matters")

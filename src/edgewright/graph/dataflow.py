@@ -5,7 +5,7 @@ node that holds it; what the outermost block lacks as well exists nowhere.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import onnx
@@ -15,7 +15,9 @@ from edgewright.graph.walk import Block, node_label, normal_domain, roots, subbl
 from edgewright.graph.weights import LEARNED, WEIGHTS
 
 RE_EXPORT = "export the model again"
-MAX_CALLS = 1_000_000
+MAX_CALLS = 100_000
+
+_Key = tuple[str, str, str]  # of a function: domain, name, overload
 
 
 @dataclass(slots=True)
@@ -137,19 +139,26 @@ def _cycle(needs: list[set[int]], stuck: list[int]) -> list[int]:
 
 
 def call_findings(model: onnx.ModelProto) -> list[Finding]:
-    """Functions that call themselves, or each other so often that inlining them would not end."""
-    bodies = {(normal_domain(function.domain), function.name): function for function in model.functions}
-    sizes: dict[tuple[str, str], int | None] = {}
+    """Functions that are there twice, that call themselves, or that are called so often that inlining them would not end."""
+    times = Counter(_named(function) for function in model.functions)
+    twice = next((key for key, count in times.items() if count > 1), None)
+    if twice is not None:
+        return [error("duplicate-name", f"function {printable(twice[1])}", "is declared more than once", RE_EXPORT)]
+    bodies: dict[_Key, Sequence[onnx.NodeProto]] = {_named(function): function.node for function in model.functions}
+    sizes: dict[_Key, int | None] = {}
+    whole = 0
+    for key in (_key(node) for node in _all_nodes(model.graph.node)):
+        whole += _inlined_size(key, bodies, sizes) if key in bodies else 0
     for key in bodies:
         if _inlined_size(key, bodies, sizes) > MAX_CALLS:
-            what = f"calls itself, or grows beyond {MAX_CALLS} nodes when inlined"
+            what = f"calls itself, or grows beyond {MAX_CALLS:,} nodes when inlined"
             return [error("endless-function", f"function {printable(key[1])}", what, RE_EXPORT)]
+    if whole > MAX_CALLS:
+        return [error("endless-function", "graph", f"grows beyond {MAX_CALLS:,} nodes when its functions are inlined", RE_EXPORT)]
     return []
 
 
-def _inlined_size(
-    root: tuple[str, str], bodies: dict[tuple[str, str], onnx.FunctionProto], sizes: dict[tuple[str, str], int | None]
-) -> int:
+def _inlined_size(root: _Key, bodies: dict[_Key, Sequence[onnx.NodeProto]], sizes: dict[_Key, int | None]) -> int:
     """Nodes of a function with every call replaced; None in `sizes` marks a function whose count is still open.
 
     A chain of functions may be longer than Python's stack, so the walk keeps its own.
@@ -170,8 +179,8 @@ def _inlined_size(
     return sizes[root] or 0
 
 
-def _all_nodes(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
-    pending = list(function.node)
+def _all_nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    pending = list(nodes)
     while pending:
         node = pending.pop()
         yield node
@@ -179,5 +188,9 @@ def _all_nodes(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
             pending.extend(block.nodes)
 
 
-def _key(node: onnx.NodeProto) -> tuple[str, str]:
-    return normal_domain(node.domain), node.op_type
+def _key(node: onnx.NodeProto) -> _Key:
+    return normal_domain(node.domain), node.op_type, node.overload
+
+
+def _named(function: onnx.FunctionProto) -> _Key:
+    return normal_domain(function.domain), function.name, function.overload

@@ -19,7 +19,7 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import islice, permutations
 
 import onnx
 
@@ -32,6 +32,7 @@ from edgewright.graph.walk import real_inputs, subgraphs
 CONVOLUTIONS = {"Conv", "ConvInteger", "QLinearConv"}
 SHAPE_ONLY = {"Shape", "Size", "ConstantOfShape"}  # what passes through them is a size, not a feature
 LARGEST_STRIDE = 128
+MOST_SHOWN = 12
 DEFAULT_SIZE_WH = (640, 640)  # what the families' exporters use when nobody says otherwise
 SIZE_STEP = 64  # a picture size that the grids of every family divide
 USUAL_BOX_CHANNELS = 64  # 4 sides of 16 bins, in every DFL head published by the YOLO families but YOLOv6
@@ -317,7 +318,7 @@ def _read(tail: _Tail) -> _Reading:
     if tail.operators & ROTATES:
         raise _not_supported(f"a YOLO oriented-box (OBB) head, boxes with an angle: output {_show(tail.shape)}")
     if len({tuple(sorted(conv.channels for conv in grid)) for grid in tail.grids}) != 1:
-        shown = "; ".join(f"stride {grid[0].stride}: {[conv.channels for conv in grid]}" for grid in tail.grids[:6])
+        shown = "; ".join(f"stride {grid[0].stride}: {_listed(conv.channels for conv in grid)}" for grid in tail.grids[:6])
         raise _not_supported(f"head convolutions that differ from grid to grid ({shown})")
     found = _end2end(tail) if tail.operators & CHOOSES else _first(tail)
     if found is None:
@@ -392,8 +393,8 @@ def _end2end(tail: _Tail) -> _Reading | None:
 
 
 def _describe(tail: _Tail) -> str:
-    shown, widths = _show(tail.shape), list(tail.widths)
-    branches = f"head convolutions of {widths} channels at each of the strides {[grid[0].stride for grid in tail.grids]}"
+    shown, widths = _show(tail.shape), tail.widths
+    branches = f"head convolutions of {_listed(widths)} channels at each of the strides {_listed(grid[0].stride for grid in tail.grids)}"
     if tail.operators & CHOOSES:
         return f"an end-to-end head with {tail.shape[2] or '?'} values a box (6 are expected: corners, score, class): output {shown}"
     if len(widths) == 3 and any(size == sum(way) for way in _thirds(tail) for size in tail.shape[1:]):
@@ -413,4 +414,10 @@ def _not_supported(what: str, fix: str | None = None) -> ModelError:
 
 
 def _show(shape: Iterable[int] | None) -> str:
-    return "unknown" if shape is None else "[" + ", ".join(str(n) if n else "?" for n in shape) + "]"
+    return "unknown" if shape is None else _listed(str(n) if n else "?" for n in shape)
+
+
+def _listed(things: Iterable[object]) -> str:
+    """As a list, cut where it becomes long: a stranger's graph may have thousands of anything."""
+    first = [str(thing) for thing in islice(things, MOST_SHOWN + 1)]
+    return f"[{', '.join(first[:MOST_SHOWN])}{', ...' if len(first) > MOST_SHOWN else ''}]"

@@ -4,15 +4,15 @@ A checkpoint (.pt) is a pickle, and opening a pickle runs it; it is refused by n
 before the first byte is loaded: inside the folder, a regular file, as long as the tensor's dims ask for.
 """
 
+import codecs
 import hashlib
 import os
 import shlex
-import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, BinaryIO
+from typing import Any
 
 import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]  # has no stubs
@@ -21,24 +21,31 @@ from edgewright.errors import InputError, ModelError
 from edgewright.graph.finding import printable
 from edgewright.graph.tensors import byte_count, claim_finding
 from edgewright.graph.walk import tensors
+from edgewright.graph.wire import CORRUPT, MAX_BYTES, complaint_of
+from edgewright.regular_file import open_regular
 
-MAX_BYTES = 2 * 1024**3  # what a protobuf message can hold
 CHECKPOINTS = {".pt", ".pth"}
 MAX_LOCATION = 1024
-LENGTH_DELIMITED = 2
-FIXED_WIDTHS = {1: 8, 5: 4}
+START = 4096  # bytes that tell what a file is
 TAKE_ANOTHER = "copy or export the model again"
 
 # First bytes -> what the file is, for those that are given a wrong suffix most often.
 SIGNATURES = {
     b"version https://git-lfs": ("a git-LFS pointer, not the model itself", "fetch the model with `git lfs pull`"),
     b"PK\x03\x04": ("a zip archive (a PyTorch checkpoint or a package)", "unpack it, or export the model to ONNX"),
-    b"\x80\x02": ("a Python pickle", "export the model to ONNX; a pickle is never opened here"),
+    **{bytes([0x80, protocol]): ("a Python pickle", "export the model to ONNX; a pickle is never opened here") for protocol in range(2, 6)},
     b"\x1f\x8b": ("a gzip archive", "unpack it"),
+    b"BZh": ("a bzip2 archive", "unpack it"),
+    b"\xfd7zXZ": ("an xz archive", "unpack it"),
+    b"\x28\xb5\x2f\xfd": ("a zstandard archive", "unpack it"),
+    b"7z\xbc\xaf": ("a 7-Zip archive", "unpack it"),
     b"\x89HDF": ("an HDF5 file", "export the model to ONNX"),
-    b"<!DOCTYPE": ("a web page", "download the file itself, not the page that shows it"),
-    b"<html": ("a web page", "download the file itself, not the page that shows it"),
+    b"\x93NUMPY": ("a NumPy array", "export the model to ONNX"),
+    b"\x7fELF": ("a program", "export the model to ONNX"),
+    b"\x89PNG": ("a picture", "check the path"),
+    b"\xff\xd8\xff": ("a picture", "check the path"),
 }
+PAGE = ("a web page", "download the file itself, not the page that shows it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +96,28 @@ def _shown(path: Path) -> str:
 
 def _read(path: Path) -> bytes:
     _check_suffix(path)
+    shown = _shown(path)
     try:
-        with _open_regular(path) as stream:
+        with open_regular(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            start = stream.read(START)
+            # Before the rest is read: gigabytes that are no model, or too many, cost us nothing.
+            _refuse_known_kinds(start, shown)
+            _refuse_too_large(size, shown)
             # Asked for more than there is, read() first sets aside as much as it was asked for.
-            data = stream.read(min(os.fstat(stream.fileno()).st_size, MAX_BYTES) + 1)
+            data = start + stream.read(max(size - len(start), 0) + 1)
     except FileNotFoundError as reason:
         raise InputError(f"there is no file {printable(str(path), 200)}", fix="check the path") from reason
     except (OSError, ValueError) as reason:
-        raise ModelError(
-            f"{_shown(path)} cannot be read", got=_reason(reason), expected="a readable file", fix="check the path"
-        ) from reason
-    if len(data) > MAX_BYTES:
-        fix = "export it with its weights in a file beside it"
-        raise ModelError(f"{_shown(path)} is too large", got="more than 2 GiB", expected="an ONNX file of at most 2 GiB", fix=fix)
+        raise ModelError(f"{shown} cannot be read", got=_reason(reason), expected="a readable file", fix="check the path") from reason
+    _refuse_too_large(len(data), shown)
     return data
+
+
+def _refuse_too_large(size: int, shown: str) -> None:
+    if size > MAX_BYTES:
+        fix = "export it with its weights in a file beside it"
+        raise ModelError(f"{shown} is too large", got="more than 2 GiB", expected="an ONNX file of at most 2 GiB", fix=fix)
 
 
 def _check_suffix(path: Path) -> None:
@@ -117,74 +132,51 @@ def _check_suffix(path: Path) -> None:
         raise ModelError(f"{_shown(path)} is not named as an ONNX file", got=got, expected=".onnx", fix="export the model to ONNX")
 
 
-def _open_regular(path: Path) -> BinaryIO:
-    # Without O_NONBLOCK, opening a pipe would wait for a writer that never comes.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError("not a regular file")
-    return os.fdopen(descriptor, "rb")
-
-
 def _reason(reason: Exception) -> str:
     text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
     return printable(text.lower())
 
 
 def _parse(data: bytes, shown: str) -> onnx.ModelProto:
-    _refuse_known_kinds(data, shown)
+    complaint = complaint_of(data)
+    if complaint is not None and complaint.excess:
+        raise ModelError(f"{shown} is no model that anyone would make", got=complaint.got, fix="do not use it, or export it again")
+    if complaint is not None:
+        raise _damaged(shown, complaint.got)
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
     except DecodeError as reason:
-        raise ModelError(f"{shown} is damaged", got=_damage(data), expected="a whole ONNX file", fix=TAKE_ANOTHER) from reason
+        raise _damaged(shown, CORRUPT) from reason
     _refuse_broken_text(model, shown)
     return model
 
 
-def _refuse_known_kinds(data: bytes, shown: str) -> None:
-    if not data:
+def _damaged(shown: str, got: str) -> ModelError:
+    return ModelError(f"{shown} is damaged", got=got, expected="a whole ONNX file", fix=TAKE_ANOTHER)
+
+
+def _refuse_known_kinds(start: bytes, shown: str) -> None:
+    if not start:
         raise ModelError(f"{shown} is empty", got="0 bytes", expected="an ONNX model", fix=TAKE_ANOTHER)
-    for signature, (kind, fix) in SIGNATURES.items():
-        if data.startswith(signature):
-            raise ModelError(f"{shown} is not an ONNX model", got=kind, expected="an ONNX model", fix=fix)
-    if _is_text(data[:512]):
-        raise ModelError(
-            f"{shown} is not an ONNX model", got=f"text: {printable(data[:60].decode('ascii'))}", expected="an ONNX model", fix=TAKE_ANOTHER
-        )
+    kind = next((kind for signature, kind in SIGNATURES.items() if start.startswith(signature)), None)
+    if start.lstrip().lower().startswith((b"<!doctype html", b"<html")):
+        kind = PAGE
+    if not start.strip(b"\0"):
+        kind = "nothing but zeros at its start: a download that was never finished", "fetch the model again"
+    if kind is None and (text := _as_text(start[:512])) is not None:
+        kind = f"text: {printable(text[:60])}", TAKE_ANOTHER
+    if kind is not None:
+        raise ModelError(f"{shown} is not an ONNX model", got=kind[0], expected="an ONNX model", fix=kind[1])
 
 
-def _is_text(start: bytes) -> bool:
-    # A model begins with the tag of its IR version, a control character that no text holds.
-    return start.isascii() and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in start)
-
-
-def _damage(data: bytes) -> str:
-    """Where the outermost fields go wrong: cut short, absurd, or sound outside and corrupt within."""
-    position = 0
-    while position < len(data):
-        tag, position = _varint(data, position)
-        kind = tag & 7
-        if kind == LENGTH_DELIMITED:
-            length, position = _varint(data, position)
-        else:
-            length = FIXED_WIDTHS.get(kind, 0)
-            position = _varint(data, position)[1] if kind == 0 else position
-        if length > MAX_BYTES:
-            return f"a field that claims {length} bytes in a file of {len(data)}"
-        if position + length > len(data):
-            return f"{len(data)} bytes of at least {position + length}: the file is cut short"
-        position += length
-    return "bytes inside that are not ONNX: the content is corrupt"
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = 0
-    for shift, byte in enumerate(data[position : position + 10]):
-        value |= (byte & 0x7F) << (7 * shift)
-        if byte < 0x80:
-            return value, position + shift + 1
-    return value, max(position + 1, len(data))
+def _as_text(start: bytes) -> str | None:
+    """The text that `start` is, or None: a model begins with the tag of its IR version, a control character that no text holds."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # a character cut in two at the end is no fault
+    except UnicodeDecodeError:
+        return None
+    return text if all(character.isprintable() or character in "\t\r\n\ufeff" for character in text) else None
 
 
 def _refuse_broken_text(model: onnx.ModelProto, shown: str) -> None:
@@ -272,7 +264,7 @@ def _is_file(file: Path) -> bool:
 
 def _slice(chunk: _Chunk) -> bytes:
     try:
-        with _open_regular(chunk.file) as stream:
+        with open_regular(chunk.file) as stream:
             stream.seek(chunk.offset)
             data = stream.read(chunk.length)
     except OSError as reason:

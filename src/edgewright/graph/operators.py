@@ -4,8 +4,9 @@ Quantizers emit com.microsoft operators, so a model may hold them; a name that i
 because the list is of one release and the next one adds to it.
 """
 
+from dataclasses import dataclass
 from functools import cache
-from typing import Final
+from typing import Final, cast
 
 import onnx
 
@@ -60,6 +61,23 @@ def schema_of(domain: str, operator: str, version: int) -> onnx.defs.OpSchema | 
         return onnx.defs.get_schema(operator, version, domain)
     except onnx.defs.SchemaError:
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedAttribute:
+    """What an operator takes under a name: a number of `onnx.AttributeProto.AttributeType`."""
+
+    kind: int
+    required: bool
+
+
+@cache
+def attributes_of(domain: str, operator: str, version: int) -> dict[str, ExpectedAttribute]:
+    """Name -> what the operator expects there; empty where nobody knows the operator."""
+    schema = schema_of(domain, operator, version)
+    held = schema.attributes if schema is not None else {}
+    # An IntEnum at run time, which the stubs do not say.
+    return {name: ExpectedAttribute(int(cast("int", held[name].type)), bool(held[name].required)) for name in held}
 
 
 def exists(domain: str, operator: str) -> bool:

@@ -11,6 +11,7 @@ from onnx import TensorProto
 from edgewright.graph.finding import Finding, error
 
 MAX_ELEMENTS = 2**31
+MAX_BYTES = 4 * 1024**3  # of one value: more than the boards we fit to have
 MAX_RANK = 32  # what numpy can hold in every version we support
 RE_EXPORT = "export the model again; the file is damaged or was made wrong"
 
@@ -58,6 +59,18 @@ def dims_finding(dims: tuple[int, ...], where: str) -> Finding | None:
     # Zeros are left out: [0, 2**40] holds nothing and still overflows what allocates by it.
     if len(dims) > MAX_RANK or math.prod(dim for dim in dims if dim) > MAX_ELEMENTS:
         return error("absurd-dims", where, f"claims {show_dims(dims)} elements, more than 2^31 or {MAX_RANK} axes", RE_EXPORT)
+    return None
+
+
+def size_finding(dims: tuple[int, ...], elem_type: int, where: str) -> Finding | None:
+    """What `dims_finding` says, and of a value that one could name but not hold, how much memory it would take."""
+    absurd = dims_finding(dims, where)
+    if absurd is not None:
+        return absurd
+    wanted = math.prod(dims) * (_element_bits(elem_type) if elem_type else 32) // 8
+    if wanted > MAX_BYTES:
+        what = f"is of {show_dims(dims)} {type_name(elem_type)} and would need {wanted / 1024**3:.3g} GiB; at most 4 GiB are allowed"
+        return error("too-much-memory", where, what, "export the model again with a smaller input or batch")
     return None
 
 

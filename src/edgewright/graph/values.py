@@ -4,6 +4,7 @@ Inference runs on a skeleton without the big weights, whose dims are all it read
 claims about inner values is not believed.
 """
 
+from collections import ChainMap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -51,7 +52,7 @@ class Inferred:
     """The main graph's values, those of the graphs inside it, and what inference could not agree with."""
 
     nodes: tuple[onnx.NodeProto, ...]
-    values: dict[str, Value]
+    values: ChainMap[str, Value]
     nested: tuple["Inferred", ...]
     complaint: str | None = None
 
@@ -71,8 +72,8 @@ def infer(model: onnx.ModelProto) -> Inferred:
         except Exception as reason:  # noqa: BLE001 - a foreign graph can make the C++ side raise anything; it becomes a finding
             complaint = complaint or str(reason)
         else:
-            return _values(model.graph, inferred.graph, {}, complaint)
-    return _values(model.graph, skeleton.graph, {}, complaint)
+            return _values(model.graph, inferred.graph, ChainMap(), complaint)
+    return _values(model.graph, skeleton.graph, ChainMap(), complaint)
 
 
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -104,12 +105,12 @@ def _hollow(tensor: onnx.TensorProto) -> onnx.TensorProto:
     return onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
 
 
-def _values(asked: onnx.GraphProto, graph: onnx.GraphProto, outer: dict[str, Value], complaint: str | None = None) -> Inferred:
-    values = dict(outer)
+def _values(asked: onnx.GraphProto, graph: onnx.GraphProto, outer: ChainMap[str, Value], complaint: str | None = None) -> Inferred:
+    values = outer.new_child()  # chained, not copied: see weights.scopes
     for info in (*graph.input, *graph.output, *graph.value_info):
         if info.type.HasField("tensor_type"):
             values[info.name] = value_of(info)
-    values |= {tensor.name: Value(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer}
+    values.update({tensor.name: Value(tensor.data_type, tuple(tensor.dims)) for tensor in graph.initializer})
     pairs = [inner for pair in zip(asked.node, graph.node, strict=True) for inner in zip(*map(subgraphs, pair), strict=True)]
     nested = tuple(_values(before, after, values) for before, after in pairs)
     return Inferred(tuple(asked.node), values, nested, complaint)

@@ -3,7 +3,8 @@
 Zero biases, `-inf` attention masks and shape constants are common and sound, so what is asked of a weight is asked of weights only.
 """
 
-from collections.abc import Iterator
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,7 @@ MEASURED: dict[str, tuple[int, ...]] = {
     "QLinearConv": (1, 4, 6),
     "QLinearMatMul": (1, 4, 6),
 }
+VARIANCES: dict[str, tuple[int, ...]] = {"BatchNormalization": (4,)}
 ZERO_POINTS: dict[str, dict[int, int]] = {
     "ConvInteger": {1: 3},
     "MatMulInteger": {0: 2, 1: 3},
@@ -87,8 +89,8 @@ class Scope:
     """A block with the constants and producers it can see, its own and those around it."""
 
     block: Block
-    constants: dict[str, onnx.TensorProto]
-    producers: dict[str, onnx.NodeProto]
+    constants: Mapping[str, onnx.TensorProto]
+    producers: Mapping[str, onnx.NodeProto]
 
     def operands(self, *tables: dict[str, tuple[int, ...]]) -> Iterator[Operand]:
         """The constants at the positions that any of the tables gives."""
@@ -115,15 +117,17 @@ class Scope:
 
 def scopes(model: onnx.ModelProto) -> Iterator[Scope]:
     for block in roots(model):
-        yield from _scopes(block, {}, {})
+        yield from _scopes(block, ChainMap(), ChainMap())
 
 
-def _scopes(block: Block, constants: dict[str, onnx.TensorProto], producers: dict[str, onnx.NodeProto]) -> Iterator[Scope]:
-    scope = Scope(block, constants | own_constants(block), producers | {name: node for node in block.nodes for name in node.output})
-    yield scope
+def _scopes(block: Block, constants: ChainMap[str, onnx.TensorProto], producers: ChainMap[str, onnx.NodeProto]) -> Iterator[Scope]:
+    # Chained, not copied: ten thousand branches in a graph of as many names would be a hundred million entries.
+    constants = constants.new_child(own_constants(block))
+    producers = producers.new_child({name: node for node in block.nodes for name in node.output})
+    yield Scope(block, constants, producers)
     for node in block.nodes:
         for inner in subblocks(node):
-            yield from _scopes(inner, scope.constants, scope.producers)
+            yield from _scopes(inner, constants, producers)
 
 
 def own_constants(block: Block) -> dict[str, onnx.TensorProto]:
@@ -131,8 +135,25 @@ def own_constants(block: Block) -> dict[str, onnx.TensorProto]:
     found = {tensor.name: tensor for tensor in block.initializers}
     for node in block.nodes:
         if node.op_type == "Constant":
-            found |= {name: attribute.t for attribute in node.attribute if attribute.name == "value" for name in node.output}
+            held = next((held for attribute in node.attribute if (held := _held(attribute)) is not None), None)
+            found |= dict.fromkeys(node.output, held) if held is not None else {}
     return found
+
+
+def _held(attribute: onnx.AttributeProto) -> onnx.TensorProto | None:
+    """What a Constant node holds as an attribute, numbers written in lists among them."""
+    numbers = {
+        "value_float": (attribute.f, np.float32),
+        "value_floats": (attribute.floats, np.float32),
+        "value_int": (attribute.i, np.int64),
+        "value_ints": (attribute.ints, np.int64),
+    }
+    if attribute.name == "value":
+        return attribute.t
+    if attribute.name not in numbers:
+        return None
+    values, dtype = numbers[attribute.name]
+    return onnx.numpy_helper.from_array(np.array(values, dtype))
 
 
 def is_blank(operand: Operand) -> bool:
