@@ -15,6 +15,7 @@
 Names are imported when they are first used: `import edgewright` itself loads neither numpy nor an engine.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from edgewright.detector import open_detector as open  # noqa: A004 - `ew.open` is the contract
     from edgewright.errors import EdgewrightError
     from edgewright.fit import Budget, FitRequest
+
+# Since 1.29, ONNX Runtime's Linux builds tell Microsoft about every model that is opened, and keep a database in ~/.cache/Microsoft to do so,
+# unless this stands in the environment before it is loaded (github.com/microsoft/onnxruntime/pull/27379). What is fitted here is nobody's
+# business: nothing we start, and no child of it, says a word.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = ["Artifact", "Board", "Budget", "Detections", "Detector", "EdgewrightError", "FitRequest", "Frame", "__version__", "open"]
 
