@@ -16,6 +16,7 @@ from edgewright.whole_file import REFUSALS, disk_error
 
 FIT_EXTRA = frozenset({"jinja2", "onnx", "pycocotools", "yaml"})  # what a board does not have; see pyproject.toml
 STOPPED = "what was finished is kept; `fit` goes on with --resume"
+STDOUT = 1
 LONGEST_SENTENCE = 4000  # characters, so that what comes after a long path is still read
 
 
@@ -23,29 +24,30 @@ LONGEST_SENTENCE = 4000  # characters, so that what comes after a long path is s
 def one_sentence() -> Iterator[None]:
     """Leave the process with a sentence and its exit code when what is inside fails for a reason we know; a bug keeps its traceback."""
     _open_streams()
-    try:
-        with _written_out():
-            yield
-    except EdgewrightError as error:
-        _leave(error)
-    except KeyboardInterrupt:
-        _leave(Interrupted("stopped", fix=STOPPED))
-    except SystemExit as leaving:
-        # Typer has turned Ctrl-C into this status, without a word.
-        if leaving.code == Interrupted.exit_code:
+    with _kept(STDOUT) as output:
+        try:
+            with _written_out():
+                yield
+        except EdgewrightError as error:
+            _leave(error)
+        except KeyboardInterrupt:
             _leave(Interrupted("stopped", fix=STOPPED))
-        # And a broken pipe into the exit code of a verdict.
-        if isinstance(leaving.__context__, BrokenPipeError):
-            _end_of_pipe(leaving.__context__)
-        raise
-    except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in FIT_EXTRA:
+        except SystemExit as leaving:
+            # Typer has turned Ctrl-C into this status, without a word.
+            if leaving.code == Interrupted.exit_code:
+                _leave(Interrupted("stopped", fix=STOPPED))
+            # And a broken pipe into the exit code of a verdict.
+            if isinstance(leaving.__context__, BrokenPipeError):
+                _end_of_pipe(leaving.__context__, output)
             raise
-        _leave(HostError(f"this needs the package {error.name}, which is not installed", fix="run: pip install 'edgewright[fit]'"))
-    except BrokenPipeError as error:
-        _end_of_pipe(error)
-    except OSError as error:
-        _leave(_of_the_system(error))
+        except ModuleNotFoundError as error:
+            if error.name is None or error.name.partition(".")[0] not in FIT_EXTRA:
+                raise
+            _leave(HostError(f"this needs the package {error.name}, which is not installed", fix="run: pip install 'edgewright[fit]'"))
+        except BrokenPipeError as error:
+            _end_of_pipe(error, output)
+        except OSError as error:
+            _leave(_of_the_system(error))
 
 
 def _open_streams() -> None:
@@ -74,10 +76,20 @@ def _written_out() -> Iterator[None]:
     sys.stdout.flush()
 
 
-def _end_of_pipe(error: BrokenPipeError) -> None:
+@contextmanager
+def _kept(descriptor: int) -> Iterator[int]:
+    """Another name for it, which stays what it is where Rich, in writing help, points the first one elsewhere."""
+    second = os.dup(descriptor)
+    try:
+        yield second
+    finally:
+        os.close(second)
+
+
+def _end_of_pipe(error: BrokenPipeError, output: int) -> None:
     """Leave in peace if it is our output that nobody reads any more (`| head`), with the exit code of the work if that was done."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
+    poll.register(output, 0)
     if not any(happened & select.POLLERR for _, happened in poll.poll(0)):
         _leave(HostError("a process at work for this one has ended", fix="run the command again"))
     mute(sys.stdout.fileno())  # writing to it again at exit would complain

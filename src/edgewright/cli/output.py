@@ -161,9 +161,12 @@ class Terminal:
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
     """A table for a `Screen`: its first column is text, which folds where it is long, and its others are figures, which do not."""
-    drawn = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for at, name in enumerate(columns):
-        drawn.add_column(name, justify="left" if at == 0 else "right", no_wrap=at > 0, overflow="fold" if at == 0 else "ellipsis")
+    drawn = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    drawn.title = printable(title, LONGEST_LINE) or None
+    text, *figures = (printable(name, LONGEST_CELL) for name in columns)
+    drawn.add_column(text, justify="left", overflow="fold")
+    for name in figures:
+        drawn.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*("-" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row))
     return drawn
