@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from edgewright.errors import EdgewrightError
     from edgewright.fit import Budget, FitRequest
 
-# Since 1.29, ONNX Runtime's Linux builds tell Microsoft about every model that is opened, and keep a database in ~/.cache/Microsoft to do so,
+# Since 1.29, ONNX Runtime's Linux builds tell Microsoft about every model that is opened, and keep a database in ~/.cache/Microsoft for it,
 # unless this stands in the environment before it is loaded (github.com/microsoft/onnxruntime/pull/27379). What is fitted here is nobody's
-# business: nothing we start, and no child of it, says a word.
+# business: neither we nor a child of ours says a word.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __all__ = ["Artifact", "Board", "Budget", "Detections", "Detector", "EdgewrightError", "FitRequest", "Frame", "__version__", "open"]
