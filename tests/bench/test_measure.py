@@ -156,12 +156,14 @@ def test_any_sound_model_can_be_measured(tmp_path):
         (TensorSpec("x", (None, None), "int64"), (1, 1), "int64"),
         (TensorSpec("x", (1, 8, 8, 3), "uint8"), (1, 8, 8, 3), "uint8"),
         (TensorSpec("x", (), "float16"), (), "float16"),
+        (TensorSpec("x", (), "uint8"), (), "uint8"),
         (TensorSpec("x", (4,), "bool"), (4,), "bool"),
     ],
 )
 def test_what_a_model_is_fed_is_seeded_noise_of_its_shape(spec, shape, dtype):
     fed = invent(spec)
-    assert (np.shape(fed), fed.dtype) == (shape, dtype)
+    assert isinstance(fed, np.ndarray)
+    assert (fed.shape, fed.dtype) == (shape, dtype)
     assert np.array_equal(fed, invent(spec))
 
 

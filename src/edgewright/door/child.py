@@ -111,7 +111,7 @@ class Examination:
             if NO_KERNEL in (error.got or ""):
                 raise EngineError(f"{self._shown} does not run: {error.what}", got=error.got, fix="try another engine") from error
             fix = "export it again with fixed sizes, or with an older opset"
-            raise ModelError(f"{self._shown} does not run, though nothing in its file is wrong", got=error.got, fix=fix) from error
+            raise ModelError(f"{self._shown} does not run on noise of the shape it declares", got=error.got, fix=fix) from error
 
     def blamed_on_memory(self, error: EdgewrightError) -> EdgewrightError:
         """The error, unless it is what a runtime says when it has no memory left."""

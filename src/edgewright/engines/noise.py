@@ -29,5 +29,5 @@ def invent(spec: TensorSpec) -> NDArray[Any]:
     except TypeError as error:
         got = printable(spec.dtype)
         raise ModelError(f"input {printable(spec.name)} cannot be fed", got=got, expected="a tensor of numbers") from error
-    noise = np.random.default_rng(0).random(noise_shape(spec), np.float32)
-    return (noise * 255).astype(kind) if kind == np.uint8 else noise.astype(kind)
+    noise = np.asarray(np.random.default_rng(0).random(noise_shape(spec), np.float32))
+    return np.asarray(noise * (255 if kind == np.uint8 else 1), kind)  # numpy makes a bare number of an array without axes
