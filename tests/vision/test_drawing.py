@@ -71,6 +71,40 @@ def test_keeps_the_label_inside_the_picture(box):
     assert plate > plate_px * 0.6, "most of the plate is seen"
 
 
+STRANGE = {
+    "a megabyte": "x" * 1_000_000,
+    "a megabyte of marks": "e" + "\u0301" * 1_000_000,
+    "one letter for eighteen": "\ufdfa" * 1000,
+    "commands": "\x1b[2J\x9b5m\0\n\r\u202e\udcff",
+    "formats": "%s%n{0}",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
+@pytest.mark.parametrize("shape", [(40, 60), (240, 320), (720, 1280)])
+def test_whatever_a_class_is_called_most_of_the_picture_is_seen(name, shape):
+    box = [0, shape[0] // 2, shape[1] // 9, shape[0] - 1]
+
+    drawn = draw(grey(*shape), found(box, classes=(name,)))
+
+    lines, label_px = 4 * sum(shape), Pen.for_picture(drawn).extent("Hg")[1] * 3 * shape[1]
+    assert 0 < len(touched(drawn)) < min(lines + label_px, 0.5 * shape[0] * shape[1])
+    assert len(touched(drawn)) < 0.15 * shape[0] * shape[1] or max(shape) < 1000
+
+
+def test_the_score_is_whole_however_long_the_name_is():
+    box = [40, 80, 120, 200]
+    names = ("x" * 60, "x" * 600)
+    certain, doubtful = (
+        draw(grey(), Detections(np.array([box], np.float32), np.array([score], np.float32), np.array([0]), names)) for score in (0.91, 0.33)
+    )
+
+    differing = np.argwhere((certain != doubtful).any(axis=2))
+    assert len(differing), "the figures are drawn"
+    assert np.ptp(differing[:, 1]) < 40, "and they alone differ"
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (1, 500), (500, 1), (3, 3), (12, 9), (2160, 3840)])
 def test_takes_pictures_of_any_size(shape):
     boxes = found([0, 0, shape[1], shape[0]], [0, 0, 1, 1])

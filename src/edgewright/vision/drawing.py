@@ -42,6 +42,7 @@ WHITE: Colour = (255, 255, 255)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST_LETTERS = 0.36  # below that they cannot be read, and a label only hides the picture
 ELLIPSIS = ".."  # the font knows ASCII only
+LONGEST_NAME = 32  # letters of a class in a label: a longer one hides the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ def draw(image_rgb: ImageRgb, detections: Detections, *, quiet: NDArray[np.bool_
         colour = colour_of(int(detections.class_ids[at]))
         _draw_box(canvas, corners[at], colour, pen.line_px if loud[at] else max(1, pen.line_px // 2))
         if loud[at]:
-            _draw_label(canvas, corners[at], f"{in_font(names[at])} {detections.scores[at]:.2f}", colour, pen)
+            _draw_label(canvas, corners[at], _label(names[at], float(detections.scores[at]), canvas.shape[1], pen), colour, pen)
     return canvas
 
 
@@ -132,10 +133,19 @@ def _draw_box(canvas: ImageRgb, corners: tuple[Corner, Corner], colour: Colour, 
     cv2.rectangle(canvas, *corners, colour, line_px)
 
 
+def _label(name: str, score: float, wide: int, pen: Pen) -> str:
+    """The class, shortened until it and the whole score fit into a picture `wide` pixels wide; empty where not even two letters do."""
+    certainty = f" {score:.2f}"
+    # Marks that stand on a letter are dropped, so a few more than are shown are looked at; a megabyte of name never is.
+    letters = in_font(name[: 4 * LONGEST_NAME])
+    letters = letters if len(letters) <= LONGEST_NAME else letters[: LONGEST_NAME - len(ELLIPSIS)] + ELLIPSIS
+    shown = pen.fitting(letters, wide - 2 * pen.padding_px - pen.extent(certainty)[0])
+    return "" if letters and not shown else f"{shown}{certainty}".lstrip()
+
+
 def _draw_label(canvas: ImageRgb, corners: tuple[Corner, Corner], text: str, colour: Colour, pen: Pen) -> None:
     """A plate above the box, or inside its top where there is no room above; left as far as the picture's edge asks."""
     high, wide = canvas.shape[:2]
-    text = pen.fitting(text, wide - 2 * pen.padding_px)
     text_wide, text_high, below = pen.extent(text)
     plate_wide, plate_high = text_wide + 2 * pen.padding_px, text_high + below + pen.padding_px
     if not text or plate_high > high:
