@@ -1,0 +1,68 @@
+"""Runs fits on demand, each in a fork of a process that has everything imported: what takes time then is the fit.
+
+Standard input has a JSON line a fit, {"model", "data", "out", "resume", "seed"}; standard output answers with {"status", "said"}.
+"""
+
+import json
+import os
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+
+from edgewright.cli.failures import one_sentence
+from edgewright.compress.recipes import INT8
+from edgewright.fit import Budget, FitRequest, fit
+
+# One is quickly made, and has every kind of file: forms, statistics, a model, predictions.
+FEW = (INT8,)
+
+
+def serve() -> None:
+    """Until standard input closes."""
+    cv2.setNumThreads(1)
+    for name in ("jinja2", "onnxruntime.quantization.quantize", "pycocotools.cocoeval"):  # what a fit imports on its way
+        import_module(name)
+    for line in sys.stdin:
+        said = os.memfd_create("said")
+        child = os.fork()
+        if child == 0:
+            os.dup2(said, 2)
+            os._exit(run(json.loads(line)))
+        _, status = os.waitpid(child, 0)
+        with open(said, "rb") as stream:  # noqa: PTH123 - a descriptor
+            stream.seek(0)
+            told = stream.read().decode(errors="replace")
+        print(json.dumps({"status": os.waitstatus_to_exitcode(status), "said": told}), flush=True)
+
+
+def run(order: dict) -> int:
+    """One fit, as the command line would run it; the exit code."""
+    request = FitRequest(
+        Path(order["model"]),
+        Path(order["data"]),
+        Path(order["out"]),
+        Budget(max_drop=100),
+        threads=1,
+        images=4,
+        seed=order["seed"],
+        resume=order["resume"],
+        recipes=FEW,
+    )
+    try:
+        with one_sentence():
+            return 0 if fit(request).ships else 1
+    except SystemExit as leaving:
+        return int(leaving.code or 0)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        return 70
+    finally:
+        sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    tempfile.tempdir = "/nonexistent"  # nobody may want a temporary folder
+    serve()
