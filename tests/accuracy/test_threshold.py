@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from accuracy.random_boxes import boxed, random_predictions
 from edgewright.accuracy.predictions import Predictions, pseudo_truth
-from edgewright.accuracy.threshold import FEWEST_BOXES, f1_curve, mark, refit
+from edgewright.accuracy.threshold import FEWEST_BOXES, f1_at, mark, refit
 
 SCORE = 0.25
 CLASSES = 3
@@ -164,15 +164,13 @@ def test_the_document_is_json():
     assert set(document["f1"]) == {"float", "before", "after"}
 
 
-def test_the_curve_on_a_picture_one_can_count():
+def test_hits_and_f1_on_a_picture_one_can_count():
     truth = boxed([[0, 0, 10, 10], [20, 0, 30, 10]], [0, 0], [0, 0], 1)
     boxes = [[0, 0, 10, 10], [1, 0, 11, 10], [20, 0, 30, 10], [50, 50, 60, 60]]
     found = boxed(boxes, [0, 0, 1, 0], [0] * 4, 1, scores=np.array([0.9, 0.8, 0.7, 0.6], np.float32))
-    curve = f1_curve(Predictions(found, truth, ("a", "b")))
-    assert curve.thresholds == pytest.approx([0, 0.6, 0.7, 0.8, 0.9])
-    assert curve.precision == pytest.approx([1 / 4, 1 / 3, 1 / 2, 1, 0])  # the second box is a duplicate, the third of the wrong class
-    assert curve.recall == pytest.approx([1 / 2, 1 / 2, 1 / 2, 1 / 2, 0])
-    assert curve.f1 == pytest.approx([2 / 6, 2 / 5, 2 / 4, 2 / 3, 0])
+    predictions = Predictions(found, truth, ("a", "b"))
+    assert mark(predictions).hit.tolist() == [True, False, False, False]  # the second box is a duplicate, the third of the wrong class
+    assert [f1_at(predictions, score) for score in (0, 0.6, 0.7, 0.8, 0.9)] == pytest.approx([2 / 6, 2 / 5, 2 / 4, 2 / 3, 0])
 
 
 def test_what_lies_in_a_crowd_counts_neither_way():

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 
 from edgewright.artifact import RAW_ROLES
 from edgewright.compress import head_cut
-from edgewright.compress.head_cut import cut_head, decode_nodes, fold, raw_head, upgrade
-from edgewright.compress.quantize import name_nodes
+from edgewright.compress.head_cut import cut_head, fold, raw_head, upgrade
+from edgewright.compress.quantize import float_nodes, name_nodes
 from edgewright.errors import ModelError
 from edgewright.graph.head import recognise
 from edgewright.graph.load import load_model
@@ -191,17 +191,11 @@ def test_a_decode_that_reads_the_picture_is_never_cut_off(tmp_path):
 def test_the_nodes_of_the_decode_are_those_that_cutting_removes(tmp_path, family):
     whole, head = folded(build_tiny_detector(family=family), tmp_path)
     name_nodes(whole.graph)
-    names = decode_nodes(whole.graph, head)
+    names = float_nodes(whole.graph, ("decode",))
     kept = {node.name for node in cut_head(whole, raw_head(whole, head)).graph.node}
     assert names
     assert kept.isdisjoint(names)
     assert kept | set(names) == {node.name for node in whole.graph.node}
-
-
-def test_a_graph_without_the_head_s_convolutions_is_said_so():
-    head = recognise(build_tiny_detector())
-    with pytest.raises(ModelError, match="head convolutions are not in this graph"):
-        decode_nodes(rename_everything(build_tiny_detector()).graph, head)
 
 
 # --- old opsets ---------------------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgewright.detections import Detections
-from edgewright.vision.drawing import PALETTE, Pen, colour_of, draw, in_font, side_by_side
+from edgewright.vision.drawing import PALETTE, Pen, colour_of, draw, in_font
 
 
 def found(*boxes, class_ids=None, classes=("cat", "dog")):
@@ -110,7 +110,6 @@ def test_takes_pictures_of_any_size(shape):
     boxes = found([0, 0, shape[1], shape[0]], [0, 0, 1, 1])
 
     assert draw(grey(*shape), boxes).shape == (*shape, 3)
-    assert side_by_side(draw(grey(*shape), boxes), grey(*shape), ("before", "after")).shape[2] == 3
 
 
 def test_survives_boxes_that_are_no_numbers():
@@ -119,15 +118,6 @@ def test_survives_boxes_that_are_no_numbers():
 
 def test_takes_pictures_that_are_views():
     assert draw(grey()[:, ::-1], found([40, 80, 120, 200])).shape == (240, 320, 3)
-
-
-def test_puts_pictures_beside_each_other_at_the_left_ones_height_with_even_sides():
-    both = side_by_side(np.full((101, 151, 3), 10, np.uint8), np.full((202, 302, 3), 200, np.uint8), ("left", "right"))
-
-    assert both.shape[0] % 2 == 0
-    assert both.shape[1] % 2 == 0
-    assert (both[-50, 20] == 10).all()
-    assert (both[-50, -20] == 200).all()
 
 
 @pytest.mark.parametrize(

@@ -32,16 +32,6 @@ Values: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class F1Curve:
-    """Micro figures over all images and classes when boxes above each threshold are shown; ascending, all 0..1."""
-
-    thresholds: Values
-    precision: Values
-    recall: Values
-    f1: Values
-
-
-@dataclass(frozen=True, slots=True)
 class FittedThreshold:
     """Show the fitted model's boxes above `score`, or above `per_class[name]` where a class has its own.
 
@@ -204,26 +194,6 @@ def mark(predictions: Predictions, iou: float = SAME_OBJECT_IOU) -> Marked:
     order = order[np.argsort(-found.scores[order], kind="stable")]
     true_boxes = np.bincount(truth.class_ids[~crowd], minlength=len(predictions.classes))
     return Marked(found.scores[order], found.class_ids[order], found.image_of[order], hit[order], true_boxes)
-
-
-def f1_curve(predictions: Predictions, iou: float = SAME_OBJECT_IOU) -> F1Curve:
-    """Precision, recall and F1 at every threshold that makes a difference (below the lowest score, and at each score)."""
-    marked = mark(predictions, iou)
-    thresholds = np.unique(np.append(marked.scores, 0)).astype(np.float64)
-    shown, hits = _above(marked, thresholds)
-    precision, recall, f1 = _figures(hits, shown, int(marked.true_boxes.sum()))
-    return F1Curve(thresholds, precision, recall, f1)
-
-
-def _above(marked: Marked, thresholds: Values) -> tuple[Values, Values]:
-    """How many boxes lie above each threshold, and how many of them hit."""
-    running = np.concatenate([[0], np.cumsum(marked.hit)])
-    shown = np.searchsorted(-marked.scores.astype(np.float64), -thresholds, side="left")
-    return shown.astype(np.float64), running[shown].astype(np.float64)
-
-
-def _figures(hits: Values, shown: Values, true_boxes: int) -> tuple[Values, Values, Values]:
-    return hits / np.maximum(shown, 1), hits / max(true_boxes, 1), 2 * hits / np.maximum(shown + true_boxes, 1)
 
 
 def _overlaps(found: Boxes, truth: Boxes, crowd: NDArray[np.bool_]) -> Values:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgewright.artifact import RAW_ROLES, Anchors, Family, HeadOutput, HeadSpec
 from edgewright.errors import ModelError
 from edgewright.graph.finding import printable
-from edgewright.graph.head import Head, HeadConv, behind, reads, recognise
+from edgewright.graph.head import Head, HeadConv, reads, recognise
 from edgewright.graph.shapes import fix_input_shape
 from edgewright.graph.walk import blocks
 from edgewright.vision.heads import Candidates, Tensor, decode
@@ -114,19 +114,6 @@ def raw_head(folded: onnx.ModelProto, head: Head) -> HeadSpec:
 def cut_head(model: onnx.ModelProto, raw: HeadSpec) -> onnx.ModelProto:
     """The part of `model` that leads to the raw head's convolutions, which become its outputs in the order of `raw`."""
     return onnx.shape_inference.infer_shapes(_part(model, [output.name for output in raw.outputs]))
-
-
-def decode_nodes(graph: onnx.GraphProto, head: Head) -> list[str]:
-    """Names of the nodes behind the head convolutions, which a whole quantized graph keeps in float: pixels and probabilities meet there.
-
-    Raises:
-        ModelError: the convolutions are not in this graph.
-    """
-    tensors = _tensors(head)
-    made = {name for node in graph.node for name in node.output}
-    if not made.issuperset(tensors):
-        raise ModelError("the head convolutions are not in this graph", got=f"no {printable(min(set(tensors) - made))}")
-    return [node.name for node in behind(graph, tensors)]
 
 
 # --- the tail, run by itself --------------------------------------------------------------------------------------------------------------

@@ -121,11 +121,6 @@ def precision_of(model: onnx.ModelProto) -> str:
     return _stored_type(model)
 
 
-def is_quantized(model: onnx.ModelProto) -> bool:
-    """Whether a quantizer has been at it."""
-    return bool(_operators(model) & (DYNAMIC | OPERATOR | PAIRS | PACKED))
-
-
 def _operators(model: onnx.ModelProto) -> set[str]:
     return {node.op_type for block in blocks(model) for node in block.nodes}
 

@@ -37,7 +37,6 @@ PALETTE: tuple[Colour, ...] = (
     (214, 160, 110),
 )
 DARK: Colour = (22, 24, 29)
-WHITE: Colour = (255, 255, 255)
 
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 SMALLEST_LETTERS = 0.36  # below that they cannot be read, and a label only hides the picture
@@ -98,23 +97,6 @@ def draw(image_rgb: ImageRgb, detections: Detections, *, quiet: NDArray[np.bool_
     return canvas
 
 
-def side_by_side(left_rgb: ImageRgb, right_rgb: ImageRgb, captions: tuple[str, str]) -> ImageRgb:
-    """Two pictures beside each other, a caption above each; width and height are even, as video encoders want them."""
-    high = left_rgb.shape[0]
-    right_rgb = _with_height(right_rgb, high)
-    pen = Pen.for_picture(left_rgb)
-    letters_high, below = pen.extent("Hg")[1:]
-    bar = letters_high + below + 3 * pen.padding_px
-    gap = 2 * pen.line_px
-    wide = left_rgb.shape[1] + gap + right_rgb.shape[1]
-    canvas = np.full((_even(high + bar), _even(wide), 3), DARK, np.uint8)
-    for picture, caption, x in ((left_rgb, captions[0], 0), (right_rgb, captions[1], left_rgb.shape[1] + gap)):
-        canvas[bar : bar + high, x : x + picture.shape[1]] = picture
-        text = pen.fitting(in_font(caption), picture.shape[1] - 4 * pen.padding_px)
-        _write(canvas, text, (x + 2 * pen.padding_px, bar - below - pen.padding_px), WHITE, pen)
-    return canvas
-
-
 def in_font(text: str) -> str:
     """The text in letters that the font has: accents dropped, everything else it lacks as a question mark."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
@@ -155,19 +137,4 @@ def _draw_label(canvas: ImageRgb, corners: tuple[Corner, Corner], text: str, col
     top = max(0, min(y1 - plate_high if y1 >= plate_high else y1, high - plate_high))
     cv2.rectangle(canvas, (left, top), (left + plate_wide - 1, top + plate_high - 1), colour, cv2.FILLED)
     baseline = top + (pen.padding_px + 1) // 2 + text_high
-    _write(canvas, text, (left + pen.padding_px, baseline), DARK, pen)
-
-
-def _write(canvas: ImageRgb, text: str, at: Corner, colour: Colour, pen: Pen) -> None:
-    cv2.putText(canvas, text, at, FONT, pen.letters, colour, pen.stroke_px, cv2.LINE_AA)
-
-
-def _with_height(image_rgb: ImageRgb, high: int) -> ImageRgb:
-    if image_rgb.shape[0] == high:
-        return image_rgb
-    wide = max(1, round(image_rgb.shape[1] * high / image_rgb.shape[0]))
-    return cv2.resize(image_rgb, (wide, high), interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _even(pixels: int) -> int:
-    return pixels + pixels % 2
+    cv2.putText(canvas, text, (left + pen.padding_px, baseline), FONT, pen.letters, DARK, pen.stroke_px, cv2.LINE_AA)
