@@ -130,3 +130,69 @@ def test_a_video_is_not_written_over_itself(edgewright, tiny_model, clip):
     before = clip.read_bytes()
     edgewright("detect", tiny_model, clip, "--quiet", "--out", clip).assert_refused(2, "is the video itself")
     assert clip.read_bytes() == before
+
+
+def broken_clip(clip):
+    """The clip without its second half."""
+    whole = clip.read_bytes()
+    clip.write_bytes(whole[: len(whole) * 2 // 3])
+    return clip
+
+
+def test_a_broken_video_is_used_as_far_as_it_goes_and_where_it_broke_is_said(edgewright, tiny_model, clip, tmp_path):
+    ran = edgewright("detect", tiny_model, broken_clip(clip), "--out", tmp_path / "seen.webm", "--json", "-")
+    assert ran.exit_code == 0
+    counts = ran.json["clip"]
+    assert counts["frames"] == ran.json["frames"] == counts["broke_at"] in (1, 2)
+    assert (counts["expected"], counts["missing"], counts["cut"]) == (3, 3 - counts["frames"], True)
+    [said] = ran.json["skipped"]
+    assert said.startswith(f"clip.webm broke at frame {counts['frames']} of 3, where the file was cut")
+    assert said in ran.err
+    assert "skipped:" not in ran.err
+    assert len(list(read_frames(tmp_path / "seen.webm"))) == counts["frames"], "what was done can be played"
+
+
+def test_pictures_have_no_counts_of_a_clip(edgewright, tiny_model, photos):
+    ran = edgewright("detect", tiny_model, photos, "--json", "-")
+    assert (ran.json["clip"], ran.json["damaged"]) == (None, [])
+
+
+def test_a_video_that_breaks_at_once_leaves_no_video(edgewright, tiny_model, clip, tmp_path):
+    (tmp_path / "seen.webm").write_bytes(b"an older one")
+    clip.write_bytes(clip.read_bytes()[:300])
+    edgewright("detect", tiny_model, clip, "--quiet", "--out", tmp_path / "seen.webm").assert_refused(2, "clip.webm can be decoded")
+    assert (tmp_path / "seen.webm").read_bytes() == b"an older one"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.webm", "cwd", "seen.webm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("gen_bottle_4000_random_bytes.mp4", "an MP4 with a damaged index (moov)"),
+        ("gen_bottle_no_moov.mp4", "an MP4 without an index (moov): the recording was cut before it was finished"),
+        ("gen_bottle_truncated_1KiB.mp4", "an MP4 without an index (moov), and 1024 of at least 489953 bytes"),
+        ("gen_bottle_truncated_50pct.mp4", "an MP4 without an index (moov), and 252480 of at least 489953 bytes"),
+        ("gen_empty.mp4", "an empty file"),
+        ("gen_text_named.mp4", "a text file"),
+    ],
+)
+def test_real_clips_without_frames_are_refused(edgewright, tiny_model, test_data, name, said):
+    edgewright("detect", tiny_model, test_data / "bad/video" / name, "--quiet").assert_refused(2, "can be decoded", said)
+
+
+def test_a_real_broken_clip_is_counted(edgewright, tiny_model, test_data):
+    ran = edgewright("detect", tiny_model, test_data / "bad/video/gen_car_400KB_zeroed.mp4", "--json", "-")
+    assert ran.exit_code == 0
+    assert ran.json["frames"] == 345
+    assert ran.json["clip"] == {
+        "frames": 345,
+        "expected": 377,
+        "broke_at": 25,
+        "missing": 32,
+        "after_break": 320,
+        "damaged": 3,
+        "cut": False,
+    }
+    assert ran.json["skipped"] == ["gen_car_400KB_zeroed.mp4 broke at frame 25 of 377: 32 frames could not be decoded, 320 could after it"]
+    assert ran.json["damaged"] == ["gen_car_400KB_zeroed.mp4: 3 frames after the break at 25 may be damaged, as they lean on missing ones"]
+    assert all(line in ran.err for line in ran.json["skipped"] + ran.json["damaged"])

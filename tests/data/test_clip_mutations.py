@@ -55,7 +55,8 @@ def assert_sensible(mutation, found, original):
     assert all(math.isfinite(time) and time >= 0 for time in times), mutation.name
     if found["expected"] is not None:
         assert found["frames"] + found["missing"] == found["expected"], (mutation.name, found)
-        assert max(indices) < found["expected"], (mutation.name, found)
+        # An AVI passes over the numbers of frames that it shows longer.
+        assert max(indices) < found["expected"] or mutation.origin == "avi", (mutation.name, found)
     assert (found["broke_at"] is None) == (found["missing"] == 0), (mutation.name, found)
     assert found["damaged"] <= found["after_break"] <= found["frames"], mutation.name
     if found["broke_at"] is not None:

@@ -1,5 +1,7 @@
 """One stream of frames from whatever a user points at."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -84,3 +86,45 @@ def test_what_is_neither_is_one_clear_sentence(tmp_path, name, said):
 def test_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(DataError, match="holds no pictures"):
         open_source(tmp_path)
+
+
+def test_a_broken_video_says_what_was_lost(tmp_path):
+    with WebmWriter(tmp_path / "clip.webm", 10.0) as writer:
+        for at in range(30):
+            writer.write(np.random.default_rng(at).integers(0, 255, (32, 32, 3), np.uint8))
+    whole = (tmp_path / "clip.webm").read_bytes()
+    (tmp_path / "clip.webm").write_bytes(whole[: len(whole) // 2])
+    source = open_source(tmp_path / "clip.webm")
+    read = len(list(source))
+    assert source.broken == [
+        f"clip.webm broke at frame {read} of 30, where the file was cut: {30 - read} frames could not be decoded, 0 could after it"
+    ]
+    assert source.damaged == []
+    assert source.reading.to_json() == {
+        "frames": read,
+        "expected": 30,
+        "broke_at": read,
+        "missing": 30 - read,
+        "after_break": 0,
+        "damaged": 0,
+        "cut": True,
+    }
+
+
+def test_a_damaged_picture_of_a_folder_is_used_and_named(tmp_path):
+    encoded = cv2.imencode(".jpg", np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8))[1].tobytes()
+    (tmp_path / "a.jpg").write_bytes(encoded[:2000] + bytes(60) + encoded[2060:])
+    picture(tmp_path / "b.png", 1)
+    source = open_source(tmp_path)
+    assert [name for name, _ in source] == ["a", "b"]
+    assert source.broken == []
+    assert len(source.damaged) == 1
+    assert "a.jpg" in source.damaged[0]
+
+
+def test_what_is_no_file_is_said_to_be_none(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "clip.mp4").symlink_to(os.devnull)
+    for name in ("pipe.png", "clip.mp4"):
+        with pytest.raises(DataError, match=r"cannot be read; got a pipe, a device or a link to nowhere"):
+            open_source(tmp_path / name)

@@ -29,6 +29,7 @@ from edgewright.regular_file import open_regular
 from edgewright.whole_file import OURS, disk_error, telling_of_the_disk
 
 SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm"})
+FULL_BYTES = 1 << 16  # fewer left: no frame fits, and the next to ask would be told that the disk is full
 LOOK_EVERY = 64  # frames written, whether the disk has room left
 USUAL_FPS = 25.0  # when a file does not say
 MOST_PIXELS = 1 << 27  # of a frame, as of a picture
@@ -340,7 +341,7 @@ class _Clip:
             raise DataError(f"no frame of {self._name} can be decoded", got=got, fix=fix)
         reading.was_cut = is_cut(self._stream, self._container)
         if self.expected is not None:
-            reading.expected = max(self.expected - self._held, reading.decoded)
+            reading.expected = max(self.expected, self._last + 1) - self._held
         else:
             self._judge_without_count(reading)
         if reading.expected is not None:
@@ -428,7 +429,7 @@ class WebmWriter:
 
     def _check_space(self) -> None:
         """OpenCV does not say that a disk is full."""
-        if not shutil.disk_usage(self._unfinished.parent).free:
+        if shutil.disk_usage(self._unfinished.parent).free < FULL_BYTES:
             raise disk_error(OSError(errno.ENOSPC, ""), self._path)
 
     def __enter__(self) -> Self:
@@ -450,7 +451,8 @@ class WebmWriter:
                 os.fsync(stream.fileno())
                 found = walk_matroska(stream)
             if found.shown < self._frames or not found.intact:
-                raise OSError(errno.ENOSPC, f"{found.shown} of {self._frames} frames arrived")
+                self._check_space()
+                raise OSError(errno.EIO, f"{found.shown} of {self._frames} frames arrived")
             os.replace(self._unfinished, self._path)  # noqa: PTH105 - the atomic replace is the point
 
 
