@@ -284,7 +284,7 @@ def _parse(document: dict[str, Any], folder: Path) -> Artifact:
             folder=folder,
             task=_one_of(document, "task", ("detect",)),
             threshold=_parse_threshold(_mapping(document, "threshold")),
-            scheme=None if document["scheme"] is None else _tools_own(document, "scheme"),
+            scheme=None if document["scheme"] is None else _parse_scheme(document),
             target=_tools_own(document, "target"),
             lineage=_tools_own(document, "lineage"),
         )
@@ -437,6 +437,12 @@ def _tools_own(raw: dict[str, Any], key: str) -> dict[str, Any]:
     if level:
         raise ValueError(f"{key} is nested more than {MOST_DEEP} deep")
     return value
+
+
+def _parse_scheme(document: dict[str, Any]) -> dict[str, Any]:
+    scheme = _tools_own(document, "scheme")
+    _text(_mapping(scheme, "recipe"), "mode")  # what tables name a candidate by
+    return scheme
 
 
 def _whole(key: str, value: Any, least: int, most: int) -> int:
