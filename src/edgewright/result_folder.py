@@ -108,14 +108,14 @@ def publish(staged: Path, out: Path) -> None:
 
 
 def settle(out: Path) -> None:
-    """Finish or drop what killed runs were about to publish in `out`, which is locked.
+    """Finish or drop what killed runs were about to publish in `out`, which is locked; what was only staged is dropped.
 
     Raises:
         DiskError: a file cannot be moved.
     """
     for name in WORKS:
         work = out / name
-        if is_own_folder(work) and os.path.lexists(work / INTENT):
+        if is_own_folder(work):
             with telling_of_the_disk(out):
                 _complete(work, out)
 
@@ -129,18 +129,19 @@ def empty(work: Path) -> None:
 
 
 def _complete(work: Path, out: Path) -> None:
-    """Move what is written down from `work` into `out`, or drop it where it is not all there any more."""
+    """Move what is written down from `work` into `out`, or drop it where it is not all there any more; nothing of it stays behind."""
     staged, files = work / STAGED, _read_intent(work / INTENT)
-    sound = is_own_folder(staged) and all(_is(staged / name, sha) or _is(out / name, sha) for name, sha in files.items())
-    if files and sound:
+    if all(_is(staged / name, sha) or _is(out / name, sha) for name, sha in files.items()):
         _move(staged, out, files)
     elif FILE_NAME not in files or not _is(out / FILE_NAME, files[FILE_NAME]):
         _drop_strays(out, files)
-    remove(work / INTENT)
     remove(staged)
+    remove(work / INTENT)
 
 
 def _move(staged: Path, out: Path, files: dict[str, str]) -> None:
+    if not files:
+        return
     for name in sorted(files, key=_order):
         with telling_of_the_disk(out / name):
             if name in COMMITS:  # what it names is there, after a power cut too
