@@ -7,7 +7,7 @@ it lists, so only what begins like one of the known containers is handed on.
 import math
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
 
@@ -19,7 +19,8 @@ Times: TypeAlias = NDArray[np.float64]  # seconds from the first frame, ascendin
 HEAD_BYTES = 4096
 MOST_BOXES = 4096  # at the top of a file; a long fragmented recording has thousands
 MOST_INDEX_BYTES = 64 << 20  # ten hours at 60 frames a second take 40 MiB
-MOST_FRAMES = 1 << 23  # of an index that is read whole: 38 hours at 60 frames a second
+MOST_FRAMES = 1 << 22  # of an index that is read whole: 19 hours at 60 frames a second
+MOST_ELEMENTS = 1 << 22  # of a Matroska file, looked at one by one: ten hours of pictures and sound
 
 BOXES_FIRST = {b"ftyp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"styp"}
 HEIF_BRANDS = {b"avif", b"heic", b"heix", b"mif1"}
@@ -28,7 +29,7 @@ GIF_ENDS = b";"
 EBML, SEGMENT, CLUSTER, BLOCK_GROUP = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", b"\x1f\x43\xb6\x75", b"\xa0"
 ENTERED = {SEGMENT, CLUSTER, BLOCK_GROUP}
 TRACKS, TRACK_ENTRY, TRACK_NUMBER, TRACK_TYPE, CODEC_ID = b"\x16\x54\xae\x6b", b"\xae", b"\xd7", b"\x83", b"\x86"
-BLOCKS = {b"\xa3", b"\xa1"}
+BLOCKS, BLOCK_HEADER = {b"\xa3", b"\xa1"}, 4  # bytes: track, time, flags
 PASSED = {
     *(EBML, TRACKS, *BLOCKS, b"\xec", b"\xbf"),
     # of a segment: seek head, information, cues, attachments, chapters, tags
@@ -67,7 +68,7 @@ class Schedule:
     """When each frame of a clip is shown, in order, and which of them (numbers from 0) can be decoded without another."""
 
     times_s: Times
-    keys: tuple[int, ...]
+    keys: Sequence[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +185,10 @@ def walk_matroska(stream: BinaryIO) -> Blocks:
     """From element to element; what holds others is entered, so that lengths left open by a live recording do not matter."""
     size, at, shown = size_of(stream), 0, 0
     track, is_vp8 = None, False
-    while at < size:
+    for _ in range(MOST_ELEMENTS):
         head = _read(stream, at, 32)
+        if at >= size or not head:
+            break
         kind, length, width = _element(head)
         if kind in ENTERED:
             at += width
@@ -194,9 +197,9 @@ def walk_matroska(stream: BinaryIO) -> Blocks:
             return Blocks(shown, intact=False)
         if kind == TRACKS:
             track, is_vp8 = _video_track(_read(stream, at + width, min(length, HEAD_BYTES)))
-        elif kind in BLOCKS and head[width] & 0x7F == track:
-            # VP8 has frames that are there for others to lean on, and are not shown: a bit in the first byte after the block's own four.
-            shown += not is_vp8 or bool(head[width + 4] & 0x10)
+        elif kind in BLOCKS and length > BLOCK_HEADER and head[width] & 0x7F == track:
+            # VP8 has frames that are there for others to lean on, and are not shown, as a bit of their first byte says.
+            shown += not is_vp8 or bool(head[width + BLOCK_HEADER] & 0x10)
         at += width + length
     return Blocks(shown, intact=True)
 
@@ -290,20 +293,22 @@ def schedule_of_mp4(stream: BinaryIO) -> Schedule | None:
         if moov.kind == b"moov" and moov.end <= size and moov.end - moov.start <= MOST_INDEX_BYTES:
             index = _read(stream, moov.start, moov.end - moov.start)
             try:
-                return next((_schedule_of_track(index, track) for track in _inner(index, b"trak") if _handler(track) == b"vide"), None)
+                return next(
+                    (_schedule_of_track(index, track, size) for track in _inner(index, b"trak") if _handler(track) == b"vide"), None
+                )
             except (struct.error, ValueError, IndexError):
                 return None
     return None
 
 
-def _schedule_of_track(moov: bytes, track: bytes) -> Schedule | None:
+def _schedule_of_track(moov: bytes, track: bytes, most_frames: int) -> Schedule | None:
     [media] = _inner(track, b"mdia")
     [info] = _inner(media, b"minf")
     [table] = _inner(info, b"stbl")
     [counts] = _inner(table, b"stts")
     frames, steps = _pairs(counts, ">u4")
     total, scale = int(frames.sum()), _time_scale(media, b"mdhd")
-    if not total or not scale:
+    if not 0 < total <= most_frames or not scale:
         return None
     shown = np.concatenate(([0], np.cumsum(np.repeat(steps, frames))[:-1]))
     for offsets in _inner(table, b"ctts"):
@@ -315,11 +320,12 @@ def _schedule_of_track(moov: bytes, track: bytes) -> Schedule | None:
     if not kept.any():
         return None
     order = np.argsort(shown, kind="stable")
-    rank = np.empty(total, np.int64)
-    rank[order] = np.cumsum(kept[order]) - 1
-    keys = [rank[sample] for sample in _key_samples(table, total) if kept[sample]]
     times = shown[order][kept[order]]
-    return Schedule((times - times[0]) / scale, tuple(sorted(map(int, keys))))
+    keys: Sequence[int] = range(len(times))
+    if (lists := _inner(table, b"stss")) and kept.all():
+        rank = np.argsort(order)
+        keys = sorted(int(rank[sample - 1]) for sample in _numbers(lists[0]) if 0 < sample <= total)
+    return Schedule((times - times[0]) / scale, keys)
 
 
 def _edit(moov: bytes, track: bytes, scale: int) -> tuple[float, float]:
@@ -350,13 +356,10 @@ def _time_scale(content: bytes, kind: bytes) -> int:
     return int(scale)
 
 
-def _key_samples(table: bytes, total: int) -> list[int]:
-    """The samples that stand alone, from 0; all of them where the track has no list."""
-    lists = _inner(table, b"stss")
-    if not lists:
-        return list(range(total))
-    (count,) = struct.unpack_from(">I", lists[0], 4)
-    return [sample - 1 for sample in np.frombuffer(lists[0], ">u4", count, 8).tolist() if 0 < sample <= total]
+def _numbers(table: bytes) -> list[int]:
+    (count,) = struct.unpack_from(">I", table, 4)
+    numbers: list[int] = np.frombuffer(table, ">u4", count, 8).tolist()
+    return numbers
 
 
 def _pairs(box: bytes, second: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -377,7 +380,9 @@ def _handler(track: bytes) -> bytes | None:
 def _inner(content: bytes, kind: bytes) -> list[bytes]:
     """The contents of the boxes of a kind that lie directly in `content`."""
     found, at = [], 0
-    while at + 8 <= len(content):
+    for _ in range(MOST_BOXES):
+        if at + 8 > len(content):
+            break
         size, name = struct.unpack_from(">I4s", content, at)
         if size < 8:
             break

@@ -191,7 +191,7 @@ def _settings() -> Iterator[None]:
 def frame_rate(capture: cv2.VideoCapture) -> float:
     """Frames a second as the file says, or the usual where it says nothing sensible."""
     fps = capture.get(cv2.CAP_PROP_FPS)
-    return fps if 0 < fps <= 1000 else USUAL_FPS
+    return fps if 0.01 <= fps <= 1000 else USUAL_FPS
 
 
 class _Clip:
