@@ -1,5 +1,6 @@
 """The charts: well-formed whatever they are given, and saying in words and shapes what they show."""
 
+from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -144,6 +145,29 @@ def test_draws_a_bar_a_look_the_chosen_one_apart(errors, width):
     assert len(bars) == len(known)
     assert [css for css, _ in bars].count("look chosen") == (len(errors) > 1)
     assert np.argsort([wide for _, wide in bars])[-1] == np.argsort(known)[-1] or len(set(known)) == 1
+
+
+def test_a_look_is_called_by_its_whole_name_and_bars_keep_their_room():
+    name = "int8, percentile, float stem, bias corrected"
+    svg = drawn(look_bars([LookBar("int8, entropy", figure(0.4), False), LookBar(name, figure(0.02), True)], width=960))
+
+    said = [text.text for text in svg.iter("text")]
+    assert name in said
+    assert "0.02 (chosen)" in said
+    assert max(float(bar.get("width")) for bar in svg.iter("rect")) > 400
+
+
+@pytest.mark.parametrize("count", [5, 63, 120, 300, 1200])
+@WIDTHS
+def test_numbers_over_the_bars_do_not_touch(count, width):
+    layers = [layer(at, 9.0 - abs(at - count // 2), 1.0) for at in range(count)]
+
+    svg = drawn(layer_strip(layers, width=width))
+
+    numbers = sorted((float(text.get("x")), len(text.text)) for text in svg.iter("text") if text.get("class") == "tick number")
+    assert numbers
+    for (left, letters), (right, more_letters) in pairwise(numbers):
+        assert right - left >= (letters + more_letters) / 2 * 8 + 2
 
 
 def layer(at, gain, charge, *, kept_float=False):

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import unicodedata
 from dataclasses import replace
 from xml.etree import ElementTree as ET
 
@@ -140,13 +141,67 @@ def test_escapes_everything_that_a_model_file_may_say():
     html.encode("utf-8")
 
 
-def poisoned(value):
+def poisoned(value, name=HOSTILE):
     """Every text becomes hostile, and so do the names of classes."""
     if isinstance(value, dict):
-        return {HOSTILE if key == "cat" else key: poisoned(inner) for key, inner in value.items()}
+        return {name if key == "cat" else key: poisoned(inner, name) for key, inner in value.items()}
     if isinstance(value, list):
-        return [poisoned(inner) for inner in value]
-    return HOSTILE if isinstance(value, str) else value
+        return [poisoned(inner, name) for inner in value]
+    return name if isinstance(value, str) else value
+
+
+STRANGE = {
+    "a script": "</title></style></script><script>document.title='owned'</script>",
+    "an image": "<img src=x onerror=alert(1)><svg/onload=alert(1)><iframe src=javascript:alert(1)>",
+    "out of an attribute": "\" onmouseover=alert(1) style=background:url(//example.org) x='' autofocus onfocus=alert(1) '",
+    "out of a comment": "--><!-- ]]><![CDATA[ <?xml ?>",
+    "out of a style": "}</style><style>*{display:none}",
+    "entities": "&lt;script&gt; &#60;script&#62; &quot; &nbsp &",
+    "a template": "{{ 7 * 7 }}{% raw %}{# #}${7*7}",
+    "an address": "javascript:alert(1) data:text/html,<b> https://example.org",
+    "controls": "\0\x07\x08\x0c\x1b[31m\x7f\x85\x9b5m\r",
+    "a page turned round": "\u202egpj.exe\u2066\u2067\u200f",
+    "no characters": "\ud800\udfff\ufffe\uffff\ufdd0\U0010ffff",
+    "lines": "a\u2028b\u2029c\nd\te",
+}
+OURS = ("class", "id", "href", "style", "role", "scope", "tabindex", "content", "http-equiv", "name", "aria-labelledby", "data-rule")
+
+
+@pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
+def test_a_strange_name_makes_no_tag_and_no_attribute(name):
+    def rendered(called):
+        boxes = found([5, 5, 20, 20], classes=(called,))
+        document = poisoned(whole_evidence(threshold=threshold(per_class={"cat": 0.3})), called)
+        return render_report(
+            material(
+                title=called,
+                evidence={**document, "verdict": "ship", "binding": ["latency"]},
+                latency_samples_ms={called: [1.0, 2.0], "baseline": [3.0, 3.1]},
+                examples=[Example(called, np.zeros((30, 40, 3), np.uint8), boxes, Detections.none(), 1.0)],
+                command=called,
+            )
+        )
+
+    plain, strange = rendered("x" * len(name)), rendered(name)  # of one length: charts make room for a name
+
+    assert [(tag, list(has)) for tag, has in Page(strange).tags] == [(tag, list(has)) for tag, has in Page(plain).tags]
+    assert ours(strange) == ours(plain)
+    sources = [has["src"] for _, has in Page(strange).tags if "src" in has]
+    assert all(re.fullmatch("data:image/jpeg;base64,[A-Za-z0-9+/=]+", source) for source in sources)
+    assert len(svgs(strange)) == len(svgs(plain)), "every chart is well-formed"
+    assert all(c in "\n\t" or unicodedata.category(c)[0] != "C" for c in strange)
+    assert strange.count("<style>") == 1
+
+
+def ours(html):
+    """The attributes that make a page do things; none of them holds a stranger's word."""
+    return [(tag, name, has[name]) for tag, has in Page(html).tags for name in OURS if name in has]
+
+
+def test_a_megabyte_of_name_is_cut():
+    html = render_report(material(title="x" * 1_000_000, command="y" * 1_000_000, evidence=evidence(warnings=["z" * 1_000_000])))
+
+    assert len(html) < 200_000
 
 
 def test_holds_everything_it_needs():

@@ -11,10 +11,12 @@ from edgewright.bench.figures import Figure, Words
 from edgewright.bench.svg import Scale, drawing, hover, line, markup, pixels, short, shortened, text
 
 BAR_PX, ROW_PX, ROW_WITH_NAME_PX = 14, 28, 44
-NAME_PX, FIGURE_PX = 310, 70
+LONGEST_NAME = 48  # letters beside the bars
+BOLD_PX = 7.7  # mean width of a letter of the chosen one's name, in the widest of the fonts that systems bring
+FIGURE_PX = 130  # behind the longest bar
 GAIN_PX, CHARGE_PX, GAP_PX = 150, 90, 26
 NAMED_LAYERS = 5  # of those that gain most
-NUMBER_PX = 14  # between the middles of two numbers that both can be read
+DIGIT_PX, NUMBERS_APART_PX = 8.5, 4  # of the numbers over the highest bars
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,26 +46,23 @@ def look_bars(looks: Sequence[LookBar], *, width: int) -> str:
         return ""
     beside = width >= 560
     row_px = ROW_PX if beside else ROW_WITH_NAME_PX
+    names = [shortened(look.name, LONGEST_NAME if beside else int(width / BOLD_PX)) for look in known]
     most = max(look.error.value or 0.0 for look in known) or 1.0
-    x = Scale(0, most, NAME_PX if beside else 0, width - FIGURE_PX)
+    x = Scale(0, most, max(map(len, names)) * BOLD_PX + 10 if beside else 0, width - FIGURE_PX)
     svg = drawing(width, row_px * len(known) + 4, "Disagreement with the float model, by how ranges are read", _look_words(known))
-    for at, look in enumerate(known):
+    for at, (look, name) in enumerate(zip(known, names, strict=True)):
         middle = (at + 1) * row_px - BAR_PX
         css = "chosen" if look.chosen else "other"
-        name = f"{shortened(look.name, 34)}{' (chosen)' if look.chosen else ''}"
-        text(
-            svg,
-            x.start_px - 10 if beside else 0,
-            middle + 4.5 if beside else middle - 14,
-            name,
-            f"name {css}",
-            "end" if beside else "start",
-        )
+        if beside:
+            text(svg, x.start_px - 10, middle + 4.5, name, f"name {css}", "end")
+        else:
+            text(svg, 0, middle - 14, name, f"name {css}")
         group = ET.SubElement(svg, "g", {"class": f"look {css}"})
         hover(group, (f"{look.name}: ", look.error))
         length = max(x(look.error.value or 0.0) - x.start_px, 1.0)
         ET.SubElement(group, "rect", pixels(x=x.start_px, y=middle - BAR_PX / 2, width=length, height=BAR_PX, rx=2))
-        text(svg, x.start_px + length + 8, middle + 4.5, (look.error,), f"name {css}")
+        told: Words = (look.error, " (chosen)") if look.chosen else (look.error,)
+        text(svg, x.start_px + length + 8, middle + 4.5, told, f"name {css}")
     return markup(svg)
 
 
@@ -98,12 +97,13 @@ def layer_strip(layers: Sequence[LayerBar], *, width: int) -> str:
 
 def _number_those_that_gain_most(svg: ET.Element, layers: Sequence[LayerBar], x: Scale, gain: Scale) -> None:
     """Numbers over the highest bars, as far as they do not run into each other."""
-    taken: list[float] = []
+    taken: list[tuple[float, float]] = []
     for at in sorted(range(len(layers)), key=lambda at: -(layers[at].gain.value or 0.0))[:NAMED_LAYERS]:
         height, middle = layers[at].gain.value or 0.0, (x(at) + x(at + 1)) / 2
-        if height > 0 and all(abs(middle - other) >= NUMBER_PX for other in taken):
+        half = (len(layers[at].number.text) * DIGIT_PX + NUMBERS_APART_PX) / 2
+        if height > 0 and all(abs(middle - other) >= half + other_half for other, other_half in taken):
             text(svg, middle, gain(height) - 4, (layers[at].number,), "tick number", "middle")
-            taken.append(middle)
+            taken.append((middle, half))
 
 
 def _track(figures: Sequence[Figure], top: float, height: float) -> Scale:

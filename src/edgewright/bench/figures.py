@@ -19,6 +19,7 @@ from markupsafe import Markup
 DASH = "\u2013"  # en dash: no figure
 MINUS = "\u2212"  # as wide as a plus
 POINTS = 100.0
+LONGEST_TEXT = 5000  # characters: a command line still fits
 
 Path: TypeAlias = tuple[str | int, ...]
 
@@ -155,8 +156,8 @@ def written(value: float | None, form: str) -> str:
 
 
 def visible(text: str) -> str:
-    """The text without what a terminal or a page would obey: controls are shown as their symbols, other commands as a replacement mark."""
-    return "".join(_symbol(c) for c in text)
+    """The text without what a page would obey: controls are shown as their symbols, other commands as a replacement mark; and bounded."""
+    return "".join(_symbol(c) for c in text[:LONGEST_TEXT]) + ("…" if len(text) > LONGEST_TEXT else "")
 
 
 def _symbol(character: str) -> str:
