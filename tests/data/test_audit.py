@@ -192,6 +192,23 @@ def test_broken_pictures_are_passed_over_and_a_side_without_any_other_is_refused
         pictures_in(tmp_path)
 
 
+def test_broken_and_damaged_pictures_are_reported(world):
+    rng = np.random.default_rng(0)
+    dataset = world([(scene(rng), [0]) for _ in range(6)], [(scene(rng), [0]) for _ in range(3)])
+    coded = cv2.imencode(".jpg", scene(rng))[1].tobytes()
+    damaged = coded[: len(coded) // 2] + b"\xff\xd9" + coded[len(coded) // 2 :]  # it ends in the middle
+    for sample, content in zip(dataset.split("train"), (b"", b"words", damaged), strict=False):
+        sample.image.write_bytes(content)
+    dataset.split("val")[0].image.write_bytes(damaged)
+    chosen = choose_calibration(dataset, 9, seed=0)
+    said = {(finding.code, finding.where): finding.what for finding in audit(dataset, chosen).findings}
+    assert len(chosen.samples) == 3
+    assert "2 of 6 train pictures cannot be used, and none of them is chosen; the first: " in said["broken-pictures", "train"]
+    assert "1 of 6 train pictures are damaged, and none of them is chosen; the first: " in said["damaged-pictures", "train"]
+    assert "1 of 3 judging pictures are damaged; the first: " in said["damaged-pictures", "judging"]
+    assert ("broken-pictures", "judging") not in said
+
+
 def test_at_most_so_many_are_considered_and_progress_reaches_the_end(world, monkeypatch):
     rng = np.random.default_rng(0)
     dataset = world([(scene(rng), [0]) for _ in range(12)], [(scene(rng), [0]) for _ in range(9)])

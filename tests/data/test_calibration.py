@@ -109,6 +109,19 @@ def test_pictures_that_cannot_be_decoded_are_not_chosen(tmp_path):
         choose_calibration(dataset, 4, seed=0)
 
 
+def test_damaged_pictures_are_not_chosen(tmp_path):
+    dataset = grey_dataset(tmp_path, [100] * 4, [[0]] * 4)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    whole = cv2.imencode(".jpg", noise)[1].tobytes()
+    for sample in dataset.split("train")[:2]:
+        sample.image.write_bytes(whole[:2000] + b"\xff\xd9" + whole[2000:])  # it ends in the middle
+    assert set(choose_calibration(dataset, 4, seed=0).samples) == set(dataset.split("train")[2:])
+    for sample in dataset.split("train")[2:]:
+        sample.image.write_bytes(whole[:2000])
+    with pytest.raises(DataError, match=r"no train image of .* is sound; got 4 that are broken or damaged"):
+        choose_calibration(dataset, 4, seed=0)
+
+
 def test_memory_does_not_grow_with_the_pictures(tmp_path):
     side = 400
     data = write_tiny_dataset(tmp_path, train=40, val=1, size_wh=(side, side))

@@ -17,7 +17,8 @@ Rules are pure and stated with their thresholds; pictures are looked at once eac
 import math
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.artifact import sha256_of
-from edgewright.data.calibration import BRIGHTNESS_BINS, MOST_CONSIDERED, CalibrationSet, decode
+from edgewright.data.calibration import BRIGHTNESS_BINS, MOST_CONSIDERED, CalibrationSet
 from edgewright.data.dataset import Dataset, Sample
-from edgewright.data.images import MOST_BYTES, SUFFIXES
+from edgewright.data.images import SUFFIXES, Shrink, open_picture
 from edgewright.detections import ImageRgb
 from edgewright.errors import DataError
 from edgewright.graph.finding import Finding, error, printable, warning
@@ -52,7 +53,7 @@ FEATURES = tuple(LEAST_SHIFT)
 @dataclass(frozen=True, slots=True)
 class Looks:
     """What is held of N pictures: their paths, file digests, hashes (`shaped` is false where a picture is too flat for one), and
-    features [N, 5] in the order of `FEATURES`.
+    features [N, 5] in the order of `FEATURES`; and a sentence for each other that is broken, and for each of the N that is damaged.
     """
 
     paths: tuple[Path, ...]
@@ -60,6 +61,8 @@ class Looks:
     hashes: NDArray[np.uint64]
     shaped: NDArray[np.bool_]
     features: NDArray[np.float64]
+    broken: tuple[str, ...] = ()
+    damaged: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -173,6 +176,12 @@ def conclude(clean: Looks, seen: Looks, pool: Looks, judging: Looks | None, depl
     brightness = _brightness_coverage(pool, clean)
     findings = [
         *_few(len(clean)),
+        *(
+            finding
+            for side, looks in (("train", pool), ("judging", judging), ("given", deployed))
+            if looks
+            for finding in _unsound(side, looks)
+        ),
         *_duplicated(duplicates),
         *_leaked(leakage, len(clean)),
         *(finding for name, of in domain.items() if of for finding in _mismatched(name, of)),
@@ -217,10 +226,11 @@ class _Looker:
 
     def at(self, side: str, paths: Sequence[Path]) -> Looks:
         """The looks of the pictures that can be decoded."""
-        looks = looks_of(self._counted(paths), read_small)
+        broken, damaged = list[str](), list[str]()
+        looks = looks_of(self._counted(paths), partial(read_small, broken=broken, damaged=damaged))
         if not len(looks):
-            raise DataError(f"no {side} picture can be decoded", got=f"{len(paths)} files, the first {paths[0]}")
-        return looks
+            raise DataError(f"no {side} picture can be decoded", got=f"{len(paths)} files; the first: {broken[0]}")
+        return replace(looks, broken=tuple(broken), damaged=tuple(damaged))
 
     def _counted(self, paths: Sequence[Path]) -> Iterator[Path]:
         for path in paths:
@@ -249,18 +259,26 @@ def looks_of(paths: "Iterator[Path] | Sequence[Path]", read: Callable[[Path], Im
     return Looks(tuple(seen), tuple(digests), np.array(hashes, np.uint64), shaped, table)
 
 
-def read_small(path: Path) -> ImageRgb | None:
-    """The picture at no less than `SIDE_PX`, if it has that; a JPEG decodes to a fraction of its size in a fraction of the time."""
+def read_small(path: Path, *, broken: list[str] | None = None, damaged: list[str] | None = None) -> ImageRgb | None:
+    """The picture at no less than `SIDE_PX`, if it has that; a JPEG decodes to a fraction of its size in a fraction of the time.
+
+    None where it cannot be decoded; `broken` says why, and `damaged` what is wrong with one that can.
+    """
+    said: list[str] = []
     try:
-        size = path.stat().st_size
-        encoded = np.fromfile(path, np.uint8) if size <= MOST_BYTES else np.zeros(0, np.uint8)
-    except OSError:
+        picture = open_picture(path)
+        # A photograph takes about a byte for each four pixels: this guesses large ones, and a wrong guess is decoded again.
+        shrink: Shrink = 4 if len(picture.structure.to_decode) > 1 << 20 else 2
+        if max(picture.structure.size_wh) <= (SIDE_PX - 1) * shrink:
+            shrink = 1
+        pixels = picture.decode(shrink=shrink, damaged=said)
+    except DataError as unreadable:
+        if broken is not None:
+            broken.append(str(unreadable))
         return None
-    # A photograph takes about a byte for each four pixels: this guesses large ones, and a wrong guess is decoded again.
-    pixels = decode(encoded, cv2.IMREAD_REDUCED_COLOR_4 if size > 1 << 20 else cv2.IMREAD_REDUCED_COLOR_2)
-    if pixels is None or max(pixels.shape) < SIDE_PX:
-        pixels = decode(encoded, cv2.IMREAD_COLOR)
-    return None if pixels is None else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
+    if damaged is not None:
+        damaged.extend(said)
+    return pixels
 
 
 def perceptual_hash(grey: NDArray[Any]) -> int:
@@ -394,6 +412,17 @@ def _duplicated(found: Alike) -> Iterator[Finding]:
         pairs = f"{found.same_pairs} pairs of the set are the same file and {found.near_pairs} look the same"
         what = f"{pairs}, for example {_example(found.listed)}: one adds nothing to the other"
         yield warning("duplicates", "calibration", what, "remove copies from the train split, or take more pictures (--images)")
+
+
+def _unsound(side: str, looks: Looks) -> Iterator[Finding]:
+    images = len(looks) + len(looks.broken)
+    chosen = ", and none of them is chosen" if side == "train" else ""
+    if looks.broken:
+        what = f"{len(looks.broken)} of {images} {side} pictures cannot be used{chosen}; the first: {looks.broken[0]}"
+        yield warning("broken-pictures", side, what, "remove them, or fetch them again")
+    if looks.damaged:
+        what = f"{len(looks.damaged)} of {images} {side} pictures are damaged{chosen}; the first: {looks.damaged[0]}"
+        yield warning("damaged-pictures", side, what, "remove them, or fetch them again")
 
 
 def _leaked(found: Alike, images: int) -> Iterator[Finding]:

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.artifact import sha256_of
 from edgewright.data.camera_model import CameraModel, picture_rng
 from edgewright.data.dataset import Dataset, Sample
-from edgewright.data.images import read_image
+from edgewright.data.folder import shown
+from edgewright.data.images import open_picture, read_image
 from edgewright.detections import ImageRgb
 from edgewright.errors import DataError
 from edgewright.progress import Progress, unseen
@@ -67,7 +67,7 @@ def choose_calibration(
     """`count` pictures of the train split (all of them if it holds fewer), the same for the same seed, to be read through `camera`.
 
     Raises:
-        DataError: there is no train split, or it has no picture that can be decoded.
+        DataError: there is no train split, or it has no sound picture. Damaged ones that can be decoded are not chosen either.
     """
     if "train" not in dataset.splits:
         raise DataError(
@@ -79,7 +79,7 @@ def choose_calibration(
         pool = [pool[at] for at in sorted(rng.choice(len(pool), MOST_CONSIDERED, replace=False))]
     features, sound = _features(dataset, pool, progress)
     if not sound:
-        raise DataError(f"no train image of {dataset.source} can be decoded")
+        raise DataError(f"no train image of {shown(dataset.source)} is sound", got=f"{len(pool)} that are broken or damaged")
     chosen = [sound[at] for at in cover(features, min(count, len(sound)), rng)]
     return CalibrationSet(tuple(chosen), tuple(sha256_of(sample.image) for sample in chosen), seed, camera)
 
@@ -103,7 +103,7 @@ def cover(features: NDArray[np.float64], count: int, rng: np.random.Generator) -
 
 
 def _features(dataset: Dataset, pool: Sequence[Sample], progress: Progress) -> tuple[NDArray[np.float64], list[Sample]]:
-    """A row a picture that can be decoded: which classes it holds, and which brightness; with those pictures."""
+    """A row a sound picture: which classes it holds, and which brightness; with those pictures."""
     rows, sound = [], []
     classes = len(dataset.classes)
     for done, sample in enumerate(pool, 1):
@@ -120,21 +120,12 @@ def _features(dataset: Dataset, pool: Sequence[Sample], progress: Progress) -> t
 
 
 def _brightness(sample: Sample) -> float | None:
-    """The mean grey of a picture, 0..255, from an eighth of its size (which a JPEG decodes to quickly); None where it cannot be decoded."""
+    """The mean grey of a picture, 0..255, from an eighth of its size (which a JPEG decodes to quickly); None where it is not sound."""
+    damaged: list[str] = []
     try:
-        encoded = np.fromfile(sample.image, np.uint8)
-    except OSError:
+        picture = open_picture(sample.image)
+        # An eighth of a few pixels is none: then the whole.
+        grey = picture.decode("GRAY", shrink=8 if min(picture.structure.size_wh) >= 8 else 1, damaged=damaged)
+    except DataError:
         return None
-    # An eighth of a few pixels is none: then the whole.
-    grey = decode(encoded, cv2.IMREAD_REDUCED_GRAYSCALE_8)
-    grey = decode(encoded, cv2.IMREAD_GRAYSCALE) if grey is None else grey
-    return None if grey is None else float(grey.mean())
-
-
-def decode(encoded: NDArray[np.uint8], how: int) -> NDArray[np.uint8] | None:
-    """The picture as one of OpenCV's imread modes has it; None where it cannot be decoded so."""
-    try:
-        pixels = cv2.imdecode(encoded, how) if encoded.size else None
-    except cv2.error:
-        return None
-    return None if pixels is None else pixels.astype(np.uint8, copy=False)
+    return None if damaged else float(grey.mean())

@@ -44,7 +44,7 @@ Shrink: TypeAlias = Literal[1, 2, 4, 8]
 Pixels: TypeAlias = NDArray[np.uint8]
 
 OPENCV_MODES = {
-    ("RGB", 1): cv2.IMREAD_COLOR,
+    ("RGB", 1): cv2.IMREAD_COLOR_RGB,
     ("RGB", 2): cv2.IMREAD_REDUCED_COLOR_2,
     ("RGB", 4): cv2.IMREAD_REDUCED_COLOR_4,
     ("RGB", 8): cv2.IMREAD_REDUCED_COLOR_8,
@@ -81,16 +81,16 @@ class EncodedPicture:
         if self.kind != "JPEG":
             return self._by_opencv(colour, shrink), self.structure.damage
         try:
-            return self._by_libjpeg(colour, shrink, strict=True), None
-        except (ValueError, KeyError) as error:  # KeyError: an uncommon sampling, in simplejpeg 1.9
-            first = str(error)
+            return self._by_libjpeg(colour, shrink, strict=True), self.structure.damage
+        except ValueError as error:
+            first = _as_words(str(error))
         try:
-            return self._by_libjpeg(colour, shrink, strict=False), _as_words(first)
-        except (ValueError, KeyError) as error:
-            if "subsampling" in str(error):
-                # Its interface does not know that ratio of chroma to luma; OpenCV's does, and does not tell of damage.
-                return self._by_opencv(colour, shrink), None
-            raise self._undecodable(f"a JPEG: {_as_words(str(error))}") from error
+            return self._by_libjpeg(colour, shrink, strict=False), first
+        except ValueError as error:
+            # This interface of libjpeg forgives nothing in a header, and does not know every ratio of chroma to luma. OpenCV does both,
+            # but says nothing of damaged data.
+            last = _as_words(str(error))
+            return self._by_opencv(colour, shrink, last), self.structure.damage if "subsampling" in last else last
 
     def _by_libjpeg(self, colour: Colour, shrink: Shrink, *, strict: bool) -> Pixels:
         # The least size asked for keeps it from shrinking further.
@@ -99,7 +99,7 @@ class EncodedPicture:
         decoded = simplejpeg.decode_jpeg(self.structure.to_decode, colour, strict=strict, **least)
         return _upright(decoded if colour == "RGB" else decoded[..., 0], self.structure.orientation)
 
-    def _by_opencv(self, colour: Colour, shrink: Shrink) -> Pixels:
+    def _by_opencv(self, colour: Colour, shrink: Shrink, otherwise: str = "OpenCV refuses it") -> Pixels:
         encoded = np.frombuffer(self.structure.to_decode, np.uint8)
         try:
             with _quiet_opencv():
@@ -109,10 +109,10 @@ class EncodedPicture:
                 raise MemoryError from error
             raise self._undecodable(f"a {self.kind}: {printable(str(error.err))}") from error
         if pixels is None:
-            raise self._undecodable(f"a {self.kind} that OpenCV refuses")
-        if colour == "RGB":
+            raise self._undecodable(f"a {self.kind}: {otherwise}")
+        if colour == "RGB" and shrink != 1:  # the reduced modes know only BGR
             pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
-        return pixels.astype(np.uint8, copy=False)
+        return _upright(pixels.astype(np.uint8, copy=False), self.structure.orientation)
 
     def _undecodable(self, got: str) -> DataError:
         return DataError(f"{self.name} is not a picture we can decode", got=got, expected=EXPECTED)

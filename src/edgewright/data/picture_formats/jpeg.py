@@ -10,31 +10,43 @@ from collections.abc import Iterator
 
 from edgewright.data.picture_formats.structure import CutShort, Damaged, Malformed, Structure
 
-START, END, SCAN, APP1 = 0xD8, 0xD9, 0xDA, 0xE1
+START, END, SCAN, APP0, APP1 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # C4, C8 and CC are tables and a reserved one
+# Comments and all applications' segments but JFIF's (E0) and Adobe's (EE), which say what the components are. Among them are profiles,
+# and a broken one would make libjpeg refuse a picture that is sound.
+MAKE_NO_PIXELS = frozenset(range(0xE1, 0xF0)) - {0xEE} | {0xFE}
+# That it is there says what the components are; its version and resolution make no pixels, and libjpeg refuses versions it does not know.
+JFIF = b"\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00"
 ALONE = frozenset(range(0xD0, 0xD8)) | {0x01}  # restarts and TEM have no length
 EXIF = b"Exif\x00\x00"
 ORIENTATION, SHORT = 0x0112, 3  # tag and type (TIFF 6.0)
 MOST_SEGMENTS = 1 << 16  # before the first scan; cameras write a few hundred at most
 
 MARKER = re.compile(rb"\xff+([^\x00\xff])", re.DOTALL)
-ANOTHER = re.compile(rb"\xff\xd8\xff")  # the start of the next picture in the same file
+ANOTHER = b"\xff\xd8\xff"  # the start of the next picture in the same file
 
 
 def structure(content: bytes) -> Structure:
-    size_wh, exif, after = _header(content)
+    size_wh, exif, kept, after, between = _header(content)
     end = content.find(bytes([0xFF, END]), after)
-    another = ANOTHER.search(content, after)
-    whole = end >= 0 and not (another and another.start() < end)
+    whole = end >= 0 and content.find(ANOTHER, after, end) < 0
     # Within coded data FF is always followed by 0 or a restart, so these are markers.
     scans = 1 + content.count(bytes([0xFF, SCAN]), after)
-    return Structure(size_wh, whole, content, scans=scans, orientation=orientation_in(exif))
+    damage = f"a JPEG with {between} bytes between its segments" if between else None
+    return Structure(size_wh, whole, b"".join([*kept, content[after:]]), damage, scans, orientation_in(exif))
 
 
-def _header(content: bytes) -> tuple[tuple[int, int], bytes, int]:
-    """The size, the EXIF block (or nothing) and where the coded data of the first scan begin."""
-    size_wh, exif = None, b""
-    for marker, at, end in _segments(content):
+def _header(content: bytes) -> tuple[tuple[int, int], bytes, list[bytes], int, int]:
+    """The size, the EXIF block (or nothing), what a decoder needs, where the coded data of the first scan begin, and how many bytes lie
+    between segments, where none should.
+    """
+    size_wh, exif, kept, last, between = None, b"", [content[:2]], 2, 0
+    for before, marker, at, end in _segments(content):
+        between, last = between + before - last, end
+        if marker == APP0 and content.startswith(b"JFIF\x00", at + 2):
+            kept.append(JFIF)
+        elif marker not in MAKE_NO_PIXELS:
+            kept.append(content[at - 2 : end])
         if marker in FRAMES and size_wh is None:
             high, wide = struct.unpack_from(">HH", content, at + 3)
             size_wh = wide, high
@@ -43,12 +55,12 @@ def _header(content: bytes) -> tuple[tuple[int, int], bytes, int]:
         elif marker == SCAN:
             if size_wh is None:
                 raise Malformed("without a size")
-            return size_wh, exif, end
+            return size_wh, exif, kept, end, between
     raise Malformed(f"with more than {MOST_SEGMENTS} segments before its picture")
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
-    """Marker, where its length is written, and its end, of segment after segment; never past the picture's end."""
+def _segments(content: bytes) -> Iterator[tuple[int, int, int, int]]:
+    """Start, marker, where its length is written, and end, of segment after segment; never past the picture's end."""
     at = 2
     for _ in range(MOST_SEGMENTS):
         found = MARKER.search(content, at)
@@ -64,7 +76,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int, int]]:
             if content.rstrip(b"\x00").endswith(bytes([0xFF, END])):  # it has an end: a length is wrong, nothing is missing
                 raise Damaged("with a segment longer than the file")
             raise CutShort
-        yield marker, at, at + length
+        yield found.start(), marker, at, at + length
         at += length
 
 

@@ -19,8 +19,8 @@ CHUNK_NAME = re.compile(rb"[A-Za-z]{4}")
 PALETTE = 3
 # Bits a sample, by kind of colour: grey, RGB, palette, grey and RGB with alpha (table 12).
 BITS = {0: (1, 2, 4, 8, 16), 2: (8, 16), PALETTE: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# eXIf says how the camera was held. Transparency (tRNS) is dropped anyhow.
-MAKE_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"eXIf"})
+MAKE_PIXELS = frozenset({b"IHDR", b"PLTE", b"IDAT"})  # transparency (tRNS) is dropped anyhow
+TIFF_STARTS = frozenset({b"II*\x00", b"MM\x00*"})  # of an EXIF block
 
 
 def structure(content: bytes) -> Structure:
@@ -38,7 +38,7 @@ def structure(content: bytes) -> Structure:
                 raise Damaged(f"whose {name.decode()} chunk is not what its checksum says")
             if name not in MAKE_PIXELS:
                 raise Malformed(f"with a chunk {name.decode()}, which no decoder knows")
-        if sound and name in MAKE_PIXELS and (name != b"PLTE" or kind == PALETTE):
+        if sound and _makes_pixels(name, content[start + 8 : start + 12], kind):
             kept.append(content[start:end])
     if whole and not any(each[4:8] == b"IDAT" for each in kept[1:]):
         raise Malformed("without pixels")
@@ -72,6 +72,12 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
         yield name, at, end
         at = end
     raise Malformed(f"of more than {MOST_CHUNKS} chunks")
+
+
+def _makes_pixels(name: bytes, begins: bytes, kind: int) -> bool:
+    if name == b"eXIf":  # says how the camera was held
+        return begins in TIFF_STARTS
+    return name in MAKE_PIXELS and (name != b"PLTE" or kind == PALETTE)
 
 
 def _is_critical(name: bytes) -> bool:

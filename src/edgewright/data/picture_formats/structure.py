@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class Structure:
     """The size as stored, not yet turned; whether the file holds the picture to its end; how many scans it takes to draw it.
 
-    `to_decode` is what a decoder is given: the file, or of a PNG the parts that make pixels. `damage` is what is known to be wrong with
-    a picture that can be decoded all the same. `orientation` is EXIF's, 1..8, of a JPEG.
+    `to_decode` is what a decoder is given: the file, or of a PNG and a JPEG the parts that make pixels. `damage` is what is known to be
+    wrong with a picture that can be decoded all the same. `orientation` is EXIF's, 1..8, of a JPEG; other formats carry theirs to the
+    decoder.
     """
 
     size_wh: tuple[int, int]
