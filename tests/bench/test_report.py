@@ -182,20 +182,21 @@ def test_a_strange_name_makes_no_tag_and_no_attribute(name):
             )
         )
 
-    plain, strange = rendered("x" * len(name)), rendered(name)  # of one length: charts make room for a name
+    html, like = rendered(name), rendered("x" * len(name))  # of one length: charts make room for a name
+    page, plain = Page(html), Page(like)
 
-    assert [(tag, list(has)) for tag, has in Page(strange).tags] == [(tag, list(has)) for tag, has in Page(plain).tags]
-    assert ours(strange) == ours(plain)
-    sources = [has["src"] for _, has in Page(strange).tags if "src" in has]
+    assert [(tag, list(has)) for tag, has in page.tags] == [(tag, list(has)) for tag, has in plain.tags]
+    assert ours(page) == ours(plain)
+    sources = [has["src"] for _, has in page.tags if "src" in has]
     assert all(re.fullmatch("data:image/jpeg;base64,[A-Za-z0-9+/=]+", source) for source in sources)
-    assert len(svgs(strange)) == len(svgs(plain)), "every chart is well-formed"
-    assert all(c in "\n\t" or unicodedata.category(c)[0] != "C" for c in strange)
-    assert strange.count("<style>") == 1
+    assert len(svgs(html)) == len(svgs(like)), "every chart is well-formed"
+    assert all(c in "\n\t" or unicodedata.category(c)[0] != "C" for c in html)
+    assert html.count("<style>") == 1
 
 
-def ours(html):
+def ours(page):
     """The attributes that make a page do things; none of them holds a stranger's word."""
-    return [(tag, name, has[name]) for tag, has in Page(html).tags for name in OURS if name in has]
+    return [(tag, name, has[name]) for tag, has in page.tags for name in OURS if name in has]
 
 
 def test_a_megabyte_of_name_is_cut():
