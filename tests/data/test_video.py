@@ -269,6 +269,19 @@ def test_a_broken_stretch_of_uneven_frames_keeps_the_numbers_of_those_behind_it(
     assert reading.damaged == 9, "OpenCV sets a key frame every twelve, so from 15 to 23 they lean on lost ones"
 
 
+@pytest.mark.parametrize(
+    ("first", "shown_ms", "frames"), [(0, 1200, 30), (5, 1000, 25), (12, 1200, 18), (12, 720, 18), (5, 400, 10), (0, 400, 10)]
+)
+def test_frames_that_an_edit_cuts_off_are_not_missing(clips, tmp_path, first, shown_ms, frames):
+    data = bytearray(clips["mp4"].data)
+    struct.pack_into(">II", data, data.find(b"elst") + 12, shown_ms, 512 * first)
+    (tmp_path / "a.mp4").write_bytes(data)
+    reading = Reading()
+    read = [(frame.index, frame.time_s) for frame in read_frames(tmp_path / "a.mp4", reading)]
+    assert read == [(at, pytest.approx(at / 25)) for at in range(frames)]
+    assert (reading.expected, reading.broke_at, reading.missing) == (frames, None, 0)
+
+
 def test_an_avi_that_shows_a_frame_longer_is_whole(clips, tmp_path):
     path = tmp_path / "a.avi"
     path.write_bytes(held_avi(clips["avi"].data, {5, 6, 20}))
@@ -290,6 +303,52 @@ def held_avi(data, held):
     assert at <= index
     body = data[8 : movi - 4] + struct.pack("<I", 4 + len(chunks)) + b"movi" + chunks + b"idx1" + struct.pack("<I", len(entries)) + entries
     return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def box(kind, *content):
+    content = b"".join(content)
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def in_fragments(clip):
+    """OpenCV's MP4 as phones and cameras write one that may be cut at any time: an index without frames, then pieces of ten frames."""
+    data, moov = clip.data, clip.data.rfind(b"moov") - 4
+    head = bytearray(data[moov:].replace(b"edts", b"free"))
+    for table in (b"stts", b"stss", b"stsc", b"stco"):
+        struct.pack_into(">I", head, head.find(table) + 8, 0)
+    struct.pack_into(">II", head, head.find(b"stsz") + 8, 0, 0)
+    head += box(b"mvex", box(b"trex", struct.pack(">6I", 0, 1, 1, 0, 0, 0)))
+    struct.pack_into(">I", head, 0, len(head))
+    begins = [data.find(b"mdat") + 4, *clip.ends]
+    pieces = []
+    for first in range(0, 30, 10):
+        frames = [data[begins[at] : begins[at + 1]] for at in range(first, first + 10)]
+        samples = b"".join(struct.pack(">III", 512, len(frame), 0x1010000 * bool((first + at) % 12)) for at, frame in enumerate(frames))
+        length = len(box(b"moof", *_fragment(first, 0, samples)))
+        pieces.append(box(b"moof", *_fragment(first, length + 8, samples)) + box(b"mdat", *frames))
+    return data[: struct.unpack_from(">I", data)[0]] + bytes(head) + b"".join(pieces)
+
+
+def _fragment(first, offset, samples):
+    run = box(b"trun", struct.pack(">III", 0x701, 10, offset), samples)
+    track = box(b"traf", box(b"tfhd", struct.pack(">II", 0x20000, 1)), box(b"tfdt", struct.pack(">II", 0, 512 * first)), run)
+    return box(b"mfhd", struct.pack(">II", 0, first // 10 + 1)), track
+
+
+def test_a_clip_in_fragments_is_read_as_far_as_it_goes(clips, tmp_path):
+    whole = in_fragments(clips["mp4"])
+    path = tmp_path / "a.mp4"
+    path.write_bytes(whole)
+    reading = Reading()
+    read = [(frame.index, frame.time_s) for frame in read_frames(path, reading)]
+    assert read == [(at, pytest.approx(at / 25)) for at in range(30)]
+    assert (reading.broke_at, reading.missing) == (None, 0)
+    behind = whole.rfind(b"moof")
+    for cut, most in ((behind + 100, 20), (behind + 207, 20), (behind + 1500, 29)):
+        path.write_bytes(whole[:cut])
+        frames = len(list(read_frames(path, reading := Reading())))
+        assert most - 8 < frames <= most
+        assert (reading.was_cut, reading.broke_at, reading.expected, reading.missing) == (True, frames, 30, 30 - frames)
 
 
 def test_a_break_is_not_passed_over_in_silence(clips, tmp_path):

@@ -134,7 +134,9 @@ def why_unopened(stream: BinaryIO, container: str) -> tuple[str, str]:
         if not moov:
             cut = f", and {size} of at least {boxes[-1].end} bytes" if boxes and boxes[-1].end > size else ""
             return f"an MP4 without an index (moov){cut}: the recording was cut before it was finished", f"record or {again}"
-        return ("an MP4 cut within its index (moov)" if moov[0].end > size else "an MP4 with a damaged index (moov)"), again
+        if moov[0].end > size:
+            return "an MP4 cut within its index (moov)", again
+        return "an MP4 with a damaged index (moov)", again
     name = NAMES[container]
     return (f"{'an' if name == 'AVI' else 'a'} {name} file that was cut" if is_cut(stream, container) else f"a damaged {name} file"), again
 
@@ -143,7 +145,9 @@ def is_cut(stream: BinaryIO, container: str) -> bool:
     """Whether the container says that it goes on behind the end of the file."""
     size = size_of(stream)
     if container == "mp4":
-        return any(box.end > size and box.kind in (b"moov", b"moof", b"mdat") for box in _boxes(stream, 0, size))
+        boxes = list(_boxes(stream, 0, size))
+        # What a fragment describes comes after it.
+        return any(box.kind == b"moof" or (box.end > size and box.kind in (b"moov", b"mdat")) for box in boxes[-1:])
     head = _read(stream, 0, HEAD_BYTES)
     if container == "avi":
         return 8 + int.from_bytes(head[4:8], "little") > size
@@ -158,6 +162,15 @@ def is_cut(stream: BinaryIO, container: str) -> bool:
         begun = size // count * count + sync_at
         return size % count > sync_at and _read(stream, begun, 1) == _read(stream, begun - count, 1) == bytes([TS_SYNC])
     return False
+
+
+def end_of_whole_boxes(stream: BinaryIO) -> int | None:
+    """Where an MP4's last whole box ends, if another one begins there and is cut."""
+    size = size_of(stream)
+    boxes = list(_boxes(stream, 0, size))
+    if len(boxes) < 2 or boxes[-1].end <= size:
+        return None
+    return boxes[-2].end
 
 
 def is_intact(stream: BinaryIO, container: str) -> bool | None:
@@ -337,8 +350,7 @@ def _edit(moov: bytes, track: bytes, scale: int) -> tuple[float, float]:
     if len(real) > 1:
         raise ValueError("frames in several pieces, in an order of their own")
     [(duration, start)] = real
-    # Half a frame's time is lost when a length is told in the film's coarser time.
-    return start, start + duration * scale / _time_scale(moov, b"mvhd") + scale / 1000 if duration else math.inf
+    return start, start + duration * scale / _time_scale(moov, b"mvhd")
 
 
 def _edits(table: bytes) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ import shutil
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +21,17 @@ from typing import Any, BinaryIO, Self
 import cv2
 import numpy as np
 
-from edgewright.data.clip_file import container_of, is_cut, is_intact, schedule_of_mp4, size_of, walk_matroska, what_else, why_unopened
+from edgewright.data.clip_file import (
+    container_of,
+    end_of_whole_boxes,
+    is_cut,
+    is_intact,
+    schedule_of_mp4,
+    size_of,
+    walk_matroska,
+    what_else,
+    why_unopened,
+)
 from edgewright.detections import Frame, ImageRgb
 from edgewright.errors import DataError, HostError
 from edgewright.printable import printable
@@ -43,7 +53,7 @@ OFF_GRID = 0.25  # of a frame: Matroska rounds times to milliseconds, a twelfth 
 # Only the demuxers of the containers we know, and no protocol that leads to another file or host; see `container_of`.
 DEMUXERS = "mov,avi,matroska,gif,mpegts,mpeg,mpegvideo"
 OPTIONS = {
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"format_whitelist;{DEMUXERS}|protocol_whitelist;file",
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": f"format_whitelist;{DEMUXERS}|protocol_whitelist;file,subfile",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # quiet, for every thread of the process: what is wrong with a clip we say ourselves
 }
 _opening = threading.Lock()  # options travel through the environment
@@ -138,7 +148,12 @@ def _open_clip(path: Path) -> Iterator["_Clip"]:
         if container is None:
             got, fix = what_else(stream)
             raise DataError(f"no frame of {name} can be decoded", got=got, expected=f"a video ({', '.join(sorted(SUFFIXES))})", fix=fix)
-        with _opened(stream) as capture:
+        with ExitStack() as opened:
+            capture = opened.enter_context(_opened(stream))
+            end = end_of_whole_boxes(stream) if container == "mp4" and not capture.isOpened() else None
+            if end is not None:
+                # ffmpeg gives up at a fragment whose description is cut; without it, it reads the others.
+                capture = opened.enter_context(_opened(stream, end=end))
             if not capture.isOpened():
                 got, fix = why_unopened(stream, container)
                 raise DataError(f"no frame of {name} can be decoded", got=got, fix=fix)
@@ -148,10 +163,13 @@ def _open_clip(path: Path) -> Iterator["_Clip"]:
 
 
 @contextmanager
-def _opened(stream: BinaryIO, settings: Sequence[int] = ()) -> Iterator[cv2.VideoCapture]:
-    """The decoder gets no name, which might be an address or a pattern, but the file that was looked at."""
+def _opened(stream: BinaryIO, settings: Sequence[int] = (), *, end: int | None = None) -> Iterator[cv2.VideoCapture]:
+    """The decoder gets no name, which might be an address or a pattern, but the file that was looked at, or it up to byte `end`."""
+    place = f"/proc/self/fd/{stream.fileno()}"
+    if end is not None:
+        place = f"subfile,,start,0,end,{end},,:{place}"
     with _settings():
-        capture = cv2.VideoCapture(f"/proc/self/fd/{stream.fileno()}", cv2.CAP_FFMPEG, settings)
+        capture = cv2.VideoCapture(place, cv2.CAP_FFMPEG, settings)
     try:
         yield capture
     finally:
