@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edgewright.engines import ENGINES, TensorSpec, open_engine
 from edgewright.errors import EngineError, InputError
@@ -44,6 +44,24 @@ def test_the_threads_asked_for_change_nothing_but_time(model, threads):
     [one] = open_engine("onnxruntime", model, threads=1).run(feed)
     [other] = open_engine("onnxruntime", model, threads=threads).run(feed)
     assert other == pytest.approx(one, abs=1e-3)
+
+
+def test_a_strange_name_of_a_node_that_fails_is_in_the_error_alone(tmp_path, capfd):
+    name = "evil\x1b[5;41m"
+    table = numpy_helper.from_array(np.zeros(3, np.float32), "table")
+    nodes = [helper.make_node("Gather", ["table", "at"], ["y"], name=name)]
+    at, y = helper.make_tensor_value_info("at", TensorProto.INT64, [1]), helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph(nodes, "fails on some inputs", [at], [y], [table])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "fails.onnx")
+    with pytest.raises(EngineError, match="evil"):
+        open_engine("onnxruntime", tmp_path / "fails.onnx", threads=1).run({"at": np.array([7])})
+    assert capfd.readouterr().err == ""
+
+
+def test_a_path_that_is_not_utf_8_is_one_sentence(model):
+    path = model.rename(model.with_name("\udcff.onnx"))
+    with pytest.raises(InputError, match="rename"):
+        open_engine("onnxruntime", path, threads=1)
 
 
 @pytest.mark.parametrize("content", [b"", b"words", b"\x08\x08" + bytes(50)])

@@ -20,6 +20,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgewright.artifact import RAW_ROLES, Anchors, Family, HeadOutput, HeadSpec
+from edgewright.engines.onnxruntime import QUIET
 from edgewright.errors import ModelError
 from edgewright.graph.finding import printable
 from edgewright.graph.head import Head, HeadConv, reads, recognise
@@ -55,7 +56,7 @@ def fold(source: Path, target: Path, head: Head) -> None:
 
     model = upgrade(fix_input_shape(onnx.load(source), head.input.name, head.input.shape), head)
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = QUIET
     # The basic level folds and removes, but stays within standard operators; higher levels write for this very CPU.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     # It writes to a path: to one in memory, because on a full disk it leaves half a file and speaks of the model.
@@ -366,5 +367,5 @@ def _open(model: onnx.ModelProto) -> Any:
     import onnxruntime  # noqa: PLC0415 - heavy
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = QUIET
     return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ from edgewright.engines.base import EngineDescription, TensorSpec
 from edgewright.errors import EngineError, ModelError
 from edgewright.printable import printable
 
-QUIET = 3  # errors only: its warnings name graph internals nobody asked about
+QUIET = 4  # it writes names of nodes, as strangers gave them, straight to standard error; what fails comes as an exception too
 NUMPY_NAMES = {"float": "float32", "double": "float64"}  # the rest are called the same
 
 
