@@ -317,6 +317,8 @@ def _parse_file(raw: Any) -> ArtifactFile:
 
 def _parse_classes(document: dict[str, Any]) -> tuple[str, ...]:
     names = _list(document, "classes", MOST_CLASSES)
+    if not names:
+        raise ValueError("classes are none")
     for name in names:
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise TypeError(f"classes hold {brief(name)}, no text of at most {LONGEST_NAME} characters")
