@@ -420,7 +420,7 @@ def test_a_clip_of_any_name_is_read(clips, tmp_path, monkeypatch, name):
     assert len(list(read_frames(Path(name)))) == 30
 
 
-@pytest.mark.parametrize("size_wh", [(65535, 65535), (16384, 16384)])
+@pytest.mark.parametrize("size_wh", [(65535, 65535), (8192, 8193)])
 def test_a_frame_larger_than_any_picture_is_refused_before_it_is_decoded(tmp_path, size_wh):
     raw = b"".join(
         (
@@ -444,7 +444,7 @@ def test_a_frame_larger_than_any_picture_is_refused_before_it_is_decoded(tmp_pat
     path = tmp_path / "a.avi"
     path.write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"AVI " + chunks)
     for attempt in (lambda path: list(read_frames(path)), probe):
-        with pytest.raises(DataError, match="decoded"):
+        with pytest.raises(DataError, match=r"no frame of .*a\.avi can be decoded; got (8192x8193 pixels|a damaged AVI)"):
             attempt(path)
 
 

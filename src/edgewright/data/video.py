@@ -42,7 +42,7 @@ SUFFIXES = frozenset({".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", "
 FULL_BYTES = 1 << 16  # fewer left: no frame fits, and the next to ask would be told that the disk is full
 LOOK_EVERY = 64  # frames written, whether the disk has room left
 USUAL_FPS = 25.0  # when a file does not say
-MOST_PIXELS = 1 << 27  # of a frame, as of a picture
+MOST_PIXELS = 1 << 26  # of a frame: twice what 8K has, and about 1 GiB of memory for the decoder's copies and ours
 MOST_TRIES = 10_000  # at frames that cannot be decoded, one after the other
 TRIES_AT_THE_END = 100  # where no count of frames says whether it is the end; 100 broken frames in a row are four seconds
 MOST_JUMPS = 16  # over stretches where reading on does not help
@@ -238,14 +238,22 @@ class _Clip:
             self.expected = self.guessed if container == "avi" else None
 
     def check_size(self) -> None:
-        """Before a picture of it is made."""
+        """Before a picture of it is made.
+
+        Raises:
+            DataError: its frames are too large, or have no size.
+        """
         wide, high = (self._capture.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-        if not 0 < wide * high <= MOST_PIXELS:
+        if wide * high > MOST_PIXELS:
             raise DataError(
-                f"the frames of {self._name} cannot be decoded",
-                got=f"{wide:.0f}x{high:.0f} pixels a frame",
-                expected=f"at most {MOST_PIXELS}",
+                f"no frame of {self._name} can be decoded", got=f"{wide:.0f}x{high:.0f} pixels a frame", expected=f"at most {MOST_PIXELS}"
             )
+        if not wide * high > 0:
+            raise self._undecodable()
+
+    def _undecodable(self) -> DataError:
+        got, fix = why_unopened(self._stream, self._container)
+        return DataError(f"no frame of {self._name} can be decoded", got=got, fix=fix)
 
     def frames(self, reading: Reading) -> Iterator[Frame]:
         """The frames that decode; `reading` fills.
@@ -355,8 +363,7 @@ class _Clip:
             DataError: there was no frame at all.
         """
         if not reading.decoded:
-            got, fix = why_unopened(self._stream, self._container)
-            raise DataError(f"no frame of {self._name} can be decoded", got=got, fix=fix)
+            raise self._undecodable()
         reading.was_cut = is_cut(self._stream, self._container)
         if self.expected is not None:
             reading.expected = max(self.expected, self._last + 1) - self._held
