@@ -3,6 +3,7 @@
 import tracemalloc
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -52,10 +53,11 @@ def test_a_broken_picture_is_named_and_the_rest_is_evaluated(detector, dataset):
 
 
 def test_what_is_written_down_is_read_back(detector, dataset, tmp_path):
-    predictions = replace(predict(detector, dataset, dataset.split("val")), broken=("a: broken",))
+    predictions = replace(predict(detector, dataset, dataset.split("val")), broken=("a: broken",), damaged=("b: damaged", "c: damaged"))
     predictions.save(tmp_path / "found.npz")
     read = Predictions.load(tmp_path / "found.npz")
-    assert (read.classes, read.pictures, read.broken) == (predictions.classes, predictions.pictures, predictions.broken)
+    assert (read.classes, read.pictures) == (predictions.classes, predictions.pictures)
+    assert (read.broken, read.damaged) == (("a: broken",), ("b: damaged", "c: damaged"))
     for side in ("found", "truth"):
         for name in Boxed.__dataclass_fields__:
             assert np.array_equal(getattr(getattr(read, side), name), getattr(getattr(predictions, side), name)), (side, name)
@@ -135,3 +137,15 @@ def test_memory_does_not_grow_with_the_number_of_pictures(detector, tmp_path):
         peaks[count] = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
     assert peaks[16] < peaks[4] + 3_000_000
+
+
+def test_a_damaged_picture_is_named_and_judged_all_the_same(detector, dataset):
+    samples = dataset.split("val")
+    content = cv2.imencode(".jpg", cv2.imread(str(samples[2].image)))[1].tobytes()
+    samples[2].image.write_bytes(content[:-900] + b"\xff\xd9" + content[-900:])  # it ends before it ends
+    predictions = predict(detector, dataset, samples)
+    assert (predictions.images, predictions.broken) == (8, ())
+    assert ["0002.png is damaged" in line for line in predictions.damaged] == [True]
+    samples[2].image.write_bytes(content[:-900])
+    with pytest.raises(DataError, match=r"0002\.png is cut short"):
+        list(dataset.stream(samples))
