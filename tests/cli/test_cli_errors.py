@@ -119,7 +119,7 @@ def failing(error):
 @pytest.mark.parametrize(
     ("error", "exit_code", "said"),
     [
-        (OSError(28, "No space left on device", "/full/disk"), 3, ("No space left on device (/full/disk)", "check space")),
+        (OSError(28, "No space left on device", "/full/disk"), 3, ("cannot write /full/disk", "no space left", "free space there")),
         (PermissionError(13, "Permission denied", "/locked"), 3, ("Permission denied (/locked)",)),
         (KeyboardInterrupt(), 130, ("stopped", "--resume")),
     ],
