@@ -346,15 +346,21 @@ class _Clip:
         if self._last < 0 and not failed:
             self._origin = on_grid
         on_grid -= self._origin
-        if (
-            self._even and on_grid > following - failed and (failed or self._container == "avi" or not self._is_intact())
-        ):  # in an MPEG stream too: those are even
+        if self._even and on_grid > self._last and (failed or on_grid == following or self._is_gap()):
             return self._within(on_grid), time_s
         return self._within(following), time_s
 
+    def _is_gap(self) -> bool:
+        """Whether numbers may be missing though no decoding failed; else the frame before them is only shown longer.
+
+        An AVI counts what it holds, and MPEG streams, through which we cannot look, have even frames.
+        """
+        return self._container == "avi" or not self._is_intact()
+
     def _within(self, index: int) -> int:
         """No number that the container does not have, as long as it has one left."""
-        return index if self.expected is None or index < self.expected else self._last + 1
+        most = self.expected or self.guessed
+        return index if most is None or index < most else self._last + 1
 
     def _end(self, reading: Reading) -> None:
         """What the last frame leaves open.
