@@ -141,10 +141,11 @@ def test_out_that_is_a_file_is_refused(edgewright, tiny_data, tmp_path):
 
 
 def test_a_camera_file(edgewright, tiny_data, tmp_path):
+    words = ("calibrate", tiny_data, "--out", tmp_path / "out", "--camera", tmp_path / "camera.toml")
     (tmp_path / "camera.toml").write_text('name = "line \\u001b[31m3"\n[exposure]\nev = -1\n')
-    ran = edgewright("calibrate", tiny_data, "--out", tmp_path / "out", "--camera", tmp_path / "camera.toml")
-    assert ran.exit_code == 0
-    assert "\x1b[31m" not in ran.out
+    edgewright(*words).assert_refused(2, "no usable name", "\\x1b[31m3")
+    (tmp_path / "camera.toml").write_text('name = "line 3"\n[exposure]\nev = -1\n')
+    assert edgewright(*words).exit_code == 0
     written = json.loads((tmp_path / "out/calibration.json").read_text())
     assert written["camera"]["steps"] == {"exposure": {"ev": [-1, -1]}}
 
