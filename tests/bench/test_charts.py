@@ -191,7 +191,7 @@ def test_draws_every_layer_in_order_with_a_word_for_the_pointer(figures, width):
     svg = drawn(layer_strip(layers, width=width))
 
     groups = list(svg.iter("g"))
-    known = [(at, pair) for at, pair in enumerate(figures) if None not in pair]
+    known = [(at, pair) for at, pair in enumerate(figures) if pair[0] is not None]
     assert [group.findtext("title").split(".")[0] for group in groups] == [str(at + 1) for at, _ in known]
     assert [group.find("circle") is not None for group in groups] == [at == 0 for at, _ in known]
     lefts = [float(group.find("rect").get("x")) for group in groups]

@@ -189,8 +189,14 @@ def test_work_without_an_end_is_refused_for_its_time(tmp_path, monkeypatch):
         [helper.make_tensor_value_info("go on", TensorProto.BOOL, []), helper.make_tensor_value_info("b", TensorProto.FLOAT, [1])],
     )
     x, y = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1]), helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
-    nodes = [helper.make_node("Loop", ["count", "yes", "x"], ["y"], body=body)]
-    path = save(tmp_path, nodes, [x], [y], [number(1 << 60, np.int64, "count"), number(True, np.bool_, "yes")])
+    nodes = [
+        helper.make_node("Exp", ["x"], ["at least one"]),
+        helper.make_node("Mul", ["at least one", "k"], ["many"]),
+        helper.make_node("Cast", ["many"], ["counts"], to=TensorProto.INT64),
+        helper.make_node("Squeeze", ["counts"], ["count"]),
+        helper.make_node("Loop", ["count", "yes", "x"], ["y"], body=body),
+    ]
+    path = save(tmp_path, nodes, [x], [y], [number([1e17]), number(True, np.bool_, "yes")])
     with pytest.raises(ModelError, match=r"model\.onnx takes too long to examine; got more than 1 s while it was run once"):
         admit_model(path)
 
@@ -240,3 +246,9 @@ def test_a_changed_artifact_never_reaches_the_child(tiny, monkeypatch):
     tiny.write_bytes(tiny.read_bytes()[:-1] + b"\0")
     with pytest.raises(ArtifactError, match="is not the file that was fitted"):
         admit_artifact(folder)
+
+
+def test_a_model_that_wants_text_cannot_be_fed(tmp_path):
+    x, y = helper.make_tensor_value_info("x", TensorProto.STRING, [1]), helper.make_tensor_value_info("y", TensorProto.STRING, [1])
+    with pytest.raises(ModelError, match="input x cannot be fed; got string; expected a tensor of numbers"):
+        admit_model(save(tmp_path, [helper.make_node("Identity", ["x"], ["y"])], [x], [y]))

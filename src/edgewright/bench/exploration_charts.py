@@ -72,7 +72,7 @@ def _look_words(looks: Sequence[LookBar]) -> Words:
 
 def layer_strip(layers: Sequence[LayerBar], *, width: int) -> str:
     """All layers from the input (left) to the output: what each gains in float above, what it takes below; dots where it stays float."""
-    known = [layer for layer in layers if layer.gain.value is not None and layer.charge.value is not None]
+    known = [layer for layer in layers if layer.gain.value is not None]
     if not known:
         return ""
     x = Scale(0, len(known), 46, width - 8)
@@ -117,12 +117,13 @@ def _track(figures: Sequence[Figure], top: float, height: float) -> Scale:
 def _layer(svg: ET.Element, layer: LayerBar, sides: tuple[float, float], gain: Scale, charge: Scale, ground: float) -> None:
     css = "kept-float" if layer.kept_float else "other"
     group = ET.SubElement(svg, "g", {"class": f"layer {css}"})
-    told: Words = (layer.number, f". {layer.name}: gain ", layer.gain, " %, charge ", layer.charge, " %")
+    cost: Words = ("; nobody asked what it takes",) if layer.charge.value is None else (", charge ", layer.charge, " %")
+    told: Words = (layer.number, f". {layer.name}: gain ", layer.gain, " %", *cost)
     hover(group, (*told, "; stays in float") if layer.kept_float else told)
     left, wide = sides[0], sides[1] - sides[0]
     # The whole column answers to the pointer: a bar may be a hair high.
     ET.SubElement(group, "rect", {**pixels(x=left, y=gain.end_px, width=wide, height=ground - gain.end_px), "class": "column"})
-    for scale, figure in ((gain, layer.gain), (charge, layer.charge)):
+    for scale, figure in ((gain, layer.gain), *(((charge, layer.charge),) if layer.charge.value is not None else ())):
         ends = sorted((scale(figure.value or 0.0), scale(0.0)))
         ET.SubElement(group, "rect", pixels(x=left + wide * 0.12, y=ends[0], width=wide * 0.76, height=max(ends[1] - ends[0], 0.6)))
     if layer.kept_float:

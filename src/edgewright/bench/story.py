@@ -99,7 +99,7 @@ def layer_paths(document: Document) -> list[Path]:
 
 
 def _layers(document: Document) -> Iterable[Words]:
-    layers = [path for path in layer_paths(document) if None not in (_gain(document, path), _charge(document, path))]
+    layers = [path for path in layer_paths(document) if _gain(document, path) is not None]
     if not layers:
         return
     regions = region_paths(document)
@@ -109,8 +109,8 @@ def _layers(document: Document) -> Iterable[Words]:
         " from the float model. ",
         how_many(layers),
         f" {_plural(len(layers), 'layer was', 'layers were')} asked: once alone in integers, to see its share of that (its gain in float; ",
-        "noise adds up in squares, so shares are of the square), and once alone in float, to see how much longer the whole network ",
-        "then takes (its charge).",
+        "noise adds up in squares, so shares are of the square), and, where that is a thousandth or more, once alone in float, to see how ",
+        "much longer the whole network then takes (its charge).",
     )
     start = start_region(document)
     if start is not None:
@@ -151,6 +151,8 @@ def _charge(document: Document, path: Path) -> float | None:
 
 
 def _gain_for_charge(document: Document, path: Path) -> Words:
+    if _charge(document, path) is None:
+        return (Name(str(document.at(*path, "layer"))), " (", document.figure("points, fixed 1", *path, "gain"), " % of the disagreement)")
     gain, charge = document.figure("points, fixed 1", *path, "gain"), document.figure("points, signed 1", *path, "charge")
     return (Name(str(document.at(*path, "layer"))), " (", gain, " % of the disagreement, for ", charge, " % of the time)")
 

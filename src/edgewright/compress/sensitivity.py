@@ -11,6 +11,7 @@ mostly) shows itself with a negative charge. Neighbours share the price of conve
 head's last layers together) are timed first; the one that is worth most stays in float while the others are timed.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -36,7 +37,7 @@ ALONE_IMAGES = 4  # the shares of the worst layers on four pictures and on four 
 WARM_RUNS = 2  # before a model is timed
 NEXT_TO_NOTHING = 0.01  # of the network's time: what six alternating runs can tell from nothing
 GAIN_FOR_TIME = 2.0  # what the better single layers gain for their charge: YOLOv8n's, about two percent for each percent of the time
-SMALLEST_GAIN = 1e-9  # below, a layer does nothing to the answers
+SMALLEST_GAIN = 1e-3  # a share below is not worth a question of what it costs
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,19 @@ class LayerSensitivity:
     """What one layer, or a region of several `layers`, in float would change.
 
     `gain`: its share (0..1) of the squared disagreement that all layers cause, each alone. `charge`: how much longer the whole
-    network takes with it in float, as a share of its time (below 0: it is faster).
+    network takes with it in float, as a share of its time (below 0: it is faster); None where it gains too little to be asked.
     """
 
     layer: str
     nodes: tuple[str, ...]
     gain: float
-    charge: float
+    charge: float | None
     layers: int = 1
+
+    @property
+    def price(self) -> float:
+        """What having it in float is reckoned at: its charge, though a lucky run must not put a useless layer at the front."""
+        return math.inf if self.charge is None else max(self.charge, NEXT_TO_NOTHING)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -237,11 +243,13 @@ def measure_sensitivity(
 
     def timed(parts: Sequence[Layer], whole: Any, begun: AbstractSet[str] = frozenset()) -> Iterator[LayerSensitivity]:
         for part in parts:
-            with opened(revert(quantized, source, {*part.nodes, *begun})) as other:
-                ratio = _side_by_side(whole, other, reference.feeds, clock)
             gain = sum(share for layer, share in zip(layers, shares, strict=True) if layer.name in part.nodes)
+            charge = None
+            if gain > SMALLEST_GAIN:
+                with opened(revert(quantized, source, {*part.nodes, *begun})) as other:
+                    charge = _side_by_side(whole, other, reference.feeds, clock) - 1
             steps.done()
-            yield LayerSensitivity(part.name, part.nodes, gain, ratio - 1, part.layers)
+            yield LayerSensitivity(part.name, part.nodes, gain, charge, part.layers)
 
     with opened(quantized) as whole:
         error = reference.error(whole.run(feed) for feed in reference.feeds)
@@ -300,7 +308,11 @@ def _opened(model: onnx.ModelProto, *, open_model: Callable[[Path], Any], scratc
 
 def best_start(regions: Sequence[LayerSensitivity]) -> LayerSensitivity | None:
     """The region that is worth most: its gain, less what single layers would gain for its charge; None where none is worth its time."""
-    worth = {region.layer: region.gain - GAIN_FOR_TIME * region.charge for region in regions if region.gain > SMALLEST_GAIN}
+    worth = {
+        region.layer: region.gain - GAIN_FOR_TIME * region.charge
+        for region in regions
+        if region.charge is not None and region.gain > SMALLEST_GAIN
+    }
     return max((region for region in regions if worth.get(region.layer, 0) > 0), key=lambda region: worth[region.layer], default=None)
 
 
@@ -321,11 +333,8 @@ def _side_by_side(whole: Any, other: Any, feeds: Sequence[Feed], clock: Callable
 
 
 def by_gain_for_charge(sensitivity: Sensitivity) -> list[LayerSensitivity]:
-    """The layers worth having in float, most accuracy for the time first.
-
-    Charges below `NEXT_TO_NOTHING` count as that much: else a lucky run would put a useless layer at the front.
-    """
+    """The layers worth having in float, most accuracy for the time first."""
     start = sensitivity.start_region
     held = start.nodes if start is not None else ()
     useful = [layer for layer in sensitivity.layers if layer.gain > SMALLEST_GAIN and layer.layer not in held]
-    return sorted(useful, key=lambda layer: -layer.gain / max(layer.charge, NEXT_TO_NOTHING))
+    return sorted(useful, key=lambda layer: -layer.gain / layer.price)

@@ -30,6 +30,7 @@ from edgewright.vision.heads import can_decode, decode
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor: whatever decodes above it decodes
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "std::bad_array_new_length")
+OPENED = "was opened"
 NO_KERNEL = "NOT_IMPLEMENTED"  # ONNX Runtime's word for operators and types that its processor here has no code for
 
 Errand = Callable[[Path, "Examination"], dict[str, Any]]
@@ -99,7 +100,7 @@ class Examination:
             ModelError: the runtime refuses it, or fails on it.
             EngineError: the runtime is not installed, or lacks what the model, sound as it may be, asks for.
         """
-        self.doing("was opened")
+        self.doing(OPENED)
         try:
             with closing(open_engine(engine_name, path, threads=1)) as engine:
                 self._limit(_input_bytes(engine))
@@ -111,7 +112,8 @@ class Examination:
             if NO_KERNEL in (error.got or ""):
                 raise EngineError(f"{self._shown} does not run: {error.what}", got=error.got, fix="try another engine") from error
             fix = "export it again with fixed sizes, or with an older opset"
-            raise ModelError(f"{self._shown} does not run on noise of the shape it declares", got=error.got, fix=fix) from error
+            fails = "cannot be opened" if self._doing == OPENED else "does not run on noise of the shape it declares"
+            raise ModelError(f"{self._shown} {fails}", got=error.got, fix=fix) from error
 
     def blamed_on_memory(self, error: EdgewrightError) -> EdgewrightError:
         """The error, unless it is what a runtime says when it has no memory left."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe
-from edgewright.compress.sensitivity import NEXT_TO_NOTHING, LayerSensitivity, Sensitivity, by_gain_for_charge
+from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge
 
 LOOK_IMAGES = 16  # pictures the two questions are asked of: told apart plain min-max and percentiles on each of three draws of 16
 CHARGES = (0.0, 0.05, 0.12, 0.25, 0.5)  # of the time of the network all in integers, paid for layers in float
@@ -117,7 +117,7 @@ def float_sets(base: Recipe, sensitivity: Sensitivity) -> tuple[FloatSet, ...]:
     bring the whole to each charge of `CHARGES`.
     """
     ordered, start = by_gain_for_charge(sensitivity), sensitivity.start_region
-    spent = start.charge if start is not None else 0.0
+    spent = _charge_of(start)
     counts = {0, *(_affordable(ordered, charge - spent) for charge in CHARGES)}
     sets = [growing_set(base, sensitivity, count) for count in sorted(counts)]
     return tuple(each for each in sets if each.layers)
@@ -129,21 +129,25 @@ def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
     parts = ([start] if start else []) + chosen
     nodes = tuple(dict.fromkeys((*base.float_layers, *(node for part in parts for node in part.nodes))))
     layers = (start.layers if start else 0) + len(chosen)
-    slower = 1 + (start.charge if start else 0.0)
+    slower = 1 + _charge_of(start)
     return FloatSet(
         recipe=replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes),
         layers=layers,
         ranked=len(chosen),
-        charge=slower * (1 + sum(max(layer.charge, NEXT_TO_NOTHING) for layer in chosen)) - 1,
+        charge=slower * (1 + sum(layer.price for layer in chosen)) - 1,
         gain=sum(part.gain for part in parts),
     )
+
+
+def _charge_of(start: LayerSensitivity | None) -> float:
+    return 0.0 if start is None or start.charge is None else start.charge
 
 
 def _affordable(ordered: Sequence[LayerSensitivity], charge: float) -> int:
     """How many from the front cost no more than `charge` together."""
     spent = 0.0
     for count, layer in enumerate(ordered):
-        spent += max(layer.charge, NEXT_TO_NOTHING)
+        spent += layer.price
         if spent > charge:
             return count
     return len(ordered)

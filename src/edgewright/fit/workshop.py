@@ -322,7 +322,7 @@ def _read_sensitivity(result: dict[str, Any], known: set[str]) -> Sensitivity:
     found = Sensitivity.from_json(result)
     _number(found.error)
     for each in (*found.regions, *found.layers):
-        _text(each.layer), _number(each.gain), _number(each.charge), _number(each.layers)
+        _text(each.layer), _number(each.gain), _number(each.charge or 0.0), _number(each.layers)
         if not known.issuperset(each.nodes):
             raise ValueError("no layers of this model")
     if found.start is not None and found.start_region is None:
