@@ -84,6 +84,24 @@ def test_a_member_that_unpacks_to_more_than_is_bearable_is_not_unpacked(tmp_path
         read_arrays(tmp_path / "a.npz", {"a": ("f", 2)})
 
 
+def test_members_that_are_bearable_one_by_one_are_refused_where_they_are_not_together(tmp_path, monkeypatch):
+    write_arrays(tmp_path / "a.npz", {name: np.zeros((100, 100), np.float32) for name in "abc"})
+    monkeypatch.setattr(array_file, "MOST_BYTES", 100_000)
+    assert set(read_arrays(tmp_path / "a.npz", dict.fromkeys("ab", ("f", 2)))) == {"a", "b"}
+    with pytest.raises(DataError, match="claims 120"):
+        read_arrays(tmp_path / "a.npz", dict.fromkeys("abc", ("f", 2)))
+
+
+@pytest.mark.parametrize(
+    "member", [header_of((10**9,), "<U0"), header_of((1,), "<U1") + b"\xff" * 4, header_of((1,), ">U1") + b"\xff\0\0\0"]
+)
+def test_text_of_nothing_and_what_is_no_character_are_refused(tmp_path, member):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", member)
+    with pytest.raises(DataError, match=r"a\.npz is damaged"):
+        read_arrays(tmp_path / "a.npz", {"a": ("U", 1)})
+
+
 @pytest.mark.parametrize("kind", ["missing", "empty", "folder", "text", "no such array", "bzip2"])
 def test_a_file_that_is_no_archive_of_ours_is_refused(tmp_path, kind):
     path = tmp_path / "a.npz"

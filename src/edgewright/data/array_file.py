@@ -6,6 +6,7 @@ numpy's own reader sets aside whatever a header asks for; here an array is as la
 import io
 import math
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -48,6 +49,9 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
         with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
             if stream.seek(0, io.SEEK_END) > MOST_FILE_BYTES:
                 raise ValueError(f"more than {MOST_FILE_BYTES} bytes")  # noqa: TRY301 - said of the file below, like all that follows
+            claimed = sum(archive.getinfo(f"{name}.npy").file_size for name in wanted)
+            if claimed > MOST_BYTES:
+                raise ValueError(f"it claims {claimed} bytes")  # noqa: TRY301 - as above
             return {name: _array(archive, f"{name}.npy", *kind) for name, kind in wanted.items()}
     except (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
@@ -63,15 +67,19 @@ def _damaged(path: Path, error: Exception) -> DataError:
 
 def _array(archive: zipfile.ZipFile, name: str, kind: str, axes: int) -> NDArray[Any]:
     info = archive.getinfo(name)
-    if info.compress_type not in PACKED or info.file_size > MOST_BYTES:
-        raise ValueError(f"{name} claims {info.file_size} bytes")
+    if info.compress_type not in PACKED:
+        raise ValueError(f"{name} is packed in another way")
     with archive.open(info) as member:
         if np.lib.format.read_magic(member) != VERSION:
             raise ValueError(f"{name} is of another version")
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
         content = member.read()
-    if dtype.kind != kind or len(shape) != axes or (by_columns and axes > 1) or math.prod(shape) * dtype.itemsize != len(content):
+    # Text of no characters would be any number of them in no bytes.
+    whole = dtype.itemsize > 0 and math.prod(shape) * dtype.itemsize == len(content)
+    if dtype.kind != kind or len(shape) != axes or (by_columns and axes > 1) or not whole:
         raise ValueError(f"{name} is {dtype} of shape {shape} in {len(content)} bytes")
     if not content:
         return np.zeros(shape, dtype)
+    if kind == "U" and np.frombuffer(content, np.dtype("u4").newbyteorder(dtype.byteorder)).max() > sys.maxunicode:
+        raise ValueError(f"{name} holds what is no character")
     return np.frombuffer(content, dtype).reshape(shape).copy()
