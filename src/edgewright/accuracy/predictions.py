@@ -133,7 +133,7 @@ def predict(detector: Detector, dataset: Dataset, samples: Sequence[Sample], *, 
         pictures.append(str(picture.sample.image))
         progress(done + len(broken), len(samples))
     if not truth.boxes:
-        raise DataError(f"no picture of {dataset.source} can be used", got=broken[0] if broken else "no pictures")
+        raise DataError(f"no picture of {printable(str(dataset.source), 300)} can be used", got=broken[0] if broken else "no pictures")
     classes = dataset.classes or detector.artifact.classes
     return Predictions(found.boxed(), truth.boxed(), classes, tuple(pictures), tuple(broken), tuple(damaged))
 

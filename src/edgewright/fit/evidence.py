@@ -22,7 +22,7 @@ from edgewright.stats import units_to_settle
 from edgewright.version import __version__
 
 SCHEMA = 1
-TOOLS = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "pycocotools")
+TOOLS = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "pycocotools", "simplejpeg")
 
 
 @dataclass(frozen=True, slots=True)
