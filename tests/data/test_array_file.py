@@ -64,6 +64,8 @@ STRANGE = {
     "no header": b"\0" * 100,
     "a header cut short": header_of((2, 3))[:20],
     "a header that is code": b"\x93NUMPY\x01\x00\x20\x00__import__('os').abort()        \n",
+    "a header without end": b"\x93NUMPY\x01\x00\x20\x00{'descr': '<f4', (                  \n",
+    "a header of Python 2": header_of((2, 3)).replace(b"(2, 3)", b"(2,3L)") + b"\0" * 24,
     "nothing": b"",
 }
 

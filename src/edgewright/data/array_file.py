@@ -7,6 +7,8 @@ import io
 import math
 import struct
 import sys
+import tokenize
+import warnings
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -55,7 +57,7 @@ def read_arrays(path: Path, wanted: Mapping[str, tuple[str, int]]) -> dict[str, 
             return {name: _array(archive, f"{name}.npy", *kind) for name, kind in wanted.items()}
     except (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, SyntaxError, TypeError, ValueError) as error:
         raise _damaged(path, error) from error
-    except (struct.error, zipfile.BadZipFile, zlib.error) as error:
+    except (struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error, Warning) as error:
         raise _damaged(path, error) from error
 
 
@@ -72,7 +74,9 @@ def _array(archive: zipfile.ZipFile, name: str, kind: str, axes: int) -> NDArray
     with archive.open(info) as member:
         if np.lib.format.read_magic(member) != VERSION:
             raise ValueError(f"{name} is of another version")
-        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy tries what a stranger's header might have meant, and says so
+            shape, by_columns, dtype = np.lib.format.read_array_header_1_0(member)
         content = member.read()
     # Text of no characters would be any number of them in no bytes.
     whole = dtype.itemsize > 0 and math.prod(shape) * dtype.itemsize == len(content)
