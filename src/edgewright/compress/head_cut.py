@@ -27,7 +27,7 @@ from edgewright.graph.head import Head, HeadConv, reads, recognise
 from edgewright.graph.shapes import fix_input_shape
 from edgewright.graph.walk import blocks
 from edgewright.vision.heads import Candidates, Tensor, decode
-from edgewright.whole_file import write_whole
+from edgewright.whole_file import telling_of_the_disk, write_whole
 
 Logits: TypeAlias = Mapping[str, Tensor]  # what the head convolutions give, by tensor, [1, channels, H, W]
 
@@ -59,10 +59,13 @@ def fold(source: Path, target: Path, head: Head) -> None:
     options.log_severity_level = QUIET
     # The basic level folds and removes, but stays within standard operators; higher levels write for this very CPU.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    given = model.SerializeToString()
     # It writes to a path: to one in memory, because on a full disk it leaves half a file and speaks of the model.
     with open(os.memfd_create("folded"), "rb") as folded:  # noqa: PTH123 - a descriptor
+        with telling_of_the_disk(target, len(given)):
+            os.posix_fallocate(folded.fileno(), 0, len(given))  # a limit on the size of files (ulimit -f) is met here
         options.optimized_model_filepath = f"/proc/self/fd/{folded.fileno()}"
-        onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
         write_whole(target, folded.read())
 
 
