@@ -351,6 +351,11 @@ def test_a_clip_in_fragments_is_read_as_far_as_it_goes(clips, tmp_path):
         assert (reading.was_cut, reading.broke_at, reading.expected, reading.missing) == (True, frames, 30, 30 - frames)
 
 
+def test_a_transport_stream_whose_first_byte_was_hit_is_one_still(clips, tmp_path):
+    (tmp_path / "a.ts").write_bytes(b"\0" + clips["ts"].data[1:])
+    assert len(list(read_frames(tmp_path / "a.ts", Reading()))) > 20
+
+
 def test_a_break_is_not_passed_over_in_silence(clips, tmp_path):
     clip = clips["avi"].data
     (tmp_path / "a.avi").write_bytes(clip[: len(clip) // 2])
