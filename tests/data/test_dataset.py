@@ -1,5 +1,6 @@
 """A data.yaml as people write it, and labels as tools leave them."""
 
+import os
 import shutil
 import sys
 
@@ -395,3 +396,147 @@ def test_a_set_in_a_folder_in_a_folder_is_found(tmp_path, write):
     (tmp_path / "outer/__MACOSX").mkdir()
     write(tmp_path / "outer/inner/set", train=2, val=3)
     assert len(open_dataset(tmp_path / "outer").split("val")) == 3
+
+
+# --- a yaml from a stranger -------------------------------------------------------------------------------------------------------------
+
+SOUND = "val: images\nnames: [x]\n"
+LAUGHS = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40))  # 9^39 words
+BOMBS = {
+    "a billion laughs as names": (LAUGHS + "val: images\nnames: *a39\n", "has no usable names:; got a list of 9"),
+    "a billion laughs as val": (LAUGHS + "val: *a39\nnames: [x]\n", "has no usable val:; got a list of 9 among them"),
+    "a billion laughs as path": (LAUGHS + "path: *a39\n" + SOUND, "has no usable path:; got a list of 9"),
+    "names that hold themselves": ("val: images\nnames: &n [*n]\n", "no usable names:; got a list of 1"),
+    "lists without end": (SOUND + "z: " + "[" * 100_000, "nested more than 16 deep"),
+    "mappings without end": (SOUND + "z: " + "{a: " * 100_000, "nested more than 16 deep"),
+    "dashes without end": ("- " * 100_000, "nested more than 16 deep"),
+    "a number of a million bits": ("val: images\nnames: [0x" + "f" * 900_000 + "]\n", "name is too long; got 900002 characters"),
+    "a path that is such a number": ("path: 0x" + "f" * 900_000 + "\n" + SOUND, "nothing at"),
+    "sixty to the power of a million": ("val: images\nnames: [1" + ":59" * 300_000 + "]\n", "name is too long"),
+    "an empty integer": ("val: images\nnames: [!!int '']\n", "the tag 'tag:yaml.org,2002:int'"),
+    "a truth that is none": ("val: images\nnames: [!!bool perhaps]\n", "the tag 'tag:yaml.org,2002:bool'"),
+    "a time that is none": ("val: images\nnames: [!!timestamp never]\n", "the tag 'tag:yaml.org,2002:timestamp'"),
+    "bytes": ("val: images\nnames: [!!binary aGk=]\n", "the tag 'tag:yaml.org,2002:binary'"),
+    "Python": ("val: images\nnames: !!python/object/apply:os.abort []\n", "the tag 'tag:yaml.org,2002:python/object/apply:os.abort'"),
+    "a merge": ("b: &b {names: [x]}\n<<: *b\nval: images\n", "a merge key, <<"),
+    "a key twice": (SOUND + SOUND, "the key 'val' twice"),
+    "a class number twice": ("val: images\nnames: {0: a, 0: b}\n", "the key '0' twice"),
+    "a key that is a list": ("? [a]\n: b\n" + SOUND, "a key that is no text"),
+    "two documents": (SOUND + "---\n" + SOUND, "more than one document"),
+    "sixty thousand directives": ("".join(f"%TAG !a{n}! b\n" for n in range(60_000)) + "---\n" + SOUND, "more than 8 directives"),
+    "an alias to nothing": ("val: images\nnames: *gone\n", "an alias to 'gone', which is nowhere"),
+    "a hundred thousand classes": ("val: images\nnames:\n" + "- a\n" * 100_000, "too many classes; got 100000; expected at most 10000"),
+    "a hundred thousand folders": ("names: [x]\nval:\n" + "- images\n" * 100_000, "has no usable val:; got 100000 of them"),
+    "a null character": (SOUND + "\0", "is not YAML"),
+    "a terminal sequence": (SOUND + "z: \x1b[2J", "is not YAML"),
+    "a key that is one": (r'"\e[2J": x' + "\nnames: [x]\n", r"keys \x1b[2J, names"),
+    "a path that is one": (r'val: "\e]0;owned\a"' + "\nnames: [x]\n", r"nothing at"),
+    "a name longer than any": ("names: [x]\nval: " + "a" * 5000 + "\n", "nothing at"),
+    "a loop of links": ("names: [x]\nval: loop\n", "nothing at"),
+    "below a file": ("names: [x]\nval: images/a.png/b\n", "nothing at"),
+    "a pipe": ("names: [x]\nval: pipe.txt\n", "nothing at"),
+    "a list that names the root": ("names: [x]\nval: root.txt\n", "line 1 is no file name"),
+    "a list with a null character": ("names: [x]\nval: null.txt\n", r"line 2 is no file name; got 'a\x00.png'"),
+}
+
+
+@pytest.mark.parametrize("loader", ["in C", "in Python"])
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_yaml_bomb_is_one_sentence(tmp_path, monkeypatch, bomb, loader):
+    if loader == "in Python":
+        if len(BOMBS[bomb][0]) > 400_000:
+            pytest.skip("the loader in Python reads some hundred kilobytes a second")
+        monkeypatch.delattr("yaml.CSafeLoader", raising=False)
+    grey_picture(tmp_path / "images/a.png")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe.txt")
+    (tmp_path / "root.txt").write_text("/\n")
+    (tmp_path / "null.txt").write_text("images/a.png\na\0.png\n")
+    text, said = BOMBS[bomb]
+    with pytest.raises(DataError) as caught:
+        open_dataset(yaml(tmp_path, text))
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 2000
+
+
+def test_words_of_a_yaml_are_what_is_written(tmp_path):
+    grey_picture(tmp_path / "images/a.png")
+    names = "[no, 'null', 007, 2.50, 2020-01-01, 1:30, \"a\\tb\", 0x10, *a]"
+    text = f"train: &a images\nval: *a\ntest: ~\nnames: {names}\n"
+    dataset = open_dataset(yaml(tmp_path, "\ufeff%YAML 1.1\n---\n" + text))
+    assert dataset.classes == ("no", "null", "007", "2.50", "2020-01-01", "1:30", "a\tb", "0x10", "images")
+    assert set(dataset.splits) == {"train", "val"}
+    assert open_dataset(yaml(tmp_path, 'val: images\nnames: {"0": a, 1: b}\n')).classes == ("a", "b")
+    for null in ("[null]", "[~]", "[a, ]  \n- b"):
+        with pytest.raises(DataError):
+            open_dataset(yaml(tmp_path, f"val: images\nnames: {null}\n"))
+
+
+def test_a_list_names_pictures_by_links_whose_labels_lie_beside_the_link(tmp_path):
+    kept = grey_picture(tmp_path / "store/photo.png")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").symlink_to(kept)
+    (tmp_path / "val.txt").write_text("./images/../images/a.png\n")
+    sample = open_dataset(yaml(tmp_path, "val: val.txt\nnames: [x]\n")).split("val")[0]
+    assert (sample.image, sample.labels.path) == (tmp_path / "images/a.png", tmp_path / "labels/a.txt")
+
+
+@pytest.mark.parametrize("label", ["pipe", "folder"])
+def test_labels_that_are_no_file_are_said_and_not_waited_for(tmp_path, label):
+    grey_picture(tmp_path / "images/a.png")
+    (tmp_path / "labels").mkdir()
+    os.mkfifo(tmp_path / "labels/a.txt") if label == "pipe" else (tmp_path / "labels/a.txt").mkdir()
+    with pytest.raises(DataError, match=r"a\.txt cannot be read; got not a regular file"):
+        open_dataset(yaml(tmp_path, SOUND)).split("val")[0].class_ids(1)
+
+
+def test_a_hundred_thousand_boxes_are_too_many_and_ten_thousand_classes_no_matter(tmp_path):
+    grey_picture(tmp_path / "images/a.png")
+    labels = tmp_path / "labels/a.txt"
+    labels.parent.mkdir()
+    labels.write_text("9999 .5 .5 .1 .1\n" * 20_000)
+    sample = open_dataset(yaml(tmp_path, SOUND)).split("val")[0]
+    assert sample.class_ids(10_000).tolist() == [9999]
+    labels.write_text("0 .5 .5 .1 .1\n" * 100_001)
+    with pytest.raises(DataError, match="too many boxes for a picture; got 100001 lines"):
+        sample.class_ids(1)
+
+
+@pytest.mark.parametrize("row", ["0.5 .5 .5 .1 .1", "1 .5 .5 .1 .1", "-1 .5 .5 .1 .1", "1e300 .5 .5 .1 .1", "0 .5 .5 .1 1e999"])
+def test_a_class_is_a_whole_number_below_their_count(tmp_path, row):
+    grey_picture(tmp_path / "images/a.png")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels/a.txt").write_text(row)
+    with pytest.raises(DataError, match="line 1 is no box"):
+        open_dataset(yaml(tmp_path, SOUND)).split("val")[0].class_ids(1)
+
+
+def test_folders_in_folders_without_end_are_walked_so_far_and_no_further(tmp_path):
+    here = tmp_path / "set"
+    here.mkdir()
+    descriptor = os.open(here, os.O_RDONLY)
+    for _ in range(1100):  # one more than Python calls itself
+        os.mkdir("d", dir_fd=descriptor)
+        inner = os.open("d", os.O_RDONLY, dir_fd=descriptor)
+        os.close(descriptor)
+        descriptor = inner
+    os.close(descriptor)
+    with pytest.raises(DataError, match="folders more than 64 deep"):
+        open_dataset(here)
+    with pytest.raises(DataError, match="folders more than 64 deep"):
+        open_dataset(yaml(tmp_path, "val: set\nnames: [x]\n"))
+    (tmp_path / "round").mkdir()
+    (tmp_path / "round/a").symlink_to(tmp_path / "round")
+    with pytest.raises(DataError, match="is not a data set"):
+        open_dataset(tmp_path / "round")
+
+
+def test_names_on_the_disk_are_shown_escaped(tmp_path):
+    folder = tmp_path / "a\x1b[2Jb"
+    grey_picture(folder / "images/a.png")
+    (folder / "data.yaml").write_text("val: nowhere\nnames: [x]\n")
+    for path in (folder, folder / "data.yaml", folder / "gone\n.yaml"):
+        with pytest.raises(DataError) as caught:
+            open_dataset(path)
+        assert str(caught.value).isprintable()

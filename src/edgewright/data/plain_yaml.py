@@ -53,7 +53,7 @@ class _Builder:
         kind = type(event).__name__
         if kind == "ScalarEvent":
             _refuse_tag(event)
-            plain_null = event.style is None and event.value in NULLS
+            plain_null = event.style in (None, "") and event.value in NULLS  # the loader in C has "" for None
             self._add(None if plain_null and not self._wants_key else event.value, event.anchor)
         elif kind in ("SequenceStartEvent", "MappingStartEvent"):
             _refuse_tag(event)
