@@ -1,7 +1,7 @@
 """Runs fits on demand, each in a fork of a process that has everything imported: what takes time then is the fit.
 
-Standard input has a JSON line a fit, {"model", "data", "out", "resume"}, or a line {"result", "out"} to publish a result that is
-already made; standard output answers with {"status", "said"}.
+Standard input has a JSON line a fit, {"model", "data", "out", "resume"}; or a line {"result", "out"} to publish a result that is already
+made, or {"words"} for any verb. Standard output answers with {"status", "said"}.
 """
 
 import json
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 
+from edgewright.cli import app
 from edgewright.cli.failures import one_sentence
 from edgewright.compress.recipes import INT8
 from edgewright.fit import Budget, FitRequest, fit
@@ -34,6 +35,7 @@ def serve() -> None:
         child = os.fork()
         if child == 0:
             os.dup2(said, 2)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             os._exit(run(json.loads(line)))
         _, status = os.waitpid(child, 0)
         with open(said, "rb") as stream:  # noqa: PTH123 - a descriptor
@@ -46,6 +48,9 @@ def run(order: dict) -> int:
     """The order, as the command line would run it; the exit code."""
     try:
         with one_sentence():
+            if "words" in order:
+                sys.argv = ["edgewright", *order["words"]]
+                app()
             return publish_again(order) if "result" in order else run_fit(order)
     except SystemExit as leaving:
         return int(leaving.code or 0)

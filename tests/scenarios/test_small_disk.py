@@ -87,7 +87,7 @@ def tell(spare_kib, private_mounts, material, older, tmp_path):
     return True
 
 
-@pytest.mark.parametrize("spare_kib", [0, 200])
+@pytest.mark.parametrize("spare_kib", [pytest.param(0, marks=pytest.mark.soak), 200])
 def test_a_disk_too_small_is_one_sentence_and_the_older_result_stays(spare_kib, private_mounts, material, older, tmp_path):
     assert tell(spare_kib, private_mounts, material, older, tmp_path)
 
