@@ -146,7 +146,7 @@ def test_what_is_no_video_is_one_clear_sentence(tmp_path, content, said):
 
 
 def test_the_decoder_says_nothing_of_its_own(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\0\x10moov" + bytes(500))
+    (tmp_path / "a.mp4").write_bytes(b"\0\0\0\x10ftypisom\0\0\0\0" + b"\0\0\x10\0mdat" + bytes(500))
     program = "import sys; from pathlib import Path; from edgewright.data.video import probe; probe(Path(sys.argv[1]))"
     ran = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.mp4")], capture_output=True, text=True, check=False)
     assert ran.stdout == ""
