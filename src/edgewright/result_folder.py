@@ -118,6 +118,8 @@ def settle(out: Path) -> None:
         if is_own_folder(work):
             with telling_of_the_disk(out):
                 _complete(work, out)
+            if name != FIT:  # nothing in it is ever gone on with
+                remove(work)
 
 
 def empty(work: Path) -> None:

@@ -12,6 +12,8 @@ from edgewright.data.circuit_boards.dataset import write_dataset
 from edgewright.data.circuit_boards.defects import CLASS_NAMES
 from edgewright.data.circuit_boards.parameters import Look, Split
 from edgewright.data.circuit_boards.picture import draw_board
+from edgewright.data.images import encode_jpeg
+from edgewright.whole_file import write_whole
 
 COLOURS_RGB: Final = ((255, 70, 70), (255, 170, 0), (255, 80, 220), (60, 200, 255), (90, 255, 90), (170, 120, 255))
 _CORNERS: Final[tuple[tuple[Split, Look], ...]] = (("train", "camera"), ("train", "binary"), ("held_out", "camera"), ("held_out", "binary"))
@@ -56,7 +58,7 @@ def main() -> None:
         print(write_dataset(args.dataset, train=args.train, val=args.val, seed=args.seed, look=args.look))  # noqa: T201 - a command's answer
     else:
         sheet = contact_sheet(seed=args.seed, boards=args.boards, columns=10, side_px=256)
-        cv2.imwrite(str(args.contact_sheet), cv2.cvtColor(sheet, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 78])
+        write_whole(args.contact_sheet, encode_jpeg(sheet, quality=78))
 
 
 if __name__ == "__main__":
