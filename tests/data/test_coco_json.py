@@ -1,6 +1,7 @@
 """COCO json as tools leave it: sparse ids, crowds, dummies, doubles, and pictures in every other folder."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -341,3 +342,127 @@ def test_any_json_is_a_data_set_or_a_data_error(tmp_path, images, annotations, c
     assert np.isfinite(truth.boxes_xyxy).all()
     assert (truth.areas > 0).all()
     assert len(truth.class_ids) == len(truth.crowd)
+
+
+# --- a json from a stranger -------------------------------------------------------------------------------------------------------------
+
+
+def refusal_of(path):
+    with pytest.raises(DataError) as caught:
+        open_dataset(path)
+    said = str(caught.value)
+    assert said.isprintable()
+    assert len(said) < 2000
+    return said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"images": ' + "[" * 100_000, "is not JSON that we read; got maximum recursion depth"),
+        ('{"a": ' * 100_000, "is not JSON that we read; got maximum recursion depth"),
+        ('{"images": ' + "1" * 1_000_000 + "}", "is not JSON that we read; got Exceeds the limit (4300 digits)"),
+        ('{"images": [], "images": []}', "a key stands twice in an object"),
+        ("[\x1b[2J", "is not JSON that we read"),
+        (b"\xff\xfe\xfd", "is not JSON that we read"),
+        ("[" * 3 + "{}," * 10 + "]", "is not JSON that we read; got more than 9 of {"),
+    ],
+)
+def test_a_json_bomb_is_one_sentence(tmp_path, monkeypatch, text, said):
+    if "more than" in said:
+        monkeypatch.setitem(coco_json.MOST_OF, b"{", 9)
+    (tmp_path / "val.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert said in refusal_of(tmp_path / "val.json")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret/a.png",
+        "../../a.png",
+        "/etc/passwd",
+        "{outside}",
+        "..",
+        ".",
+        "/",
+        "a/..",
+        "sub/../../secret/a.png",
+        "nul\0l.png",
+        "\ud800",
+        "x" * 5000,
+        "a/" * 3000 + "b.png",
+        "~/a.png",
+        "\\\\host\\a.png",
+        "C:\\a.png",
+        "file:///etc/passwd",
+        "\x1b]0;owned\x07",
+    ],
+    ids=ascii,
+)
+def test_no_name_reaches_out_of_the_folders_round_the_json(tmp_path, name):
+    outside = grey_picture(tmp_path / "secret/a.png")
+    # Two folders up, for the json's own parent is looked into.
+    path = write_json(tmp_path / "sets/one/two", at="val.json", images=[{"id": 5, "file_name": name.format(outside=outside)}])
+    assert "none of the 1 pictures" in refusal_of(path)
+
+
+def test_a_link_in_the_folder_is_followed_and_a_pipe_is_no_picture(tmp_path):
+    kept = grey_picture(tmp_path / "store/kept.png")
+    folder = tmp_path / "sets/one/two"
+    path = write_json(
+        folder, images=[{"id": 5, "file_name": "a.png"}, {"id": 6, "file_name": "pipe.png"}, {"id": 7, "file_name": "loop.png"}]
+    )
+    (folder / "a.png").symlink_to(kept)
+    (folder / "loop.png").symlink_to("loop.png")
+    os.mkfifo(folder / "pipe.png")
+    dataset = open_dataset(path)
+    assert [sample.image.name for sample in dataset.split("val")] == ["a.png"]
+    assert any("2 of 3 pictures" in line for line in dataset.warnings)
+
+
+def test_a_pipe_in_place_of_the_json_is_not_waited_for(tmp_path):
+    grey_picture(tmp_path / "images/a.png")
+    (tmp_path / "annotations").mkdir()
+    os.mkfifo(tmp_path / "annotations/instances_val.json")
+    assert not open_dataset(tmp_path).labelled
+    assert "got a .json file" in refusal_of(tmp_path / "annotations/instances_val.json")
+
+
+def test_a_hundred_thousand_names_that_are_nowhere_are_looked_for_in_listings(tmp_path, monkeypatch):
+    grey_picture(tmp_path / "sets/one/a.png")
+    images = [IMAGE, *({"id": 10 + at, "file_name": f"f{at}/{at}.png"} for at in range(100_000))]
+    path = write_json(tmp_path / "sets/one", images=images)
+    listed = []
+    monkeypatch.setattr(coco_json, "_list", lambda folder, real=coco_json._list: listed.append(folder) or real(folder))
+    assert len(open_dataset(path).split("val")) == 1
+    assert len(listed) < 10
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            {"categories": [{"id": at, "name": f"c{at}"} for at in range(10_001)]},
+            "names too many classes; got 10001",
+        ),
+        ({"categories": [{"id": 7, "name": "c" * 1001}]}, "name is too long; got 1001 characters"),
+        ({"categories": [{"id": 7, "name": "\ud800"}]}, r"name is no text; got \ud800"),
+        (
+            {"categories": [{"id": 7, "name": ["\x1b[2J"] * 10_000}]},
+            "without a number or name; got id: 7, name: a list of 10000",
+        ),
+        ({"images": [{"id": 10**400, "file_name": 3}]}, "an image without an id or file_name; got id: a number of 1329 bits, file_name: 3"),
+        ({"annotations": [box([0, 0, 10**400, 1])]}, "no usable bbox; got [0, 0, a number of 1329 bits, 1]"),
+        ({"annotations": [box([0, 0, 1, 1], category="\x1b[2J")]}, r"got category_id '\x1b[2J' in annotation 1"),
+        ({"annotations": [box([at / 1e6, 0, 1, 1]) for at in range(100_001)]}, "too many boxes for a picture; expected at most 100000"),
+    ],
+)
+def test_what_is_too_much_or_no_text_is_one_sentence(tmp_path, change, said):
+    grey_picture(tmp_path / "a.png")
+    assert said in refusal_of(write_json(tmp_path, **change))
+
+
+def test_a_class_that_heads_all_others_is_found_among_ten_thousand(tmp_path):
+    heads = [{"id": 0, "name": "all", "supercategory": "none"}]
+    below = [{"id": 1 + at, "name": f"c{at}", "supercategory": "all"} for at in range(9_999)]
+    assert len(one(tmp_path, [box([0, 0, 1, 1])], categories=heads + below)[0].classes) == 9_999

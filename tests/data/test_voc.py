@@ -1,5 +1,7 @@
 """Pascal VOC folders as they are seen in the wild, and xml from strangers."""
 
+import encodings.aliases
+import os
 import shutil
 from contextlib import suppress
 
@@ -294,3 +296,67 @@ def test_hidden_files_and_other_xml_are_passed_over(tmp_path):
         (tmp_path / name).write_text("<annotation>")
     (tmp_path / "notes.xml").write_text("<project/>")
     assert len(open_dataset(tmp_path).split("val")) == 1
+
+
+# --- xml from a stranger ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", ["Annotations/train_0000.xml", "ImageSets/Main/train.txt"])
+def test_a_pipe_among_the_labels_is_not_waited_for(tmp_path, place):
+    root = write_tiny_voc(tmp_path, 2, 2)
+    (root / place).unlink()
+    os.mkfifo(root / place)
+    with pytest.raises(DataError, match="cannot be read; got not a regular file"):
+        open_dataset(root)
+
+
+ENCODINGS = sorted({*encodings.aliases.aliases.values(), "undefined", "idna", "punycode", "unicode_escape", "x" * 500, "ISO-8859-1"})
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of unicode_escape, which is no encoding for texts
+def test_every_encoding_python_knows_is_read_or_one_sentence(tmp_path):
+    refused = []
+    for encoding in ENCODINGS:
+        (tmp_path / "a.xml").write_text(f'<?xml version="1.0" encoding="{encoding}"?>{voc_xml("a.png", [("cat", (1, 1, 2, 2))])}', "ascii")
+        try:
+            assert read_xml(tmp_path / "a.xml").objects[0].corners == (1, 1, 2, 2)
+        except DataError as error:
+            refused.append(str(error))
+    assert 20 < len(refused) < len(ENCODINGS)
+    assert all(map(str.isprintable, refused))
+
+
+@pytest.mark.parametrize(
+    ("xml", "said"),
+    [
+        (voc_xml("a.png", [("cat", (1, 1, 1e300, 2))]), "object 1 of"),
+        (voc_xml("a.png", [("cat", (-1e10, 1, 2, 2))]), "object 1 of"),
+        (voc_xml("a.png", [("", (1, 1, 2, 2))]), "object 1 of"),
+        (f"<{'a' * 1_000_000}/>", "is no VOC annotation; got <aaa"),
+        ("<annotation>" + "<object>" * 20_000, "nested too deeply"),
+        ("<annotation>" + "<object><name>a</name></object>" * 3, "object 1 of"),
+    ],
+)
+def test_xml_that_no_picture_can_have_is_one_sentence(tmp_path, xml, said):
+    (tmp_path / "a.xml").write_text(xml)
+    with pytest.raises(DataError) as caught:
+        read_xml(tmp_path / "a.xml")
+    assert said in str(caught.value)
+    assert len(str(caught.value)) < 2000
+
+
+def test_a_size_that_no_picture_can_have_is_as_good_as_none(tmp_path):
+    (tmp_path / "a.xml").write_text(voc_xml("a.png", []).replace("<width>64<", "<width>1e300<"))
+    assert read_xml(tmp_path / "a.xml").size_wh is None
+
+
+def test_too_many_objects_and_too_many_classes_are_refused(tmp_path, monkeypatch):
+    root = write_tiny_voc(tmp_path, 2, 2)
+    monkeypatch.setattr(voc, "MOST_BOXES", 1)
+    (root / "Annotations/train_0000.xml").write_text(voc_xml("train_0000.png", [("cat", (1, 1, 2, 2))] * 2))
+    with pytest.raises(DataError, match="too many objects for a picture; expected at most 1"):
+        open_dataset(root)
+    monkeypatch.undo()
+    (root / "Annotations/train_0000.xml").write_text(voc_xml("train_0000.png", [(f"c{at}", (1, 1, 2, 2)) for at in range(10_001)]))
+    with pytest.raises(DataError, match="names too many classes"):
+        open_dataset(root)

@@ -37,6 +37,7 @@ MOST_OF = {b"{": 2_000_000, b"[": 16_000_000, b",": 64_000_000}
 MOST_PX = 1e9  # a coordinate beyond this is none
 PARTS = ("images", "annotations", "categories")
 ROBOFLOW = "_annotations.coco.json"
+ENDINGS = tuple(SUFFIXES)
 ANNOTATIONS = ("annotations", "annotation", "labels", "json")  # folders that hold jsons beside images/
 
 
@@ -416,9 +417,9 @@ class _Places:
         if self._index is None:
             self._index = defaultdict(list)
             for folder in dict.fromkeys(self._below):
-                for path in _entries(folder):
-                    if path.suffix.lower() in SUFFIXES:
-                        self._index[path.name].append(path)
+                for each in self._listing(str(folder)).files:
+                    if each.lower().endswith(ENDINGS):
+                        self._index[each].append(folder / each)
         found = self._index.get(name, [])
         if len(found) > 1:
             raise DataError(
