@@ -94,7 +94,7 @@ REFUSED = [name for name, mutation in MUTATIONS.items() if mutation.refused is n
 SOUND = [name for name in MUTATIONS if name not in REFUSED]
 
 
-@pytest.mark.parametrize(("at", "name"), list(enumerate(name for name in ALREADY_FOUND if name in REFUSED)))
+@pytest.mark.parametrize(("at", "name"), list(enumerate([name for name in ALREADY_FOUND if name in REFUSED][::2])))
 def test_each_verb_in_turn_refuses_a_mutation_with_the_words_of_the_rules(tmp_path, material, at, name):
     see_refused(name, demo_model().read_bytes(), VERBS[at % len(VERBS)], material, tmp_path / "model")
 

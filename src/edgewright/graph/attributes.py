@@ -16,6 +16,10 @@ AT_LEAST = {"kernel_shape": 1, "strides": 1, "dilations": 1, "pads": 0}
 WINDOWED = {"Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "DeformConv", "MaxPool", "AveragePool", "LpPool", "MaxUnpool", "Col2Im"}
 LARGEST = 2**20
 KINDS = {kind: name.lower() for name, kind in onnx.AttributeProto.AttributeType.items()}
+HELD_IN = {"float": "f", "int": "i", "string": "s", "tensor": "t", "graph": "g"} | {
+    kind: kind for kind in ("floats", "ints", "strings", "tensors", "graphs", "sparse_tensor", "sparse_tensors")
+}
+HELD_IN |= {"type_proto": "tp", "type_protos": "type_protos"}
 
 
 def attribute_findings(node: onnx.NodeProto, domain: str, version: int, label: str) -> Iterator[Finding]:
@@ -32,13 +36,22 @@ def attribute_findings(node: onnx.NodeProto, domain: str, version: int, label: s
             continue
         if attribute.name not in known:
             yield error("attribute", label, f"has an attribute {name}, which the operator does not have in opset {version}", ANOTHER_EXPORT)
-        elif attribute.type not in (known[attribute.name].kind, onnx.AttributeProto.UNDEFINED):
-            wanted, got = KINDS[known[attribute.name].kind], KINDS.get(attribute.type, "unknown")
+            continue
+        wanted, got = KINDS[known[attribute.name].kind], KINDS.get(attribute.type, "unknown")
+        if got != wanted:
             yield error("attribute", label, f"has an attribute {name} of kind {got}, where the operator takes {wanted}", ANOTHER_EXPORT)
+        elif not _holds(attribute, HELD_IN[got]):
+            yield error("attribute", label, f"has an attribute {name} of kind {got} that holds something else", ANOTHER_EXPORT)
     for name in (name for name, expected in known.items() if expected.required and name not in seen):
         yield error("attribute", label, f"lacks the attribute {name}", ANOTHER_EXPORT)
     if node.op_type in WINDOWED:
         yield from _window(node, label)
+
+
+def _holds(attribute: onnx.AttributeProto, field: str) -> bool:
+    """Whether it holds what its kind says and nothing else; a list may be empty."""
+    held = {each.name for each, _ in attribute.ListFields()} - {"name", "doc_string", "type"}
+    return held == {field} or (not held and field.endswith("s") and field != "s")
 
 
 def window_of(node: onnx.NodeProto) -> dict[str, Sequence[int]]:

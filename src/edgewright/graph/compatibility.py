@@ -19,7 +19,7 @@ from edgewright.graph.operators import (
     standard_domains,
 )
 from edgewright.graph.tensors import MAX_RANK, show_dims, size_finding, type_name
-from edgewright.graph.values import Inferred, Value, infer
+from edgewright.graph.values import Inferred, Value, contradiction, infer
 from edgewright.graph.walk import Block, blocks, node_label, normal_domain, opset_of
 
 Sizes = tuple[int | None, ...]
@@ -50,6 +50,8 @@ def _versions(model: onnx.ModelProto, block: Block) -> dict[str, int]:
 def _operator(node: onnx.NodeProto, version: int | None) -> Iterator[Finding]:
     domain, label = normal_domain(node.domain), node_label(node)
     if domain == CONTRIBUTED_DOMAIN:
+        if version is None:
+            yield _no_opset(label, domain)
         if node.op_type not in CONTRIBUTED:
             yield warning(
                 "unlisted-operator", label, "is a com.microsoft operator we have not heard of", "run it with the newest onnxruntime"
@@ -62,11 +64,15 @@ def _operator(node: onnx.NodeProto, version: int | None) -> Iterator[Finding]:
         yield from _standard(node, domain, version)
 
 
+def _no_opset(label: str, domain: str) -> Finding:
+    what = f"needs the domain {domain or 'ai.onnx'}, for which its surroundings import no version"
+    return error("no-opset", label, what, "export the model again; it must say which opset it uses")
+
+
 def _standard(node: onnx.NodeProto, domain: str, version: int | None) -> Iterator[Finding]:
     label = node_label(node)
     if version is None:
-        what = f"needs the domain {domain or 'ai.onnx'}, for which its surroundings import no version"
-        yield error("no-opset", label, what, "export the model again; it must say which opset it uses")
+        yield _no_opset(label, domain)
         return
     schema = schema_of(domain, node.op_type, version)
     if schema is None:
@@ -115,7 +121,12 @@ def operand_findings(model: onnx.ModelProto) -> list[Finding]:
     inferred = infer(model)
     found = list(_foreign_kinds(model))
     found += [finding for graph in inferred.all() for finding in _graph_findings(model, graph)]
-    if inferred.complaint is not None and not any(finding.severity == "error" for finding in found):
+    if inferred.complaint is None or any(finding.severity == "error" for finding in found):
+        return found
+    contradicted = contradiction(model)
+    if contradicted is not None:
+        found.append(error("shapes", "graph", f"has shapes that contradict each other: {_gist(contradicted)}", "export the model again"))
+    else:
         found.append(
             warning("shape-inference", "graph", f"shapes cannot be inferred: {_gist(inferred.complaint)}", "export the model again")
         )

@@ -90,7 +90,9 @@ def _duplicates(block: Block) -> Iterator[Finding]:
         if times > 1 or name in given:
             yield error("duplicate-name", f"value {printable(name)}", "is produced more than once", RE_EXPORT)
     held = Counter(tensor.name for tensor in block.initializers)
-    for kind, counts in (("input", Counter(block.inputs)), ("initializer", held)):
+    # The names of nodes mean nothing in a function, which is inlined; in a graph, ONNX Runtime refuses two that are the same.
+    named = Counter(node.name for node in block.nodes if node.name and block.opsets is None)
+    for kind, counts in (("input", Counter(block.inputs)), ("initializer", held), ("node", named)):
         yield from (
             error("duplicate-name", f"{kind} {printable(name)}", "is declared more than once", RE_EXPORT)
             for name, times in counts.items()

@@ -101,14 +101,18 @@ def _structure_findings(model: onnx.ModelProto) -> list[Finding]:
     inputs = real_inputs(graph)
     missing = {"node": graph.node, "input": inputs, "output": graph.output}
     found = [error(f"no-{what}s", "graph", f"has no {what}s", RE_EXPORT) for what, held in missing.items() if not held]
-    return [*found, *input_findings(inputs), *_rank_findings(graph.output)]
+    return [*found, *input_findings(inputs), *_output_findings(graph.output)]
 
 
-def _rank_findings(values: Iterable[onnx.ValueInfoProto]) -> Iterator[Finding]:
+def _output_findings(values: Iterable[onnx.ValueInfoProto]) -> Iterator[Finding]:
     for value in values:
-        rank = len(value.type.tensor_type.shape.dim)
-        if rank > MAX_RANK:
-            yield error("absurd-dims", f"output {printable(value.name)}", f"has {rank} axes; known are up to {MAX_RANK} axes", RE_EXPORT)
+        kind, tensor, where = value.type.WhichOneof("value"), value.type.tensor_type, f"output {printable(value.name)}"
+        if kind is None:
+            yield error("untyped-output", where, "has no type", RE_EXPORT)
+        elif kind == "tensor_type" and (not tensor.elem_type or tensor.elem_type not in onnx.TensorProto.DataType.values()):
+            yield error("untyped-output", where, f"has element type {tensor.elem_type}, which ONNX does not know", RE_EXPORT)
+        if len(tensor.shape.dim) > MAX_RANK:
+            yield error("absurd-dims", where, f"has {len(tensor.shape.dim)} axes; known are up to {MAX_RANK} axes", RE_EXPORT)
 
 
 def _tensor_findings(model: onnx.ModelProto) -> list[Finding]:

@@ -76,6 +76,19 @@ def infer(model: onnx.ModelProto) -> Inferred:
     return _values(model.graph, skeleton.graph, ChainMap(), complaint)
 
 
+def contradiction(model: onnx.ModelProto) -> str | None:
+    """What shapes and types alone contradict, with no number followed through the graph: runtimes refuse it for the same reason."""
+    if model.functions:
+        return None
+    try:
+        onnx.shape_inference.infer_shapes(_skeleton(model), strict_mode=True)
+    except onnx.shape_inference.InferenceError as reason:
+        return str(reason)
+    except Exception:  # noqa: BLE001 - as above; what is no verdict on shapes is no contradiction
+        return None
+    return None
+
+
 def _skeleton(model: onnx.ModelProto) -> onnx.ModelProto:
     skeleton = onnx.ModelProto(ir_version=model.ir_version)
     skeleton.opset_import.extend(model.opset_import)
@@ -118,7 +131,8 @@ def _values(asked: onnx.GraphProto, graph: onnx.GraphProto, outer: ChainMap[str,
 
 def value_of(info: onnx.ValueInfoProto) -> Value:
     tensor = info.type.tensor_type
-    return Value(tensor.elem_type, tuple(_dim(dim) for dim in tensor.shape.dim) if tensor.HasField("shape") else None)
+    known = tensor.elem_type in onnx.TensorProto.DataType.values()  # protobuf lets any number through
+    return Value(tensor.elem_type if known else 0, tuple(_dim(dim) for dim in tensor.shape.dim) if tensor.HasField("shape") else None)
 
 
 def _dim(dim: onnx.TensorShapeProto.Dimension) -> Dim:
