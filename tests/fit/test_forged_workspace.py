@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from edgewright.artifact import sha256_of
+from edgewright.compress.candidates import prepare_float_forms
 from edgewright.compress.recipes import INT8
 from edgewright.data.array_file import write_arrays
 from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.journal import digest_of
+from edgewright.fit.opening import open_float_model
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
 
@@ -100,13 +102,14 @@ def test_arrays_that_cannot_be_are_made_again_and_a_stranger_s_picture_is_not_sh
     assert "secret.png" not in (out / "report.html").read_text()
 
 
-@pytest.mark.parametrize("name", ["folded.onnx", "cut.onnx"])
-def test_a_float_form_that_is_no_model_is_made_again(done, tmp_path, name):
+@pytest.mark.parametrize("forged", ["folded.onnx", "cut.onnx"])
+def test_a_float_form_that_is_no_model_is_made_again(done, tmp_path, forged):
     request, evidence = done
     out = tmp_path / "out"
     shutil.copytree(request.out, out)
     (out / ".fit/float").mkdir()
-    (out / ".fit/float" / name).write_bytes(b"\x08\x08 no model")
+    prepare_float_forms(open_float_model(request.model), out / ".fit/float")
+    (out / ".fit/float" / forged).write_bytes(b"\x08\x08 no model")
     forge(
         out / ".fit",
         lambda entry: entry["files"].update(

@@ -49,10 +49,21 @@ class FloatForms:
 
     @classmethod
     def at(cls, baseline: Artifact, folder: Path) -> "FloatForms":
-        """The forms as `prepare_float_forms` wrote them into `folder`."""
+        """The forms as `prepare_float_forms` wrote them into `folder`.
+
+        Raises:
+            ModelError: they are not what it wrote.
+        """
+        forms = cls._of(baseline, folder)
+        if forms.raw is not None:
+            load_model(forms.cut)
+        return forms
+
+    @classmethod
+    def _of(cls, baseline: Artifact, folder: Path) -> "FloatForms":
         head = recognise(load_model(baseline.model_path))
         folded = folder / "folded.onnx"
-        return cls(baseline, head, _understood(onnx.load(folded), head), folded, folder / "cut.onnx")
+        return cls(baseline, head, _understood(load_model(folded), head), folded, folder / "cut.onnx")
 
     @property
     def files(self) -> list[Path]:
@@ -93,7 +104,7 @@ def prepare_float_forms(baseline: Artifact, folder: Path) -> FloatForms:
     folded = onnx.load(path)
     name_nodes(folded.graph)
     write_whole(path, folded.SerializeToString())
-    forms = FloatForms.at(baseline, folder)
+    forms = FloatForms._of(baseline, folder)  # noqa: SLF001 - the cut form is still to be written
     if forms.raw is not None:
         write_whole(forms.cut, cut_head(folded, forms.raw).SerializeToString())
     return forms
