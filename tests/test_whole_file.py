@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from edgewright.errors import DiskError, InputError
-from edgewright.whole_file import disk_error, is_straight, locked, remove, sweep, whole_file, write_whole
+from edgewright.whole_file import disk_error, is_straight, locked, remove, sweep, whole_file, write_named, write_whole
 
 
 def names_in(folder):
@@ -125,7 +125,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    write_whole(pipe, b"x" * 100_000)
+    write_named(pipe, b"x" * 100_000)
     reader.join(timeout=30)
     assert read == [b"x" * 100_000]
     assert pipe.is_fifo()
@@ -134,7 +134,7 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
 @pytest.mark.parametrize("name", ["/dev/stdout", "/proc/self/fd/1", "/dev/fd/1"])
 @pytest.mark.parametrize("where", ["pipe", "file"])
 def test_an_open_descriptor_is_written_to_whatever_it_leads_to(tmp_path, name, where):
-    code = f"print('before', flush=True); from edgewright.whole_file import write_whole, Path; write_whole(Path({name!r}), b'ours')"
+    code = f"print('before', flush=True); from edgewright.whole_file import write_named, Path; write_named(Path({name!r}), b'ours')"
     if where == "pipe":
         assert subprocess.run([sys.executable, "-c", code], stdout=subprocess.PIPE, check=True).stdout == b"before\nours"
         return
@@ -142,6 +142,24 @@ def test_an_open_descriptor_is_written_to_whatever_it_leads_to(tmp_path, name, w
         subprocess.run([sys.executable, "-c", code], stdout=stream, check=True)
     assert (tmp_path / "file").read_bytes() == b"before\nours"
     assert names_in(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("name", ["pipe", "device"])
+def test_in_a_folder_of_ours_a_pipe_or_a_link_to_a_device_is_replaced(tmp_path, name):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/full")
+    write_whole(tmp_path / name, b"ours")
+    assert not (tmp_path / name).is_symlink()
+    assert (tmp_path / name).read_bytes() == b"ours"
+
+
+def test_a_file_that_the_user_named_is_whole_as_well(tmp_path):
+    (tmp_path / "victim").write_bytes(b"precious")
+    (tmp_path / "link").symlink_to("victim")
+    for name in ("new", "link"):
+        write_named(tmp_path / name, b"ours")
+        assert (tmp_path / name).read_bytes() == b"ours"
+    assert (tmp_path / "victim").read_bytes() == b"precious"
 
 
 def test_what_is_a_file_or_nothing_is_not_straight(tmp_path):

@@ -1,8 +1,8 @@
 """Write a file whole or not at all, where we were told and nowhere else; and have a folder to ourselves while we work in it.
 
 A new file is written beside the old one, under a name of our own, and takes the old one's name in one step: whoever looks, whenever we are
-killed and however full the disk is, finds the old file or the new one. A link that has the name is replaced, never written through. What
-no step can replace (a pipe, a terminal, /dev/stdout) is written straight.
+killed and however full the disk is, finds the old file or the new one. A link that has the name is replaced, never written through. Where
+the user names what no step can replace (a pipe, a terminal, /dev/stdout), `named_file` writes it straight.
 
 >>> write_whole(Path("report.html"), text.encode())  # doctest: +SKIP
 >>> with locked(Path("fitted")):  # doctest: +SKIP
@@ -82,10 +82,6 @@ def whole_file(path: Path, *, sync: bool = True, needed_bytes: int | None = None
     Raises:
         DiskError: it cannot be written.
     """
-    if is_straight(path):
-        with telling_of_the_disk(path), path.open("ab") as stream:
-            yield stream
-        return
     unfinished = path.with_name(f"{OURS}{secrets.token_hex(8)}{UNFINISHED}")
     with telling_of_the_disk(path, needed_bytes):
         raw = _Told(unfinished, path, needed_bytes)
@@ -104,6 +100,33 @@ def whole_file(path: Path, *, sync: bool = True, needed_bytes: int | None = None
         with suppress(OSError):
             unfinished.unlink()
         raise
+
+
+def write_named(path: Path, data: bytes) -> None:
+    """`data` to what the user named, as `named_file` writes it.
+
+    Raises:
+        DiskError: it cannot be written; a file that was there before still is.
+    """
+    with named_file(path, needed_bytes=len(data)) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def named_file(path: Path, *, needed_bytes: int | None = None) -> Iterator[BinaryIO]:
+    """A stream to what the user named: a file, which `whole_file` writes, or what is no file and is written straight.
+
+    Not for names inside a folder that is not trusted: a pipe there would make us wait, a link could lead to a device.
+
+    Raises:
+        DiskError: it cannot be written.
+    """
+    if is_straight(path):
+        with telling_of_the_disk(path), path.open("ab") as stream:
+            yield stream
+        return
+    with whole_file(path, needed_bytes=needed_bytes) as stream:
+        yield stream
 
 
 def is_straight(path: Path) -> bool:

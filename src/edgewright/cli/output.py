@@ -22,7 +22,7 @@ from rich.text import Text
 
 from edgewright.errors import InputError
 from edgewright.printable import printable
-from edgewright.whole_file import write_whole
+from edgewright.whole_file import write_named
 
 
 def _in_a_folder(path: Path | None) -> Path | None:
@@ -63,7 +63,7 @@ def write_json(document: Any, target: Path | None) -> None:
     if str(target) == "-":
         sys.stdout.write(text)
         return
-    write_whole(target, text.encode())
+    write_named(target, text.encode())
 
 
 class Screen(Console):

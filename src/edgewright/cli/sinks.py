@@ -13,7 +13,7 @@ from edgewright.data.video import USUAL_FPS, WebmWriter
 from edgewright.detections import Detections, Frame
 from edgewright.errors import InputError
 from edgewright.vision.drawing import draw
-from edgewright.whole_file import locked, whole_file, write_whole
+from edgewright.whole_file import locked, named_file, write_whole
 
 Write: TypeAlias = Callable[[str, Frame, Detections], object]
 
@@ -44,7 +44,7 @@ def _jsonl(path: Path, stack: ExitStack) -> Write:
         raise InputError(f"--jsonl {path} lies in a folder that is not there", fix=f"create {path.parent} first")
     if str(path) == "-":
         return lambda _name, frame, found: sys.stdout.write(_line(frame, found))
-    stream = stack.enter_context(whole_file(path))
+    stream = stack.enter_context(named_file(path))
     return lambda _name, frame, found: stream.write(_line(frame, found).encode())
 
 

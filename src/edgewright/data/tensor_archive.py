@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.errors import DiskError
-from edgewright.whole_file import whole_file
+from edgewright.whole_file import named_file
 
 # A model's author names its input, and some unzip archives with the names in them: no way up and no absolute path.
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.:-]{0,99}){0,9}")
@@ -44,7 +44,7 @@ def write_archive(path: Path, name: str, shape: tuple[int, ...], dtype: str, ten
     needed, free = archive_bytes(shape, dtype), shutil.disk_usage(path.absolute().parent).free
     if needed > free:
         raise DiskError(f"{path} needs {needed / 1e6:.0f} MB, and {free / 1e6:.0f} MB are free", fix="free some, or take fewer images")
-    with whole_file(path, needed_bytes=needed) as stream:
+    with named_file(path, needed_bytes=needed) as stream:
         # Stored: compressed, it could not be mapped, and float pictures hardly shrink.
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive, archive.open(f"{name}.npy", "w", force_zip64=True) as member:
             header = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}

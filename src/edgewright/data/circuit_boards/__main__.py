@@ -13,7 +13,7 @@ from edgewright.data.circuit_boards.defects import CLASS_NAMES
 from edgewright.data.circuit_boards.parameters import Look, Split
 from edgewright.data.circuit_boards.picture import draw_board
 from edgewright.data.images import encode_jpeg
-from edgewright.whole_file import write_whole
+from edgewright.whole_file import write_named
 
 COLOURS_RGB: Final = ((255, 70, 70), (255, 170, 0), (255, 80, 220), (60, 200, 255), (90, 255, 90), (170, 120, 255))
 _CORNERS: Final[tuple[tuple[Split, Look], ...]] = (("train", "camera"), ("train", "binary"), ("held_out", "camera"), ("held_out", "binary"))
@@ -58,7 +58,7 @@ def main() -> None:
         print(write_dataset(args.dataset, train=args.train, val=args.val, seed=args.seed, look=args.look))  # noqa: T201 - a command's answer
     else:
         sheet = contact_sheet(seed=args.seed, boards=args.boards, columns=10, side_px=256)
-        write_whole(args.contact_sheet, encode_jpeg(sheet, quality=78))
+        write_named(args.contact_sheet, encode_jpeg(sheet, quality=78))
 
 
 if __name__ == "__main__":
