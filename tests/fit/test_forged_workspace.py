@@ -10,7 +10,7 @@ import pytest
 
 from edgewright.artifact import sha256_of
 from edgewright.compress.candidates import prepare_float_forms
-from edgewright.compress.recipes import INT8
+from edgewright.compress.recipes import INT8, RECIPES
 from edgewright.data.array_file import write_arrays
 from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.journal import digest_of
@@ -54,7 +54,10 @@ def done(tmp_path_factory, request):
 
 
 def figures(evidence):
-    return [(each["name"], each["map50_95"], each["agreement"]) for each in evidence["candidates"]], evidence["baseline"]["map50_95"]
+    """What does not hang on time: which layers are tried in float follows from what they cost."""
+    told = {"baseline", *(recipe.name for recipe in RECIPES)}
+    rows = [(each["name"], each["map50_95"], each["agreement"]) for each in evidence["candidates"] if each["name"] in told]
+    return rows, evidence["baseline"]["map50_95"]
 
 
 def forge(work, change):
