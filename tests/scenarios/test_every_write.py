@@ -197,7 +197,7 @@ def test_at_every_change_of_a_publication_there_is_an_old_or_a_new_result_and_th
 
 @pytest.mark.soak
 @pytest.mark.timeout(7200)
-@pytest.mark.parametrize(("how", "every"), [(How.KILL, 1), (How.FULL_FROM, 1), (How.FULL_ONCE, 3)])
+@pytest.mark.parametrize(("how", "every"), [(How.KILL, 1), (How.FULL_FROM, 1), (How.FULL_ONCE, 3)], ids=["killed", "full", "full once"])
 def test_at_every_single_change(server, older, undisturbed, tmp_path, how, every):
     at = 1
     while disturb(server, older, tmp_path / "out", how, at, undisturbed):
