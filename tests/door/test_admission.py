@@ -229,6 +229,22 @@ def test_an_artifact_that_describes_another_head_is_refused(tiny):
         admit_artifact(tiny.parent)
 
 
+@pytest.mark.parametrize(
+    ("forged", "sentence"),
+    [
+        ({"name": "another"}, "does not run on noise of the shape it declares; got .*another"),
+        ({"shape": [1, 3, 32, 96]}, "does not run on noise of the shape it declares"),
+        ({"layout": "NHWC"}, "tiny takes its channels last; got NHWC; expected NCHW"),
+    ],
+)
+def test_an_artifact_that_describes_another_input_is_refused(tiny, forged, sentence):
+    described = admit_detector(tiny).to_json()
+    described["input"] |= forged
+    (tiny.parent / FILE_NAME).write_text(json.dumps(described))
+    with pytest.raises(ModelError, match=sentence):
+        admit_artifact(tiny.parent)
+
+
 def test_an_artifact_of_sound_digests_and_broken_weights_is_refused(tmp_path):
     model = onnx.load(demo_model())
     weight = max(model.graph.initializer, key=lambda tensor: len(tensor.raw_data))

@@ -12,17 +12,17 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.artifact import Artifact
 from edgewright.door.limits import MIB, give_up_files_and_parent, limit_cpu, limit_memory, memory_allowance, patience_s
-from edgewright.engines import Engine, TensorSpec, open_engine
+from edgewright.engines import Engine, open_engine
 from edgewright.engines.noise import invent, noise_shape
 from edgewright.errors import EdgewrightError, EngineError, ModelError
 from edgewright.graph.finding import printable
@@ -33,7 +33,8 @@ OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "cannot al
 OPENED = "was opened"
 NO_KERNEL = "NOT_IMPLEMENTED"  # ONNX Runtime's word for operators and types that its processor here has no code for
 
-Errand = Callable[[Path, "Examination"], dict[str, Any]]
+Errand: TypeAlias = Callable[[Path, "Examination"], dict[str, Any]]
+Feed: TypeAlias = Mapping[str, NDArray[Any]]
 
 
 def main() -> int:
@@ -93,8 +94,8 @@ class Examination:
         self._doing = what
         self._say({"doing": what, "seconds": patience_s(self._import_s, self._model_bytes), "mib": self._allowance // MIB})
 
-    def run(self, path: Path, engine_name: str, feeds: Callable[[TensorSpec], NDArray[Any]]) -> list[NDArray[Any]]:
-        """The model's answer to one feed, in one thread.
+    def run(self, path: Path, engine_name: str, feed: Feed | None = None) -> list[NDArray[Any]]:
+        """The model's answer to one feed (None: noise on every input), in one thread.
 
         Raises:
             ModelError: the runtime refuses it, or fails on it.
@@ -105,7 +106,7 @@ class Examination:
             with closing(open_engine(engine_name, path, threads=1)) as engine:
                 self._limit(_input_bytes(engine))
                 self.doing("was run once")
-                return engine.run({spec.name: feeds(spec) for spec in engine.describe().inputs})
+                return engine.run(feed or {spec.name: invent(spec) for spec in engine.describe().inputs})
         except EngineError as error:
             if isinstance(error.__cause__, ImportError):
                 raise
@@ -152,7 +153,7 @@ def inspect(path: Path, examination: Examination) -> dict[str, Any]:
 def model(path: Path, examination: Examination) -> dict[str, Any]:
     """What the file is; it has answered noise."""
     inspection = inspect(path, examination)
-    examination.run(path, "onnxruntime", invent)
+    examination.run(path, "onnxruntime")
     return inspection
 
 
@@ -198,14 +199,11 @@ def _answers(described: Artifact, examination: Examination) -> None:
     Raises:
         ModelError: it does not.
     """
-    spec = described.input
-    shown = printable(described.name)
-
-    def picture(wanted: TensorSpec) -> NDArray[Any]:
-        noise = np.random.default_rng(0).random(spec.shape, np.float32) * np.float32(255 * spec.scale)
-        return noise.astype(wanted.dtype)
-
-    outputs = examination.run(described.model_path, described.engine, picture)
+    spec, shown = described.input, printable(described.name)
+    if spec.layout != "NCHW":
+        raise ModelError(f"{shown} takes its channels last", got=spec.layout, expected="NCHW", fix="export it with channels first")
+    noise = np.random.default_rng(0).random(spec.shape, np.float32) * np.float32(255 * spec.scale)
+    outputs = examination.run(described.model_path, described.engine, {spec.name: noise})
     if any(output.dtype.kind == "f" and np.isnan(output).any() for output in outputs):
         fix = "export it again from a checkpoint that works"
         raise ModelError(f"{shown} answers a picture of noise with NaN", expected="numbers", fix=fix)
