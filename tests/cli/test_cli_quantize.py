@@ -82,7 +82,7 @@ def test_a_result_is_replaced_and_anything_else_left_alone(edgewright, tiny_mode
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis/thesis.txt").write_text("years of work")
     refused = edgewright("quantize", tiny_model, "--out", tmp_path / "thesis", "--mode", "dynamic", "--quiet")
-    refused.assert_refused(2, "no artifact")
+    refused.assert_refused(2, "edgewright did not write")
     assert [path.name for path in (tmp_path / "thesis").iterdir()] == ["thesis.txt"]
     assert json.loads((tmp_path / "out/artifact.json").read_text())["precision"] == "int8"
 
