@@ -866,7 +866,7 @@ MORE: dict[str, Mutation] = {
     "page": rewritten(lambda _: b"\n\n<!doctype html>\n<html><head><title>Sign in</title>", "a web page"),
     "pickle": rewritten(lambda _: b"\x80\x04\x95\x1f\x00\x00\x00\x00\x00\x00\x00cposix\nsystem\n", "a Python pickle"),
     "text_of_another_script": rewritten(lambda _: "不是模型。\n".encode() * 40, "got text: 不是模型"),
-    "five_million_empty_nodes": rewritten(with_graph_fields(b"\x0a\x00" * 5_000_000), "more than 100,000 nodes"),
+    "five_million_empty_nodes": rewritten(with_graph_fields(b"\x0a\x00" * 5_000_000), "more than 50,000 nodes"),
     "five_million_empty_weights": rewritten(with_graph_fields(b"\x2a\x00" * 5_000_000), "more than 100,000 initializers"),
     "ten_million_axes": rewritten(
         with_graph_fields(field(INITIALIZER, b"\x0a\x80\xad\xe2\x04" + b"\x01" * 10_000_000)), "more than|axes|element type 0"

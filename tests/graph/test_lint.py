@@ -121,6 +121,38 @@ def with_ir(version):
     return edit
 
 
+def retype_output(elem_type):
+    def edit(model):
+        model.graph.output[0].type.tensor_type.elem_type = elem_type
+
+    return edit
+
+
+def untype_output(model):
+    model.graph.output[0].ClearField("type")
+
+
+def rename_node(name, new):
+    def edit(model):
+        node(model, name).name = new
+
+    return edit
+
+
+def with_attribute(name, key, held):
+    def edit(model):
+        kept = [each for each in node(model, name).attribute if each.name != key]
+        del node(model, name).attribute[:]
+        node(model, name).attribute.extend([*kept, helper.make_attribute(key, held)])
+
+    return edit
+
+
+def hollow_attribute(model):
+    del node(model, "conv").attribute[0].ints[:]
+    node(model, "conv").attribute[0].f = 1.0
+
+
 NAN = np.full((8, 3, 3, 3), np.nan)
 UNSOUND = [
     (lambda model: model.ClearField("graph"), "no-graph", "no graph"),
@@ -162,6 +194,21 @@ UNSOUND = [
     (with_opset(0), "opset-version", "opset of ai.onnx is 0"),
     (forget_opset, "no-opset", "imports no opset"),
     (with_ir(9999), "ir-version", "IR version is 9999"),
+    # A number of no element type came through protobuf's open enums and was a KeyError.
+    (retype_output(2**31 - 1), "untyped-output", "output scores has element type 2147483647"),
+    (retype_output(-1), "untyped-output", "output scores has element type -1"),
+    (untype_output, "untyped-output", "output scores has no type"),
+    (rename_node("relu", "conv"), "duplicate-name", "node conv is declared more than once"),
+    (with_attribute("conv", "strides", [0, 1]), "attribute", "has strides [0, 1]; each must be 1 to 2^20"),
+    (with_attribute("conv", "strides", [1, 1, 1]), "attribute", "has 4 pads, 3 strides, which are not of one number of axes"),
+    (with_attribute("conv", "kernel_shape", [5, 5]), "channels", "has the kernel_shape [5, 5] and a weight"),
+    (with_attribute("conv", "strides", "two"), "attribute", "of kind string, where the operator takes ints"),
+    (with_attribute("conv", "speed", 11), "attribute", "has an attribute speed, which the operator does not have"),
+    (hollow_attribute, "attribute", "has an attribute pads of kind ints that holds something else"),
+    (with_tensor(tensor("b", np.zeros(9))), "channels", "has a bias of [9] for 8 filters"),
+    (with_tensor(tensor("w", np.full((8, 3, 3, 3), 1e20))), "absurd-weights", "no training gives more than 1e+12"),
+    (with_tensor(tensor("w", np.ones((8, 3, 0, 3)))), "empty-weights", "which holds no elements"),
+    (with_operator("relu", "QuickGelu", "com.microsoft"), "no-opset", "needs the domain com.microsoft"),
 ]
 
 

@@ -15,7 +15,7 @@ from edgewright.graph.walk import Block, node_label, normal_domain, roots, subbl
 from edgewright.graph.weights import LEARNED, WEIGHTS
 
 RE_EXPORT = "export the model again"
-MAX_CALLS = 100_000
+MAX_CALLS = 50_000
 
 _Key = tuple[str, str, str]  # of a function: domain, name, overload
 

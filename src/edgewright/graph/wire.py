@@ -20,12 +20,12 @@ MAX_OF_KIND: Final = {
     "onnx.ModelProto.opset_import": 100,
     "onnx.ModelProto.metadata_props": 10_000,
     "onnx.ModelProto.functions": 10_000,
-    "onnx.GraphProto.node": 100_000,
-    "onnx.FunctionProto.node": 100_000,
+    "onnx.GraphProto.node": 50_000,
+    "onnx.FunctionProto.node": 50_000,
     "onnx.GraphProto.initializer": 100_000,
     "onnx.GraphProto.sparse_initializer": 10_000,
     "onnx.GraphProto.input": 100_000,
-    "onnx.GraphProto.output": 10_000,
+    "onnx.GraphProto.output": 100_000,
 }
 VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
 FIXED_WIDTHS: Final = {FIXED64: 8, FIXED32: 4}
