@@ -15,6 +15,7 @@ from tiny_detector import build_tiny_detector
 SHAPES = ("yolov8", "yolov5", "yolox", "yolox decoded", "end2end", "nms")
 LONGEST = 700  # characters of a refusal
 MOST_MIB = 768
+MOST_S = 20.0
 
 
 def detectors() -> list[bytes]:
@@ -32,6 +33,7 @@ def examine(seeds: range, folder: Path) -> Counter:
             # What a runtime does with a sound file is the door's business: it dies there, in a child.
             assert seen.died is None or seen.step not in OURS, (seed, seen)
             assert seen.peak_mib < MOST_MIB, (seed, seen)
+            assert seen.seconds < MOST_S, (seed, seen)
             said = seen.refusal or ""
             assert seen.step not in OURS or (said.isprintable() and 0 < len(said) <= LONGEST), (seed, seen)
             far[f"{seen.step}: {'died' if seen.died is not None else 'refused' if said else 'done'}"] += 1
