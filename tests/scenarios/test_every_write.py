@@ -126,6 +126,10 @@ def check_said_full(status: int, said: str) -> None:
     assert "Traceback" not in said
 
 
+def only_removals(changes: list[str]) -> bool:
+    return all(change.split()[0] in ("unlink", "unlinkat", "rmdir") for change in changes)
+
+
 def disturb(server: FitServer, older: Path, out: Path, how: How, at: int, undisturbed: Path) -> bool:
     """One fit whose disk fails at its `at`-th change, and which is resumed; whether it got that far."""
     shutil.rmtree(out, ignore_errors=True)
@@ -136,7 +140,8 @@ def disturb(server: FitServer, older: Path, out: Path, how: How, at: int, undist
     if len(server.changes) < at:
         return False
     check_old_or_new(server, out, before)
-    if how == How.FULL_ONCE and status == 0:  # it asked again, and did not need what was refused
+    # Refused once, it asked again or did not need it; or all that was left to do was to remove things, for which a full disk has room.
+    if status == 0 and (how == How.FULL_ONCE or only_removals(server.changes[at - 1 :])):
         check_finished(out, undisturbed)
         return True
     if how == How.KILL:
