@@ -5,6 +5,7 @@ import os
 import select
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -147,6 +148,19 @@ def test_a_machine_where_nothing_starts_is_not_the_files_fault(monkeypatch, tiny
     monkeypatch.setattr(admission, "CHILD", "door.there_is_no_such_module")
     with pytest.raises(HostError, match=r"models cannot be examined here; got a process that died at its start: .*No module named"):
         admit_detector(tiny)
+
+
+def test_data_beside_a_model_give_it_more_room(tiny):
+    model = onnx.load(tiny)
+    onnx.save(model, tiny, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    weights = tiny.with_name("weights.bin")
+    with weights.open("ab") as stream:
+        stream.truncate(1 << 30)  # sparse: nothing but its size is ever looked at
+    command = [sys.executable, "-m", admission.CHILD, f"--began={time.monotonic()}", "inspect", str(tiny)]
+    said = [json.loads(line) for line in subprocess.run(command, capture_output=True, check=True, timeout=120).stdout.splitlines()]
+    assert [line.get("mib", 0) for line in said] == [512, 512 + 8 * 1024, 0]
+    assert said[1]["seconds"] > said[0]["seconds"] + 200
+    assert said[-1]["admitted"]["family"] == "yolov8"
 
 
 def test_modules_that_lie_where_we_are_called_are_not_imported(tiny, tmp_path, monkeypatch):

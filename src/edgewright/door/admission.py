@@ -156,13 +156,13 @@ def _child(errand: str, path: Path) -> Iterator["subprocess.Popen[bytes]"]:
 
 def _listen(process: "subprocess.Popen[bytes]", heard: _Heard) -> bool:
     """Hear the child out; False where it had to be given up."""
-    deadline = time.monotonic() + heard.seconds
+    began = time.monotonic()
     with selectors.DefaultSelector() as selector:
         for stream, hear in ((process.stdout, heard.take), (process.stderr, heard.overhear)):
             assert stream is not None  # noqa: S101 - both are pipes, opened above
             selector.register(stream, selectors.EVENT_READ, hear)
         while heard.answer is None and selector.get_map():
-            ready = selector.select(max(deadline - time.monotonic(), 0.0))
+            ready = selector.select(max(began + heard.seconds - time.monotonic(), 0.0))
             if not ready or heard.total > MOST_ANSWER_BYTES:
                 return False
             for key, _ in ready:
@@ -172,7 +172,7 @@ def _listen(process: "subprocess.Popen[bytes]", heard: _Heard) -> bool:
                 if not data:
                     selector.unregister(key.fd)
                 if heard.has_begun and not had_begun:
-                    deadline = time.monotonic() + heard.seconds
+                    began = time.monotonic()  # its imports are not the file's fault
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=LAST_BREATH_S)
     return True

@@ -146,7 +146,7 @@ def inspect(path: Path, examination: Examination) -> dict[str, Any]:
     from edgewright.graph.head import family_of  # noqa: PLC0415 - onnx, which a board does not have
     from edgewright.graph.inspect import inspect_model  # noqa: PLC0415
 
-    examination.begin(path, [path])
+    _begin_with_data(path, examination)
     return inspect_model(path, recognise=family_of).to_json()
 
 
@@ -161,7 +161,7 @@ def detector(path: Path, examination: Examination) -> dict[str, Any]:
     """The bare detector as an artifact; it has answered noise with boxes."""
     from edgewright.graph.describe import describe_detector  # noqa: PLC0415
 
-    examination.begin(path, [path])
+    _begin_with_data(path, examination)
     described = describe_detector(path)
     _answers(described, examination)
     return described.to_json()
@@ -191,6 +191,16 @@ def load(errand: str, *, with_graph: bool) -> None:
     if errand != "inspect":
         with suppress(ImportError):  # an artifact may name another engine; if it is this one, opening it says what to install
             import onnxruntime  # noqa: F401, PLC0415
+
+
+def _begin_with_data(path: Path, examination: Examination) -> None:
+    """Begin, with more room where the model names data beside it: how large that is, only reading the model itself tells."""
+    from edgewright.graph.load import data_files  # noqa: PLC0415
+
+    examination.begin(path, [path])
+    beside = data_files(path)
+    if beside:
+        examination.begin(path, [path, *beside])
 
 
 def _answers(described: Artifact, examination: Examination) -> None:

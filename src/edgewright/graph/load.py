@@ -74,6 +74,16 @@ def load_model(path: Path) -> onnx.ModelProto:
     return model
 
 
+def data_files(path: Path) -> list[Path]:
+    """The files beside the model at `path` that it keeps its data in, none of them read yet.
+
+    Raises:
+        InputError: there is no such file.
+        ModelError: it cannot be read safely.
+    """
+    return sorted({chunk.file for chunk in _chunks(_parse(_read(path), _shown(path)), path)})
+
+
 def model_digest(path: Path) -> str:
     """`sha256:...` of the file; where data lies beside it, of the file followed by a line for each data file.
 
