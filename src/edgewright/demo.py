@@ -14,9 +14,9 @@ from edgewright.vision.drawing import draw
 from edgewright.whole_file import is_own_folder, locked, make_folder, remove, sweep
 
 VIDEO = "conveyor.webm"
-TRAIN, VAL = 112, 64  # boards
+TRAIN, VAL = 96, 64  # boards
 CALIBRATED = 64  # of the train boards; what is chosen is chosen on the others
-FRAMES = 120
+FRAMES = 96
 FPS = 24.0
 
 

@@ -24,6 +24,7 @@ from edgewright.progress import Progress, unseen
 from edgewright.stats import Interval, Latency, paired_ratio
 
 BLOCK_MS = 250.0  # about how long one model runs before the next has its turn
+GLANCE_MS = 150.0  # the same where ten models are told apart, or figures stand beside a verdict and not under it
 MOST_RUNS = 100  # in a block
 ANSWER_S = 300.0  # a child silent for longer hangs
 LAST_BREATH_S = 5.0  # between closing its output and being gone
@@ -98,8 +99,8 @@ class Measurement:
         return cls(**{**document, "job": job, "rounds_ms": tuple(tuple(block) for block in document["rounds_ms"])})
 
 
-def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, progress: Progress = unseen) -> list[Measurement]:
-    """Measure all jobs against each other, interleaved over `rounds` rounds.
+def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, block_ms: float | None = None, progress: Progress = unseen) -> list[Measurement]:
+    """Measure all jobs against each other, interleaved over `rounds` rounds, in which each has its turn of `block_ms`.
 
     Raises:
         EngineError: a model does not run; the message is the engine's.
@@ -109,7 +110,7 @@ def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, progress: Progress = u
         for job in jobs:
             # One after the other: loading and the first run are timed too, and must not share the cores with the next one's start.
             children.append(stack.enter_context(_Child(job)))
-            children[-1].settle()
+            children[-1].settle(BLOCK_MS if block_ms is None else block_ms)
         for done in range(rounds):
             # Every second round goes backwards, so that none always runs in the heat of the same neighbour.
             for child in children if done % 2 == 0 else reversed(children):
@@ -142,11 +143,11 @@ class _Child:
         self._peak_mib = 0.0
         self._runs = 1
 
-    def settle(self) -> None:
+    def settle(self, block_ms: float) -> None:
         """Wait until the model is open, then run it until caches and clocks are warm; decides how many runs fill a block."""
         self._opened = self._answer()
         warm = [self._ask(2), self._ask(2)][-1]["samples_ms"]
-        self._runs = int(np.clip(round(BLOCK_MS / max(warm[-1], 1e-3)), 3, MOST_RUNS))
+        self._runs = int(np.clip(round(block_ms / max(warm[-1], 1e-3)), 3, MOST_RUNS))
 
     def run_block(self) -> None:
         """One turn; its first run, which finds another model's data in the caches, is not counted."""

@@ -15,7 +15,7 @@ from edgewright.accuracy.predictions import Predictions, pseudo_truth
 from edgewright.accuracy.regressions import find_regressions
 from edgewright.accuracy.threshold import f1_at, refit
 from edgewright.artifact import Artifact
-from edgewright.bench.measure import Job, Measurement, ratio
+from edgewright.bench.measure import GLANCE_MS, Job, Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.compress.recipes import INT8, Recipe
 from edgewright.errors import EngineError
@@ -189,7 +189,7 @@ class _Fit:
         measured: dict[str, Measurement] = {}
         for at in range(0, max(len(others), 1), MOST_AT_ONCE - 1):
             jobs = [self._job(name, self.shop.threads) for name in (BASELINE, *others[at : at + MOST_AT_ONCE - 1])]
-            found = self.shop.measurements("measure", jobs, SELECTION_ROUNDS)
+            found = self.shop.measurements("measure", jobs, SELECTION_ROUNDS, GLANCE_MS)
             for each in found:
                 measured.setdefault(each.job.name, _at_the_pace_of(measured.get(BASELINE), found[0], each))
         return measured
@@ -378,7 +378,7 @@ class _Fit:
             # At the asked number of threads the pair has just been measured.
             jobs = [self._job(name, threads) for name in names if threads < self.shop.threads or name not in pair]
             if jobs:
-                yield from self.shop.measurements(f"bench {threads} threads", jobs, CONTEXT_ROUNDS)
+                yield from self.shop.measurements(f"bench {threads} threads", jobs, CONTEXT_ROUNDS, GLANCE_MS)
 
     def _job(self, name: str, threads: int) -> Job:
         artifact = self.candidates[name]

@@ -190,14 +190,16 @@ class Workshop:
         inputs = [self._identity, artifact.digest, pictures]
         return self._journal.step(f"{split} {name}", inputs, work, lambda _result: _read_predictions(path, pictures))
 
-    def measurements(self, step: str, jobs: Sequence[Job], rounds: int) -> list[Measurement]:
+    def measurements(self, step: str, jobs: Sequence[Job], rounds: int, block_ms: float | None = None) -> list[Measurement]:
         """The jobs, timed against each other."""
 
         def work() -> Step:
-            return {"measurements": [m.to_json() for m in measure(jobs, rounds=rounds, progress=self.watch.advance)]}, []
+            return {"measurements": [m.to_json() for m in measure(jobs, rounds=rounds, block_ms=block_ms, progress=self.watch.advance)]}, []
 
         described = [[job.name, job.threads, job.engine, sha256_of(job.path)] for job in jobs]
-        return self._journal.step(step, [self._identity, described, rounds], work, lambda result: _read_measurements(result, jobs))
+        return self._journal.step(
+            step, [self._identity, described, rounds, block_ms], work, lambda result: _read_measurements(result, jobs)
+        )
 
     def audit(self) -> dict[str, Any]:
         """What is odd about the calibration set, as `edgewright calibrate` would say it."""

@@ -14,6 +14,7 @@ _MAGNIFICATION: Final = 1.4  # the camera hangs low, so that a detector's 640 px
 _SHARE_OF_HEIGHT: Final = 0.84
 _STEP_PX: Final = 6
 _CANDIDATES: Final = 6
+_GRAIN: Final = 3  # grey levels of a camera's noise; twice that doubles the film's size and the time to encode it
 
 
 def conveyor_frames(seed: int, *, frames: int, size_wh: tuple[int, int] = (960, 540), boards: int = 4) -> Iterator[Image]:
@@ -22,7 +23,7 @@ def conveyor_frames(seed: int, *, frames: int, size_wh: tuple[int, int] = (960, 
     strip = _strip(seed, height, width, max(boards, 1))
     endless = np.concatenate([strip, strip[:, :width]], axis=1)
     rng = np.random.default_rng([seed, 1])
-    grain = rng.integers(0, 7, (height + 64, width + 64, 1), np.uint8)
+    grain = rng.integers(0, _GRAIN, (height + 64, width + 64, 1), np.uint8)
     for index in range(frames):
         left = (index * _STEP_PX) % strip.shape[1]
         y, x = rng.integers(0, 64, 2)
