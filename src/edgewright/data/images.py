@@ -11,18 +11,16 @@ OpenCV leaves that to a line on standard error. All others are decoded by OpenCV
 """
 
 import errno
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import cv2
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
+from edgewright.data.opencv_log import quiet_opencv
 from edgewright.data.picture_formats import CutShort, Damaged, Malformed, Structure, structure_of
 from edgewright.data.picture_formats.sniff import READ, format_of
 from edgewright.detections import ImageRgb
@@ -102,7 +100,7 @@ class EncodedPicture:
     def _by_opencv(self, colour: Colour, shrink: Shrink, otherwise: str = "OpenCV refuses it") -> Pixels:
         encoded = np.frombuffer(self.structure.to_decode, np.uint8)
         try:
-            with _quiet_opencv():
+            with quiet_opencv():
                 pixels = cv2.imdecode(encoded, OPENCV_MODES[colour, shrink])
         except cv2.error as error:
             if error.code == cv2.Error.StsNoMem:
@@ -215,29 +213,3 @@ def _upright(pixels: Pixels, orientation: int) -> Pixels:
     if orientation in (3, 4, 7, 8):
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-# It moved between OpenCV 4.11 and 4.13. Both forms return the level before.
-_set_opencv_log_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
-_quiet_lock = threading.Lock()
-_quiet_state: dict[str, Any] = {"depth": 0, "level": None}
-
-
-@contextmanager
-def _quiet_opencv() -> Iterator[None]:
-    """OpenCV's log says nothing meanwhile; what it knows of a bad picture is said in our sentence.
-
-    Its level is one for the process, so the first of several threads silences it and the last one puts it back. What libpng prints itself
-    stays: only standard error as a whole could be caught, and with it what other threads and children write.
-    """
-    with _quiet_lock:
-        if not _quiet_state["depth"]:
-            _quiet_state["level"] = _set_opencv_log_level(0)
-        _quiet_state["depth"] += 1
-    try:
-        yield
-    finally:
-        with _quiet_lock:
-            _quiet_state["depth"] -= 1
-            if not _quiet_state["depth"]:
-                _set_opencv_log_level(_quiet_state["level"])

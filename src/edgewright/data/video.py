@@ -32,6 +32,7 @@ from edgewright.data.clip_file import (
     what_else,
     why_unopened,
 )
+from edgewright.data.opencv_log import quiet_opencv
 from edgewright.detections import Frame, ImageRgb
 from edgewright.errors import DataError, HostError
 from edgewright.printable import printable
@@ -177,23 +178,12 @@ def _opened(stream: BinaryIO, settings: Sequence[int] = (), *, end: int | None =
 
 
 @contextmanager
-def _silent_log() -> Iterator[None]:
-    """Of what OpenCV cannot do with a file it complains in our errors alone."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)
-
-
-@contextmanager
 def _settings() -> Iterator[None]:
     """What OpenCV takes from the environment, for the time of an opening.
 
     It asks how loud ffmpeg may be once a process, so whoever opened a video before us has chosen that.
     """
-    with _opening, _silent_log():
+    with _opening, quiet_opencv():
         held = {name: os.environ.get(name) for name in OPTIONS}
         os.environ.update(OPTIONS)
         try:
@@ -441,7 +431,7 @@ class WebmWriter:
             self._writer = self._open((image_rgb.shape[1], image_rgb.shape[0]))
         if self._frames % LOOK_EVERY == 0:
             self._check_space()
-        with _silent_log():
+        with quiet_opencv():
             self._writer.write(cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         self._frames += 1
 
@@ -469,7 +459,7 @@ class WebmWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
             if self._writer is not None:
-                with _silent_log(), _quiet_stderr():
+                with quiet_opencv(), _quiet_stderr():
                     self._writer.release()
                 if kind is None:
                     self._take_its_name()
