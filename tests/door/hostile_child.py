@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from edgewright.door import child, limits
+from edgewright.errors import ModelError
 
 PATIENCE_S = 1.0
 
@@ -42,6 +43,11 @@ def chatter() -> None:
     os.write(1, b'{"admitted": {}}\n')
     sys.stderr.write("\x1b[31mcalled out\n")
     raise KeyError("\x1b[31mlost\n" * 1000)
+
+
+def babble() -> None:
+    """What names without end might make of an inspection."""
+    raise ModelError("a" * (1 << 20))
 
 
 def quit_at_once() -> None:

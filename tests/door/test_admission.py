@@ -108,6 +108,12 @@ def test_what_happens_to_the_child_is_a_refusal(hostile, tmp_path, monkeypatch, 
     assert not (tmp_path / "stolen").exists() or (tmp_path / "stolen").stat().st_size == 0
 
 
+def test_an_answer_without_end_is_not_listened_to(hostile, tmp_path, monkeypatch):
+    monkeypatch.setattr(admission, "MOST_ANSWER_BYTES", 1 << 18)
+    with pytest.raises(ModelError, match=r"babble\.onnx has too much to be told about it; got more than 0 MiB of names"):
+        inspect_model_safely(file_named(tmp_path, "babble"))
+
+
 def test_no_child_is_left_behind(hostile, tmp_path):
     with pytest.raises(ModelError):
         inspect_model_safely(file_named(tmp_path, "hang"))

@@ -100,7 +100,7 @@ class Measurement:
 
 
 def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, block_ms: float | None = None, progress: Progress = unseen) -> list[Measurement]:
-    """Measure all jobs against each other, interleaved over `rounds` rounds, in which each has its turn of `block_ms`.
+    """Measure all jobs against each other, interleaved over `rounds` rounds, in which each has its turn of `block_ms` (None: `BLOCK_MS`).
 
     Raises:
         EngineError: a model does not run; the message is the engine's.

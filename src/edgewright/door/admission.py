@@ -21,7 +21,7 @@ from typing import Any
 from edgewright import errors
 from edgewright.artifact import Artifact
 from edgewright.errors import EdgewrightError, HostError, ModelError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 
 START_S = 120.0  # for the child's imports, on the slowest machine we know (an emulated one)
 MOST_ANSWER_BYTES = 64 << 20
@@ -124,6 +124,9 @@ def _ask(errand: str, path: Path) -> dict[str, Any]:
         raise ModuleNotFoundError(f"no module named {heard.answer['missing']}", name=heard.answer["missing"])
     if heard.answer is not None:
         raise _error_of(heard.answer["refused"])
+    if heard.total > MOST_ANSWER_BYTES:
+        got = f"more than {MOST_ANSWER_BYTES >> 20} MiB of names and findings"
+        raise ModelError(f"{shown} has too much to be told about it", got=got, fix="do not use it, or export it again")
     if not in_time:
         raise ModelError(
             f"{shown} takes too long to examine",

@@ -25,7 +25,7 @@ from edgewright.door.limits import MIB, give_up_files_and_parent, limit_cpu, lim
 from edgewright.engines import Engine, open_engine
 from edgewright.engines.noise import invent, noise_shape
 from edgewright.errors import EdgewrightError, EngineError, ModelError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 from edgewright.vision.heads import can_decode, decode
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor: whatever decodes above it decodes

@@ -10,12 +10,12 @@ import signal
 from pathlib import Path
 
 MIB = 1 << 20
-BASE_BYTES = 512 * MIB  # what parsing and one inference of a nano model take, four times over
-PER_MODEL_BYTE = 8  # parsed, held as arrays, packed by the runtime: four copies at the most were seen
+BASE_BYTES = 512 * MIB  # parsing and running yolov8n once takes 90 MiB beyond the imports; libraries and large inputs take more
+PER_MODEL_BYTE = 8  # parsed, held as arrays, packed by the runtime: a model of 268 MB took four times that in all
 PER_INPUT_BYTE = 16  # a detector's first maps are 5 to 10 times its input, and two or three are alive at once
 LEAST_S = 10.0
 IMPORTS = 20.0  # examining yolov8n takes as long as the imports before it; twenty times that is a hang
-BYTES_PER_S = 4e6  # of a large model, on a slow disk
+BYTES_PER_S = 4e6  # of a large model; a busy machine of two cores examined 16 MB a second
 MOST_FILES = 256
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
