@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from edgewright.errors import InputError, ModelError
-from edgewright.graph.lint import lint, printable, refuse_unsound
+from edgewright.graph.lint import lint, refuse_unsound
 from edgewright.graph.load import load_model
+from edgewright.printable import printable
 from graph.small_models import initializer, model_of, node, random, replace_initializer, sound_model, tensor, value
 
 

@@ -16,7 +16,7 @@ from edgewright.data.dataset import Dataset, Sample, Truth
 from edgewright.detections import Boxes, ClassIds, Detections, Scores
 from edgewright.detector import Detector
 from edgewright.errors import DataError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 from edgewright.progress import Progress, unseen
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, table, write_json
 from edgewright.errors import InputError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 from edgewright.result_folder import CALIBRATE, empty, publish, staging, working_folder
 from edgewright.whole_file import remove, write_whole
 

@@ -7,7 +7,7 @@ import typer
 
 from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
 from edgewright.errors import DataError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 
 EXAMPLES = """
 [bold]Examples[/bold]

@@ -22,10 +22,10 @@ from numpy.typing import NDArray
 from edgewright.artifact import RAW_ROLES, Anchors, Family, HeadOutput, HeadSpec
 from edgewright.engines.onnxruntime import QUIET
 from edgewright.errors import ModelError
-from edgewright.graph.finding import printable
 from edgewright.graph.head import Head, HeadConv, reads, recognise
 from edgewright.graph.shapes import fix_input_shape
 from edgewright.graph.walk import blocks
+from edgewright.printable import printable
 from edgewright.vision.heads import Candidates, Tensor, decode
 from edgewright.whole_file import telling_of_the_disk, write_whole
 

@@ -17,7 +17,7 @@ from edgewright.compress.calibrate import Range, RangeRule, Ranges, TensorStatis
 from edgewright.compress.recipes import Part, Recipe
 from edgewright.compress.schemes import Scheme
 from edgewright.errors import EngineError, InputError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 from edgewright.whole_file import write_whole
 
 INSIDE = 0.99999  # of 65,536 sampled values an image, what falls outside is one or two: outliers, not features

@@ -13,7 +13,8 @@ import numpy as np
 import onnx
 
 from edgewright.compress.calibrate import Range, TensorStatistics
-from edgewright.graph.finding import Finding, Severity, printable
+from edgewright.graph.finding import Finding, Severity
+from edgewright.printable import printable
 
 FAR_APART = 16.0  # 256 steps over the larger range leave the smaller one 16: four bits
 # Which inputs of an operator end up in its one output, side by side.

@@ -32,7 +32,8 @@ from edgewright.data.dataset import Dataset, Sample
 from edgewright.data.images import SUFFIXES, Shrink, open_picture
 from edgewright.detections import ImageRgb
 from edgewright.errors import DataError
-from edgewright.graph.finding import Finding, error, printable, warning
+from edgewright.graph.finding import Finding, error, warning
+from edgewright.printable import printable
 from edgewright.progress import Progress, unseen
 
 FEWEST_IMAGES = 59

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from edgewright.engines.base import TensorSpec
 from edgewright.errors import ModelError
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 
 USUAL_PICTURE = (1, 3, 640, 640)  # batch, channels, rows, columns, where a model leaves them free
 

@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import onnx
 
-from edgewright.graph.finding import Finding, error, printable
+from edgewright.graph.finding import Finding, error
 from edgewright.graph.operators import attributes_of
+from edgewright.printable import printable
 
 ANOTHER_EXPORT = "export the model again with the operators of the ONNX standard"
 # How a window moves over its input; each list has a number an axis, pads two.

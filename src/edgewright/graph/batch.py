@@ -16,7 +16,6 @@ from onnx import helper, numpy_helper
 
 from edgewright.errors import InputError, ModelError
 from edgewright.graph.batch_rules import OUR_DOMAINS, RULES, TAKES_SIZES, UNTOLD
-from edgewright.graph.finding import printable
 from edgewright.graph.lint import refuse_unsound
 from edgewright.graph.shape_values import (
     ARITHMETIC,
@@ -31,6 +30,7 @@ from edgewright.graph.shape_values import (
 from edgewright.graph.tensors import show_dims
 from edgewright.graph.values import Dim, infer, value_of
 from edgewright.graph.walk import node_label, normal_domain, opset_of, real_inputs, subgraphs
+from edgewright.printable import printable
 
 MOST_PICTURES = 4096
 

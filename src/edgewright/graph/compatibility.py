@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import onnx
 
 from edgewright.graph.attributes import attribute_findings, shown, window_of
-from edgewright.graph.finding import Finding, error, info, printable, warning
+from edgewright.graph.finding import Finding, error, info, warning
 from edgewright.graph.operators import (
     CONTRIBUTED,
     CONTRIBUTED_DOMAIN,
@@ -21,6 +21,7 @@ from edgewright.graph.operators import (
 from edgewright.graph.tensors import MAX_RANK, show_dims, size_finding, type_name
 from edgewright.graph.values import Inferred, Value, contradiction, infer
 from edgewright.graph.walk import Block, blocks, node_label, normal_domain, opset_of
+from edgewright.printable import printable
 
 Sizes = tuple[int | None, ...]
 

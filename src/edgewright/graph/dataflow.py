@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 import onnx
 
-from edgewright.graph.finding import Finding, error, printable
+from edgewright.graph.finding import Finding, error
 from edgewright.graph.walk import Block, node_label, normal_domain, roots, subblocks
 from edgewright.graph.weights import LEARNED, WEIGHTS
+from edgewright.printable import printable
 
 RE_EXPORT = "export the model again"
 MAX_CALLS = 50_000

@@ -3,10 +3,6 @@
 from dataclasses import asdict, dataclass
 from typing import Literal
 
-from edgewright.printable import printable
-
-__all__ = ["Finding", "Severity", "error", "info", "printable", "warning"]
-
 Severity = Literal["error", "warning", "info"]
 
 

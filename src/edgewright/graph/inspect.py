@@ -14,13 +14,14 @@ import onnx
 
 from edgewright.errors import ModelError
 from edgewright.graph.cost import learned_operands, mac_count, parameter_count
-from edgewright.graph.finding import Finding, info, printable
+from edgewright.graph.finding import Finding, info
 from edgewright.graph.lint import refuse_unsound
 from edgewright.graph.load import load_model, model_digest
 from edgewright.graph.metadata import class_names, declared_stride, image_size
 from edgewright.graph.tensors import element_count, type_name
 from edgewright.graph.values import Dim, Value, infer, value_of
 from edgewright.graph.walk import blocks, opset_of, real_inputs
+from edgewright.printable import printable
 
 Recognise = Callable[[onnx.ModelProto], str | None]
 

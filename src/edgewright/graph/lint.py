@@ -22,13 +22,14 @@ from onnx import numpy_helper
 from edgewright.errors import ModelError
 from edgewright.graph.compatibility import input_findings, operand_findings, operator_findings, opset_findings
 from edgewright.graph.dataflow import call_findings, dataflow_findings
-from edgewright.graph.finding import Finding, error, printable, warning
+from edgewright.graph.finding import Finding, error, warning
 from edgewright.graph.metadata import class_names, declared_stride, image_size
 from edgewright.graph.tensors import FLOATS, MAX_RANK, claim_finding, dims_finding
 from edgewright.graph.walk import blocks, node_label, real_inputs, subgraphs, tensors
 from edgewright.graph.weights import CARRIERS, LEARNED, MAX_CARRIERS, MEASURED, VARIANCES, WEIGHTS, Scope, is_blank, own_constants, scopes
+from edgewright.printable import printable
 
-__all__ = ["Finding", "lint", "printable", "refuse_unsound"]
+__all__ = ["Finding", "lint", "refuse_unsound"]
 
 SHOWN_PER_CODE = 5
 HANDFUL = 8  # elements: a weight this small may be zero by design

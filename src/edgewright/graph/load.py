@@ -18,11 +18,11 @@ import onnx
 from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]  # has no stubs
 
 from edgewright.errors import InputError, ModelError
-from edgewright.graph.finding import printable
 from edgewright.graph.tensors import byte_count, claim_finding
 from edgewright.graph.walk import tensors
 from edgewright.graph.wire import CORRUPT, MAX_BYTES, complaint_of
-from edgewright.regular_file import open_regular
+from edgewright.printable import printable
+from edgewright.regular_file import is_regular, open_regular, why
 
 CHECKPOINTS = {".pt", ".pth"}
 MAX_LOCATION = 1024
@@ -118,8 +118,10 @@ def _read(path: Path) -> bytes:
             data = start + stream.read(max(size - len(start), 0) + 1)
     except FileNotFoundError as reason:
         raise InputError(f"there is no file {printable(str(path), 200)}", fix="check the path") from reason
-    except (OSError, ValueError) as reason:
-        raise ModelError(f"{shown} cannot be read", got=_reason(reason), expected="a readable file", fix="check the path") from reason
+    except OSError as reason:
+        raise ModelError(
+            f"{shown} cannot be read", got=printable(why(reason)), expected="a readable file", fix="check the path"
+        ) from reason
     _refuse_too_large(len(data), shown)
     return data
 
@@ -140,11 +142,6 @@ def _check_suffix(path: Path) -> None:
     if suffix != ".onnx":
         got = f"the suffix {printable(suffix, 20)}" if suffix else "no suffix"
         raise ModelError(f"{_shown(path)} is not named as an ONNX file", got=got, expected=".onnx", fix="export the model to ONNX")
-
-
-def _reason(reason: Exception) -> str:
-    text = reason.strerror if isinstance(reason, OSError) and reason.strerror else str(reason)
-    return printable(text.lower())
 
 
 def _parse(data: bytes, shown: str) -> onnx.ModelProto:
@@ -260,16 +257,9 @@ def _inside(location: str, where: str, path: Path) -> Path:
         file = file.resolve()
     if not file.is_relative_to(folder):
         raise ModelError(f"{where} keeps its data outside the model's folder", got=f"a link: {shown}", **refusal)
-    if not _is_file(file):
+    if not is_regular(file):
         raise ModelError(f"the data file of {where} is missing", got=f"no file {shown}", **refusal)
     return file
-
-
-def _is_file(file: Path) -> bool:
-    try:
-        return file.is_file()
-    except OSError:  # a name too long for the file system, a folder closed to us
-        return False
 
 
 def _slice(chunk: _Chunk) -> bytes:
@@ -279,7 +269,7 @@ def _slice(chunk: _Chunk) -> bytes:
             data = stream.read(chunk.length)
     except OSError as reason:
         raise ModelError(
-            f"the data file {printable(chunk.file.name)} cannot be read", got=_reason(reason), fix="check the file"
+            f"the data file {printable(chunk.file.name)} cannot be read", got=printable(why(reason)), fix="check the file"
         ) from reason
     if len(data) != chunk.length:
         raise ModelError(f"the data file {printable(chunk.file.name)} shrank while it was read", fix="load the model again")

@@ -10,7 +10,7 @@ import warnings
 
 import onnx
 
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 
 MAX_NAMES_CHARACTERS = 64 * 1024
 MAX_SIDE = 65_536

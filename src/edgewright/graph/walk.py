@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import onnx
 
-from edgewright.graph.finding import printable
+from edgewright.printable import printable
 
 
 @dataclass(frozen=True, slots=True)
