@@ -61,7 +61,7 @@ class ArtifactFile:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What the network eats: `shape` in `layout`, each pixel times `scale` after `mean` is taken off."""
+    """What the network eats: `shape` in `layout`, each pixel times `scale` after `mean` is taken off; as it is where `dtype` is uint8."""
 
     name: str
     shape: tuple[int, int, int, int]
@@ -89,12 +89,15 @@ class HeadOutput:
     """One output tensor, by what it holds.
 
     Of all cells: `decoded`, boxes in pixels and probabilities; `undecoded`, YOLOX's, where scores are probabilities but boxes are offsets
-    in cells. Of one `stride`, a raw convolution: `box`, `class` or `objectness`, or all of them `combined`.
+    in cells. Of one `stride`, a raw convolution: `box`, `class` or `objectness`, or all of them `combined`. Where `scale` is not None the
+    tensor holds integers, each worth `scale` times its distance from `zero_point`.
     """
 
     name: str
     role: Role
     stride: int | None = None
+    scale: float | None = None
+    zero_point: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,11 @@ class Artifact:
     def model_path(self) -> Path:
         """The file the engine opens."""
         return self.folder / self.files[0].path
+
+    @property
+    def beside(self) -> tuple[Path, ...]:
+        """The other files, which the engine finds beside that one by its name."""
+        return tuple(self.folder / file.path for file in self.files[1:])
 
     @property
     def size_bytes(self) -> int:
@@ -333,11 +341,14 @@ def _parse_input(raw: dict[str, Any]) -> InputSpec:
     letterbox = _mapping(raw, "letterbox")
     if letterbox["centred"] is not True:
         raise ValueError(f"letterbox centred {brief(letterbox['centred'])}")
+    dtype = _one_of(raw, "dtype", ("float32", "uint8"))
+    if dtype == "uint8" and (raw["scale"] != 1 or any(raw["mean"])):
+        raise ValueError("scale and mean of an input that takes pixels as they are")
     return InputSpec(
         name=_text(raw, "name", LONGEST_TENSOR_NAME),
         shape=(shape[0], shape[1], shape[2], shape[3]),
         layout=_one_of(raw, "layout", ("NCHW", "NHWC")),  # type: ignore[arg-type]  # it is one of the two
-        dtype=_text(raw, "dtype"),
+        dtype=dtype,
         colour=_one_of(raw, "colour", ("RGB", "BGR")),  # type: ignore[arg-type]  # it is one of the two
         scale=_finite("scale", raw["scale"]),
         mean=(red, green, blue),
@@ -361,7 +372,16 @@ def _parse_head(raw: dict[str, Any]) -> HeadSpec:
 def _parse_output(raw: Any) -> HeadOutput:
     role = _one_of(raw, "role", get_args(Role))
     stride = None if raw["stride"] is None else _whole("stride", raw["stride"], 1, 1 << 12)
-    return HeadOutput(_text(raw, "name", LONGEST_TENSOR_NAME), role, stride)  # type: ignore[arg-type]  # it is one of the roles
+    scale = raw.get("scale")  # older artifacts lack both keys
+    if scale is not None and not _finite("scale", scale) > 0:
+        raise ValueError(f"scale is {brief(scale)}, nothing that an integer can be worth")
+    return HeadOutput(
+        name=_text(raw, "name", LONGEST_TENSOR_NAME),
+        role=role,  # type: ignore[arg-type]  # it is one of the roles
+        stride=stride,
+        scale=None if scale is None else float(scale),
+        zero_point=_whole("zero_point", raw.get("zero_point", 0), -128, 255),
+    )
 
 
 def _parse_anchors(sizes: Any) -> Anchors:

@@ -20,7 +20,7 @@ from edgewright.data.images import read_image
 from edgewright.data.video import read_frames
 from edgewright.detections import Boxes, ClassIds, Detections, Frame, ImageRgb, Scores
 from edgewright.door.admission import admit_artifact, admit_detector
-from edgewright.engines import Engine, open_engine
+from edgewright.engines import Engine, open_artifact
 from edgewright.errors import DataError
 from edgewright.vision.heads import Candidates, decode
 from edgewright.vision.letterbox import Letterbox
@@ -105,14 +105,16 @@ def letterbox_for(image_rgb: ImageRgb, artifact: Artifact) -> Letterbox:
     return Letterbox.fit((image_rgb.shape[1], image_rgb.shape[0]), artifact.input.size_wh)
 
 
-def to_tensor(image_rgb: ImageRgb, letterbox: Letterbox, artifact: Artifact) -> NDArray[np.float32]:
-    """The network's input [1, 3, H, W]: the picture letterboxed, in the network's colour order, shifted and scaled."""
+def to_tensor(image_rgb: ImageRgb, letterbox: Letterbox, artifact: Artifact) -> NDArray[Any]:
+    """The network's input, one picture: letterboxed, in the network's colour order, layout and type, shifted and scaled."""
     spec = artifact.input
     canvas = letterbox.apply(image_rgb, value=spec.letterbox_value)
     pixels = canvas if spec.colour == "RGB" else canvas[..., ::-1]
-    tensor = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
+    tensor = np.ascontiguousarray((pixels if spec.layout == "NHWC" else pixels.transpose(2, 0, 1))[None], spec.dtype)
+    if spec.dtype == "uint8":
+        return tensor
     if any(spec.mean):
-        tensor -= np.array(spec.mean, np.float32).reshape(1, 3, 1, 1)
+        tensor -= np.array(spec.mean, np.float32).reshape((1, 1, 1, 3) if spec.layout == "NHWC" else (1, 3, 1, 1))
     tensor *= np.float32(spec.scale)
     return tensor
 
@@ -128,7 +130,7 @@ def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
     """
     path = Path(path)
     artifact = admit_artifact(path) if path.is_dir() else admit_detector(path)
-    return Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=threads or os.cpu_count() or 1))
+    return Detector(artifact, open_artifact(artifact, threads=threads or os.cpu_count() or 1))
 
 
 def _pixels(picture: Picture) -> ImageRgb:

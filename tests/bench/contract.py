@@ -4,6 +4,7 @@ ROW_KEYS = {
     "name",
     "engine",
     "precision",
+    "computes_in",
     "scheme",
     "threads",
     "batch",

@@ -111,7 +111,7 @@ def test_a_child_that_is_killed_in_the_middle_takes_no_other_with_it_and_leaves_
 
 
 def test_the_first_run_of_a_block_is_not_counted(job, tmp_path, monkeypatch):
-    opened = '{"load_ms": 1, "first_ms": 2, "version": "0", "peak_mib": 3}'
+    opened = '{"load_ms": 1, "first_ms": 2, "version": "0", "computes_in": "float32", "peak_mib": 3}'
     answer = '{"samples_ms": [99, 1, 2], "wall_s": 2, "cpu_s": 1, "peak_mib": 5}'
     instead_of_python(tmp_path, monkeypatch, f"echo '{opened}'; while read -r line; do echo '{answer}'; done")
     [measured] = measure([job], rounds=3)

@@ -254,7 +254,8 @@ def test_an_artifact_that_describes_another_head_is_refused(tiny):
     [
         ({"name": "another"}, "does not run on noise of the shape it declares; got .*another"),
         ({"shape": [1, 3, 32, 96]}, "does not run on noise of the shape it declares"),
-        ({"layout": "NHWC"}, "tiny takes its channels last; got NHWC; expected NCHW"),
+        ({"layout": "NHWC", "shape": [1, 64, 64, 3]}, "does not run on noise of the shape it declares"),
+        ({"dtype": "uint8", "scale": 1}, "does not run on noise of the shape it declares"),
     ],
 )
 def test_an_artifact_that_describes_another_input_is_refused(tiny, forged, sentence):

@@ -1,6 +1,6 @@
 """The measured process: opens one model, then runs it as often as it is told.
 
-    python -m edgewright.bench.child MODEL --engine onnxruntime --threads 1
+    python -m edgewright.bench.child MODEL --engine onnxruntime --threads 1 --precision float32
 
 It speaks JSON lines: first what loading cost, then an answer to each {"runs": n} on standard input, until that closes. It
 imports the engine and numpy and nothing else, so that its memory is the model's.
@@ -26,15 +26,18 @@ def main() -> int:
     parser.add_argument("model", type=Path)
     parser.add_argument("--engine", required=True)
     parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--precision", required=True)
     options = parser.parse_args()
     try:
         before = time.perf_counter()
-        engine = open_engine(options.engine, options.model, threads=options.threads)
+        engine = open_engine(options.engine, options.model, threads=options.threads, precision=options.precision)
         load_ms = _ms_since(before)
         feeds = {spec.name: invent(spec) for spec in engine.describe().inputs}
         before = time.perf_counter()
         engine.run(feeds)
-        _say(load_ms=load_ms, first_ms=_ms_since(before), version=engine.describe().version, peak_mib=_peak_mib())
+        first_ms = _ms_since(before)
+        described = engine.describe()
+        _say(load_ms=load_ms, first_ms=first_ms, version=described.version, computes_in=described.precision, peak_mib=_peak_mib())
     except EdgewrightError as error:
         _say(error=str(error))
         return error.exit_code

@@ -15,5 +15,6 @@ def job_for(path: Path, threads: int) -> Job:
     if path.is_dir():
         artifact = admit_artifact(path)
         scheme = None if artifact.scheme is None else str(artifact.scheme["recipe"]["mode"])
-        return Job(str(path), artifact.model_path, artifact.engine, artifact.precision, threads, scheme, artifact.input.size_wh[0])
+        size = artifact.input.size_wh[0]
+        return Job(str(path), artifact.model_path, artifact.engine, artifact.precision, threads, scheme, size, artifact.beside)
     return Job(str(path), path, "onnxruntime", admit_model(path)["precision"], threads)

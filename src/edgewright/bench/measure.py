@@ -33,7 +33,7 @@ ROUNDS = 12
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model to measure: its file, what people call it, and how it is to run."""
+    """A model to measure: its file, others `beside` it that belong to it, what people call it, and how it is to run."""
 
     name: str
     path: Path
@@ -42,14 +42,18 @@ class Job:
     threads: int
     scheme: str | None = None
     imgsz: int | None = None
+    beside: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What a job cost. `rounds_ms`: the single runs, round by round; `cpu_percent`: of one core."""
+    """What a job cost. `computes_in`: what the engine says it ran in; `rounds_ms`: the single runs, round by round; `cpu_percent`: of
+    one core.
+    """
 
     job: Job
     version: str
+    computes_in: str
     load_ms: float
     first_ms: float
     rounds_ms: tuple[tuple[float, ...], ...]
@@ -72,6 +76,7 @@ class Measurement:
             "name": self.job.name,
             "engine": self.job.engine,
             "precision": self.job.precision,
+            "computes_in": self.computes_in,
             "scheme": self.job.scheme,
             "threads": self.job.threads,
             "batch": 1,
@@ -90,12 +95,14 @@ class Measurement:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, for the journal."""
-        return {**asdict(self), "job": {**asdict(self.job), "path": str(self.job.path)}}
+        job = {**asdict(self.job), "path": str(self.job.path), "beside": [str(path) for path in self.job.beside]}
+        return {**asdict(self), "job": job}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> Self:
         """What `to_json` wrote."""
-        job = Job(**{**document["job"], "path": Path(document["job"]["path"])})
+        told = document["job"]
+        job = Job(**{**told, "path": Path(told["path"]), "beside": tuple(Path(path) for path in told["beside"])})
         return cls(**{**document, "job": job, "rounds_ms": tuple(tuple(block) for block in document["rounds_ms"])})
 
 
@@ -130,7 +137,7 @@ class _Child:
     def __init__(self, job: Job) -> None:
         self.job = job
         # -P: the folder we are called in may be a stranger's, and hold a numpy.py.
-        options = [f"--engine={job.engine}", f"--threads={job.threads}"]
+        options = [f"--engine={job.engine}", f"--threads={job.threads}", f"--precision={job.precision}"]
         command = [sys.executable, "-P", "-m", "edgewright.bench.child", *options, "--", str(job.path)]
         # A file, because a full pipe would stall the child; in memory, because nothing is to be left on a disk. Closed in __exit__.
         self._complaints = open(os.memfd_create("complaints"), "w+", errors="replace")  # noqa: PTH123, SIM115 - a descriptor
@@ -162,12 +169,13 @@ class _Child:
         return Measurement(
             job=self.job,
             version=self._opened["version"],
+            computes_in=self._opened["computes_in"],
             load_ms=self._opened["load_ms"],
             first_ms=self._opened["first_ms"],
             rounds_ms=tuple(self._rounds),
             cpu_percent=100 * self._cpu_s / self._wall_s,
             peak_mib=self._peak_mib,
-            size_bytes=self.job.path.stat().st_size,
+            size_bytes=sum(path.stat().st_size for path in (self.job.path, *self.job.beside)),
         )
 
     def _ask(self, runs: int) -> dict[str, Any]:

@@ -7,6 +7,7 @@ died; and at last {"admitted": {...}}, {"refused": {...}} or {"missing": "packag
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import os
@@ -23,6 +24,7 @@ from numpy.typing import NDArray
 from edgewright.artifact import Artifact
 from edgewright.door.limits import MIB, give_up_files_and_parent, limit_cpu, limit_memory, memory_allowance, patience_s
 from edgewright.engines import Engine, open_engine
+from edgewright.engines.base import engine_module
 from edgewright.engines.noise import invent, noise_shape
 from edgewright.errors import EdgewrightError, EngineError, ModelError
 from edgewright.printable import printable
@@ -30,6 +32,7 @@ from edgewright.vision.heads import can_decode, decode
 
 SCORE_ABOVE = 0.001  # the evaluation protocol's floor: whatever decodes above it decodes
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "std::bad_array_new_length")
+ONNX = ".onnx"
 OPENED = "was opened"
 NO_KERNEL = "NOT_IMPLEMENTED"  # ONNX Runtime's word for operators and types that its processor here has no code for
 
@@ -94,7 +97,7 @@ class Examination:
         self._doing = what
         self._say({"doing": what, "seconds": patience_s(self._import_s, self._model_bytes), "mib": self._allowance // MIB})
 
-    def run(self, path: Path, engine_name: str, feed: Feed | None = None) -> list[NDArray[Any]]:
+    def run(self, path: Path, engine_name: str, precision: str, feed: Feed | None = None) -> list[NDArray[Any]]:
         """The model's answer to one feed (None: noise on every input), in one thread.
 
         Raises:
@@ -103,7 +106,7 @@ class Examination:
         """
         self.doing(OPENED)
         try:
-            with closing(open_engine(engine_name, path, threads=1)) as engine:
+            with closing(open_engine(engine_name, path, threads=1, precision=precision)) as engine:
                 self._limit(_input_bytes(engine))
                 self.doing("was run once")
                 return engine.run(feed or {spec.name: invent(spec) for spec in engine.describe().inputs})
@@ -153,7 +156,7 @@ def inspect(path: Path, examination: Examination) -> dict[str, Any]:
 def model(path: Path, examination: Examination) -> dict[str, Any]:
     """What the file is; it has answered noise."""
     inspection = inspect(path, examination)
-    examination.run(path, "onnxruntime")
+    examination.run(path, "onnxruntime", "float32")
     return inspection
 
 
@@ -170,8 +173,10 @@ def detector(path: Path, examination: Examination) -> dict[str, Any]:
 def artifact(path: Path, examination: Examination) -> dict[str, Any]:
     """An artifact folder, all its digests right; its model is sound, as far as this machine can tell, and has answered noise with boxes."""
     described = Artifact.load(path)
+    with suppress(ImportError):  # if it is not there, opening it says what to install
+        importlib.import_module(engine_module(described.engine).PACKAGE)
     examination.begin(path, [described.folder / file.path for file in described.files])
-    if examination.with_graph:
+    if examination.with_graph and described.model_path.suffix == ONNX:
         from edgewright.graph.lint import refuse_unsound  # noqa: PLC0415
         from edgewright.graph.load import load_model  # noqa: PLC0415
 
@@ -188,8 +193,8 @@ def load(errand: str, *, with_graph: bool) -> None:
     if errand != "artifact" or with_graph:
         import edgewright.graph.head  # noqa: PLC0415
         import edgewright.graph.inspect  # noqa: F401, PLC0415
-    if errand != "inspect":
-        with suppress(ImportError):  # an artifact may name another engine; if it is this one, opening it says what to install
+    if errand in {"model", "detector"}:
+        with suppress(ImportError):  # opening it says what to install
             import onnxruntime  # noqa: F401, PLC0415
 
 
@@ -210,10 +215,8 @@ def _answers(described: Artifact, examination: Examination) -> None:
         ModelError: it does not.
     """
     spec, shown = described.input, printable(described.name)
-    if spec.layout != "NCHW":
-        raise ModelError(f"{shown} takes its channels last", got=spec.layout, expected="NCHW", fix="export it with channels first")
-    noise = np.random.default_rng(0).random(spec.shape, np.float32) * np.float32(255 * spec.scale)
-    outputs = examination.run(described.model_path, described.engine, {spec.name: noise})
+    noise = (np.random.default_rng(0).random(spec.shape, np.float32) * np.float32(255 * spec.scale)).astype(spec.dtype)
+    outputs = examination.run(described.model_path, described.engine, described.precision, {spec.name: noise})
     if any(output.dtype.kind == "f" and np.isnan(output).any() for output in outputs):
         fix = "export it again from a checkpoint that works"
         raise ModelError(f"{shown} answers a picture of noise with NaN", expected="numbers", fix=fix)

@@ -1,5 +1,25 @@
 """Runtimes behind one protocol; see `base`."""
 
-from edgewright.engines.base import ENGINES, Engine, EngineDescription, TensorSpec, open_engine
+from edgewright.engines.base import (
+    ENGINES,
+    Engine,
+    EngineDescription,
+    Precision,
+    TensorSpec,
+    installed_engines,
+    is_installed,
+    open_artifact,
+    open_engine,
+)
 
-__all__ = ["ENGINES", "Engine", "EngineDescription", "TensorSpec", "open_engine"]
+__all__ = [
+    "ENGINES",
+    "Engine",
+    "EngineDescription",
+    "Precision",
+    "TensorSpec",
+    "installed_engines",
+    "is_installed",
+    "open_artifact",
+    "open_engine",
+]

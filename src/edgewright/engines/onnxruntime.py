@@ -6,10 +6,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from edgewright.engines.base import EngineDescription, TensorSpec
+from edgewright.engines.base import EngineDescription, Precision, TensorSpec, missing
+from edgewright.engines.operator_types import INTEGER_OPERATORS, operator_types
 from edgewright.errors import EngineError, ModelError
 from edgewright.printable import printable
 
+PACKAGE = "onnxruntime"
+SUFFIX = ".onnx"
 QUIET = 4  # it writes names of nodes, as strangers gave them, straight to standard error; what fails comes as an exception too
 NUMPY_NAMES = {"float": "float32", "double": "float64"}  # the rest are called the same
 
@@ -21,7 +24,7 @@ class OnnxRuntimeEngine:
         try:
             import onnxruntime  # noqa: PLC0415 - heavy: only when a model is opened
         except ImportError as error:
-            raise EngineError("ONNX Runtime is not installed", fix="run: pip install 'edgewright[ort]'") from error
+            raise missing("ONNX Runtime", "ort") from error
         _refuse_undecodable(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -32,7 +35,8 @@ class OnnxRuntimeEngine:
         except Exception as error:  # its exception classes share no public root
             raise EngineError(f"ONNX Runtime refuses {path}", got=_first_line(error), fix=f"see `edgewright inspect {path}`") from error
         self._path = path
-        self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads, self._inputs())
+        precision = "int8" if operator_types(path) & INTEGER_OPERATORS else "float32"
+        self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads, self._inputs(), precision)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -56,9 +60,14 @@ class OnnxRuntimeEngine:
         )
 
 
-def open_model(path: Path, threads: int) -> OnnxRuntimeEngine:
+def open_model(path: Path, threads: int, precision: Precision) -> OnnxRuntimeEngine:  # noqa: ARG001 - the file alone decides
     """Open an ONNX file."""
     return OnnxRuntimeEngine(path, threads)
+
+
+def float_precisions() -> tuple[Precision, ...]:
+    """Its kernels for processors compute in float32, whatever weights are stored in."""
+    return ("float32",)
 
 
 def _refuse_undecodable(path: Path) -> None:

@@ -383,7 +383,7 @@ class _Fit:
     def _job(self, name: str, threads: int) -> Job:
         artifact = self.candidates[name]
         path, size = artifact.model_path, artifact.input.size_wh[0]
-        return Job(name, path, artifact.engine, artifact.precision, threads, _scheme_name(artifact), size)
+        return Job(name, path, artifact.engine, artifact.precision, threads, _scheme_name(artifact), size, artifact.beside)
 
 
 def thread_counts(most: int) -> list[int]:

@@ -37,7 +37,7 @@ from edgewright.data.cameras import open_camera
 from edgewright.data.dataset import Dataset, Sample
 from edgewright.data.images import read_image
 from edgewright.detector import Detector
-from edgewright.engines import open_engine
+from edgewright.engines import open_artifact, open_engine
 from edgewright.errors import EngineError
 from edgewright.fit.evidence import tool_versions
 from edgewright.fit.explore import FLOORS, LOOK_IMAGES
@@ -181,7 +181,7 @@ class Workshop:
             self.watch.advance(part * total + done, parts * total)
 
         def work() -> Step:
-            with Detector(artifact, open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as detector:
+            with Detector(artifact, open_artifact(artifact, threads=self.cores)) as detector:
                 found = predict(detector, self.dataset, samples, progress=advance)
             found.save(path)
             return {"images": found.images, "boxes": len(found.found.scores)}, [path]
@@ -293,7 +293,7 @@ class Workshop:
         return self._look_word
 
     def _error_of(self, artifact: Artifact, reference: Reference) -> float:
-        with closing(open_engine(artifact.engine, artifact.model_path, threads=self.cores)) as engine:
+        with closing(open_artifact(artifact, threads=self.cores)) as engine:
             return reference.error(engine.run(feed) for feed in reference.feeds)
 
     def _asked_float(self, feeds: Sequence[Feed]) -> Reference:
@@ -346,7 +346,11 @@ def _read_measurements(result: dict[str, Any], jobs: Sequence[Job]) -> list[Meas
     if [each.job.name for each in found] != [job.name for job in jobs] or len(rounds) != 1:
         raise ValueError("measurements of other models")
     for each in found:
-        _text(each.version), *map(_number, (each.load_ms, each.first_ms, each.cpu_percent, each.peak_mib, each.size_bytes))
+        (
+            _text(each.version),
+            _text(each.computes_in),
+            *map(_number, (each.load_ms, each.first_ms, each.cpu_percent, each.peak_mib, each.size_bytes)),
+        )
         if not each.rounds_ms or not all(block and all(_number(ms) > 0 for ms in block) for block in each.rounds_ms):
             raise ValueError("rounds without runs")
     return [replace(each, job=job) for each, job in zip(found, jobs, strict=True)]

@@ -1,0 +1,55 @@
+"""Which operators an ONNX file uses, read from its bytes: a board has no onnx package, and an engine wants to say what it computes in.
+
+Only what leads to `ModelProto.graph.node.op_type` is looked at (fields 7, 1 and 4 of onnx.proto); weights are stepped over.
+"""
+
+import mmap
+from collections.abc import Iterator
+from pathlib import Path
+
+GRAPH, NODE, OP_TYPE = 7, 1, 4
+VARINT, FIXED64, LENGTH_DELIMITED, FIXED32 = 0, 1, 2, 5
+LONGEST_VARINT = 10
+# What makes a graph one of integers: Q/DQ pairs that are fused, integer operators, and those that quantize as they go.
+INTEGER_OPERATORS = frozenset(
+    {"QuantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "DynamicQuantizeLinear"}
+)
+
+
+def operator_types(path: Path) -> frozenset[str]:
+    """The types of the nodes of the main graph; none where the bytes are no ONNX."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        found: set[str] = set()
+        for graph in _messages(data, 0, len(data), GRAPH):
+            for node in _messages(data, *graph, NODE):
+                found.update(bytes(data[begin:end]).decode("utf-8", "replace") for begin, end in _messages(data, *node, OP_TYPE))
+        return frozenset(found)
+
+
+def _messages(data: mmap.mmap, at: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
+    """Where the length-delimited fields of that number lie between `at` and `end`; ends where the bytes make no sense."""
+    while at < end:
+        tag, at = _varint(data, at, end)
+        kind, number = tag & 7, tag >> 3
+        if kind == LENGTH_DELIMITED:
+            length, at = _varint(data, at, end)
+            if number == wanted and at + length <= end:
+                yield at, at + length
+            at += length
+        elif kind == VARINT:
+            _, at = _varint(data, at, end)
+        elif kind in {FIXED64, FIXED32}:
+            at += 8 if kind == FIXED64 else 4
+        else:
+            return
+
+
+def _varint(data: mmap.mmap, at: int, end: int) -> tuple[int, int]:
+    value = shift = 0
+    for place in range(at, min(at + LONGEST_VARINT, end)):
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return value, place + 1
+    return value, end
