@@ -14,6 +14,7 @@ import onnx
 
 from edgewright.artifact import HeadOutput, HeadSpec
 from edgewright.compress.calibrate import Range, RangeRule, Ranges, TensorStatistics, entropy, least_squares, min_max, percentile
+from edgewright.compress.placement import place_pairs
 from edgewright.compress.recipes import Part, Recipe
 from edgewright.compress.schemes import Scheme
 from edgewright.errors import EngineError, InputError
@@ -48,6 +49,11 @@ def quantize_static(
     """
     ranges = choose_ranges(model.graph, head, statistics, recipe)
     kept, quantized = nodes_kept_float(model.graph, recipe), io.BytesIO()
+    if scheme.placement == "behind activations":
+        if recipe.container == "qoperator":
+            raise InputError(f"integer operators cannot hold the scheme {scheme.name} {scheme.placement}", fix="use the container qdq")
+        write_whole(target, place_pairs(model, ranges, kept, scheme).SerializeToString())
+        return
     try:
         with _quantizing():
             quantizer = _quantizer(model, ranges, kept, recipe, scheme)
