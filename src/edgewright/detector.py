@@ -43,6 +43,7 @@ class Detector:
     def __init__(self, artifact: Artifact, engine: Engine) -> None:
         self.artifact = artifact
         self.engine = engine
+        self._needed = np.array(artifact.threshold.of_classes(artifact.classes), np.float64)
         self._buffer = InputBuffer(artifact.input)
         self._lock = threading.Lock()  # the buffer is one; threads may call all the same
 
@@ -78,7 +79,7 @@ class Detector:
 
     def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float | None = None) -> Detections:
         """Boxes in source pixels from the network's outputs, best score first; thresholds as in `detect`."""
-        needed = np.array(self.artifact.threshold.of_classes(self.artifact.classes) if score_above is None else (score_above,), np.float64)
+        needed = self._needed if score_above is None else np.array((score_above,), np.float64)
         boxes, scores, class_ids = self.candidates(outputs, float(needed.min()))
         keep = self._best(boxes, scores, class_ids)
         found = Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
