@@ -14,7 +14,7 @@ from edgewright.artifact import FILE_NAME, describe_file
 from edgewright.compress.candidates import prepare_float_forms
 from edgewright.data.dataset import open_dataset
 from edgewright.data.video import WebmWriter
-from edgewright.detector import Detector, letterbox_for, open_detector, to_tensor
+from edgewright.detector import Detector, open_detector, to_tensor
 from edgewright.errors import ArtifactError, DataError, InputError, ModelError
 from edgewright.graph.describe import describe_detector
 from tiny_dataset import write_tiny_dataset
@@ -135,13 +135,12 @@ def test_a_cut_head_finds_what_the_whole_network_finds(path, tmp_path):
 def test_colour_order_mean_and_scale_are_the_artifact_s(path):
     artifact = describe_detector(path)
     picture = scene("red", size_wh=(32, 16), box=(0, 0, 8, 8))
-    letterbox = letterbox_for(picture, artifact)
-    usual = to_tensor(picture, letterbox, artifact)
+    usual = to_tensor(picture, artifact)
     assert (usual.shape, usual.dtype) == ((1, 3, 64, 64), np.float32)
     assert usual[0, :, 0, 0] == pytest.approx([114 / 255] * 3)
     odd = replace(artifact, input=replace(artifact.input, colour="BGR", mean=(1.0, 2.0, 3.0), scale=0.5, letterbox_value=0))
-    assert to_tensor(picture, letterbox, odd)[0, :, 0, 0] == pytest.approx([-0.5, -1.0, -1.5])
-    inside = to_tensor(picture, letterbox, odd)[0, :, 20, 4]
+    assert to_tensor(picture, odd)[0, :, 0, 0] == pytest.approx([-0.5, -1.0, -1.5])
+    inside = to_tensor(picture, odd)[0, :, 20, 4]
     red, green, blue = COLOURS["red"]
     assert inside == pytest.approx([(blue - 1) / 2, (green - 2) / 2, (red - 3) / 2])
 

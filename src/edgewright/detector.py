@@ -7,7 +7,9 @@
 """
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeAlias, overload
@@ -23,6 +25,7 @@ from edgewright.door.admission import admit_artifact, admit_detector
 from edgewright.engines import Engine, open_artifact
 from edgewright.errors import DataError
 from edgewright.vision.heads import Candidates, decode
+from edgewright.vision.input_buffer import InputBuffer
 from edgewright.vision.letterbox import Letterbox
 from edgewright.vision.nms import suppress
 
@@ -40,6 +43,9 @@ class Detector:
     def __init__(self, artifact: Artifact, engine: Engine) -> None:
         self.artifact = artifact
         self.engine = engine
+        self._needed = np.array(artifact.threshold.of_classes(artifact.classes), np.float64)
+        self._buffer = InputBuffer(artifact.input)
+        self._lock = threading.Lock()  # the buffer is one; threads may call all the same
 
     @overload
     def __call__(self, pictures: str | Path | ImageRgb) -> Detections: ...
@@ -63,17 +69,17 @@ class Detector:
 
     def _detect_together(self, images_rgb: Sequence[ImageRgb], *, score_above: float | None = None) -> list[Detections]:
         """As many pictures as the network takes at once; places that are left over show the last one again."""
-        letterboxes = [letterbox_for(image_rgb, self.artifact) for image_rgb in images_rgb]
-        tensors = [to_tensor(*pair, self.artifact) for pair in zip(images_rgb, letterboxes, strict=True)]
-        tensors += tensors[-1:] * (self.artifact.input.shape[0] - len(tensors))
-        outputs = self.engine.run({self.artifact.input.name: tensors[0] if len(tensors) == 1 else np.concatenate(tensors)})
+        with self._lock:
+            letterboxes = [self._buffer.put(at, image_rgb) for at, image_rgb in enumerate(images_rgb)]
+            self._buffer.fill(len(letterboxes))
+            outputs = self.engine.run({self.artifact.input.name: self._buffer.tensor})
         return [
             self.interpret([output[at : at + 1] for output in outputs], letterbox, score_above) for at, letterbox in enumerate(letterboxes)
         ]
 
     def interpret(self, outputs: list[NDArray[Any]], letterbox: Letterbox, score_above: float | None = None) -> Detections:
         """Boxes in source pixels from the network's outputs, best score first; thresholds as in `detect`."""
-        needed = np.array(self.artifact.threshold.of_classes(self.artifact.classes) if score_above is None else (score_above,), np.float64)
+        needed = self._needed if score_above is None else np.array((score_above,), np.float64)
         boxes, scores, class_ids = self.candidates(outputs, float(needed.min()))
         keep = self._best(boxes, scores, class_ids)
         found = Detections(letterbox.to_source(boxes[keep]), scores[keep], class_ids[keep], self.artifact.classes)
@@ -100,23 +106,11 @@ class Detector:
         self.close()
 
 
-def letterbox_for(image_rgb: ImageRgb, artifact: Artifact) -> Letterbox:
-    """How a picture lies in the artifact's input."""
-    return Letterbox.fit((image_rgb.shape[1], image_rgb.shape[0]), artifact.input.size_wh)
-
-
-def to_tensor(image_rgb: ImageRgb, letterbox: Letterbox, artifact: Artifact) -> NDArray[Any]:
-    """The network's input, one picture: letterboxed, in the network's colour order, layout and type, shifted and scaled."""
-    spec = artifact.input
-    canvas = letterbox.apply(image_rgb, value=spec.letterbox_value)
-    pixels = canvas if spec.colour == "RGB" else canvas[..., ::-1]
-    tensor = np.ascontiguousarray((pixels if spec.layout == "NHWC" else pixels.transpose(2, 0, 1))[None], spec.dtype)
-    if spec.dtype == "uint8":
-        return tensor
-    if any(spec.mean):
-        tensor -= np.array(spec.mean, np.float32).reshape((1, 1, 1, 3) if spec.layout == "NHWC" else (1, 3, 1, 1))
-    tensor *= np.float32(spec.scale)
-    return tensor
+def to_tensor(image_rgb: ImageRgb, artifact: Artifact) -> NDArray[Any]:
+    """The network's input of one picture, a tensor of its own: letterboxed, in the network's colour order, layout and type."""
+    buffer = InputBuffer(replace(artifact.input, shape=(1, *artifact.input.shape[1:])))
+    buffer.put(0, image_rgb)
+    return buffer.tensor
 
 
 def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:

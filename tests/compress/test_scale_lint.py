@@ -15,7 +15,7 @@ from edgewright.compress.recipes import Recipe
 from edgewright.compress.scale_lint import nodes_to_keep_float, scale_findings
 from edgewright.compress.schemes import X86_VNNI
 from edgewright.data.images import read_image
-from edgewright.detector import letterbox_for, to_tensor
+from edgewright.detector import to_tensor
 from edgewright.engines import open_engine
 from edgewright.graph.describe import describe_detector
 
@@ -96,7 +96,7 @@ def test_the_last_join_of_a_real_detector_is_found_without_names_and_fixed(test_
     baseline = describe_detector(test_data / "models" / "yolov8n.onnx")
     forms = prepare_float_forms(baseline, tmp_path)
     pictures = [read_image(path) for path in sorted((test_data / "coco" / "images").rglob("*.jpg"))[:2]]
-    feeds = [{baseline.input.name: to_tensor(each, letterbox_for(each, baseline), baseline)} for each in pictures]
+    feeds = [{baseline.input.name: to_tensor(each, baseline)} for each in pictures]
     statistics = observe(forms.folded, feeds, lambda path: open_engine("onnxruntime", path, threads=2), tmp_path / "scratch.onnx")
     whole = onnx.load(forms.folded)
     kept = nodes_to_keep_float(scale_findings(whole.graph, statistics))

@@ -136,3 +136,19 @@ def test_what_is_not_shrunk_is_not_smoothed(size):
     box = Letterbox.fit(size, (64, 64))
     drawn = box.apply(picture)[box.top : box.top + round(size[1] * box.scale), box.left : box.left + round(size[0] * box.scale)]
     assert np.array_equal(drawn, cv2.resize(picture, drawn.shape[1::-1], interpolation=cv2.INTER_LINEAR))
+
+
+@given(st.tuples(st.integers(1, 300), st.integers(1, 300)), st.integers(0, 255))
+@settings(deadline=None)
+def test_what_is_drawn_over_an_old_picture_is_what_is_drawn_anew(source_wh, value):
+    picture = np.random.default_rng(0).integers(0, 256, (source_wh[1], source_wh[0], 3), dtype=np.uint8)
+    box = Letterbox.fit(source_wh, (96, 64))
+    anew = box.apply(picture, value=value)
+    old = np.full((64, 96, 3), 77, np.uint8)
+    assert box.apply(picture, value=value, into=old) is old
+    assert np.array_equal(old, anew)
+    wide = np.full((64, 200, 3), 77, np.uint8)  # rows that lie apart
+    box.apply(picture, value=value, into=wide[:, 50:146])
+    assert np.array_equal(wide[:, 50:146], anew)
+    assert (wide[:, :50] == 77).all()
+    assert (wide[:, 146:] == 77).all()

@@ -82,3 +82,33 @@ def test_a_network_that_fires_everywhere_ends_in_time_with_its_best():
 
 def test_no_boxes_are_no_boxes():
     assert suppress(*arrays([], [], []), iou=0.5, most=9).tolist() == []
+
+
+def one_by_one(boxes, scores, class_ids, iou, most):
+    """Each kept box against all that are left, in the same arithmetic."""
+    order = np.argsort(-scores, kind="stable")
+    alive, kept = np.ones(len(order), bool), []
+    areas = np.clip(boxes[:, 2] - boxes[:, 0], 0, None) * np.clip(boxes[:, 3] - boxes[:, 1], 0, None)
+    for place, at in enumerate(order):
+        if not alive[place] or len(kept) == most:
+            continue
+        kept.append(int(at))
+        wide = np.minimum(boxes[at, 2], boxes[order, 2]) - np.maximum(boxes[at, 0], boxes[order, 0])
+        high = np.minimum(boxes[at, 3], boxes[order, 3]) - np.maximum(boxes[at, 1], boxes[order, 1])
+        shared = np.clip(wide, 0, None) * np.clip(high, 0, None)
+        union = areas[at] + areas[order] - shared
+        alive &= ~((class_ids[order] == class_ids[at]) & (shared / np.where(union > 0, union, 1) > iou))
+    return kept
+
+
+@given(
+    st.integers(0, 700), st.integers(1, 5), st.floats(1, 300), st.sampled_from([0.1, 0.45, 0.7]), st.integers(1, 400), st.integers(0, 99)
+)
+@settings(deadline=None, max_examples=60)
+def test_crowds_of_several_blocks_keep_what_one_by_one_keeps(count, classes, spread, iou, most, seed):
+    rng = np.random.default_rng(seed)
+    corner = rng.random((count, 2)) * spread
+    boxes = np.concatenate([corner, corner + 5 + 40 * rng.random((count, 2))], axis=1).astype(np.float32)
+    scores = np.round(rng.random(count), 2).astype(np.float32)  # ties are frequent
+    class_ids = rng.integers(0, classes, count)
+    assert suppress(boxes, scores, class_ids, iou=iou, most=most).tolist() == one_by_one(boxes, scores, class_ids, iou, most)

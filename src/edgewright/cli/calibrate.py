@@ -190,11 +190,11 @@ def _export(artifact: "Artifact", chosen: "CalibrationSet", path: Path, terminal
 
 def _tensors(artifact: "Artifact", chosen: "CalibrationSet") -> "Iterator[NDArray[Any]]":
     """Each picture as deployment prepares it, [1, 3, H, W]."""
-    from edgewright.detector import letterbox_for, to_tensor  # noqa: PLC0415
+    from edgewright.detector import to_tensor  # noqa: PLC0415
 
     for sample in chosen.samples:
         image_rgb = chosen.read(sample)
-        tensor = to_tensor(image_rgb, letterbox_for(image_rgb, artifact), artifact)
+        tensor = to_tensor(image_rgb, artifact)
         # To whole numbers by rounding, not by cutting off.
         yield tensor.round() if artifact.input.dtype == "uint8" else tensor
 

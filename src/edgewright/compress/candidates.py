@@ -20,7 +20,7 @@ from edgewright.compress.recipes import BY_TARGET, Recipe
 from edgewright.compress.schemes import Scheme, scheme_for, scheme_named
 from edgewright.data.calibration import CalibrationSet
 from edgewright.detections import ImageRgb
-from edgewright.detector import letterbox_for, to_tensor
+from edgewright.detector import to_tensor
 from edgewright.engines import Engine, open_engine
 from edgewright.errors import ModelError
 from edgewright.graph.head import Head, recognise
@@ -148,7 +148,7 @@ def calibration_feeds(artifact: Artifact, calibration: CalibrationSet) -> Iterat
 
 def feed_of(artifact: Artifact, image_rgb: ImageRgb) -> dict[str, NDArray[Any]]:
     """One picture as the network takes it."""
-    return {artifact.input.name: to_tensor(image_rgb, letterbox_for(image_rgb, artifact), artifact)}
+    return {artifact.input.name: to_tensor(image_rgb, artifact)}
 
 
 def watch_shifts(

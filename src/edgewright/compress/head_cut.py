@@ -26,7 +26,8 @@ from edgewright.graph.head import Head, HeadConv, reads, recognise
 from edgewright.graph.shapes import fix_input_shape
 from edgewright.graph.walk import blocks
 from edgewright.printable import printable
-from edgewright.vision.heads import Candidates, Tensor, decode
+from edgewright.vision.encoded import Tensor
+from edgewright.vision.heads import Candidates, decode
 from edgewright.whole_file import telling_of_the_disk, write_whole
 
 Logits: TypeAlias = Mapping[str, Tensor]  # what the head convolutions give, by tensor, [1, channels, H, W]

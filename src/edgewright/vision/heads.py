@@ -2,7 +2,7 @@
 
 Decoding happens in one of two places. A *decoded* output has been through the exporter's own tail: box and class
 probabilities for every cell. A *raw* head gives the last convolutions themselves; then scores are compared as logits
-and only the survivors, a dozen out of 8,400, are decoded.
+and only the survivors, a dozen out of 8,400, are decoded. Tensors of integers are compared as integers (`encoded`).
 
     yolov8    four box sides a cell, each a distribution over `reg_max` bins (DFL, Generalized Focal Loss, arXiv 2006.04388) or,
               with one bin, a plain distance (YOLO26); a logit for each class
@@ -21,23 +21,23 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.artifact import RAW_ROLES, Anchors, HeadSpec
+from edgewright.artifact import RAW_ROLES, Anchors, HeadOutput, HeadSpec
 from edgewright.detections import Boxes, ClassIds, Scores
+from edgewright.vision.encoded import Tensor, Values, encoded, is_encoding, real
 
 Candidates: TypeAlias = tuple[Boxes, Scores, ClassIds]  # boxes in input pixels, not yet suppressed, unsorted
-Tensor: TypeAlias = NDArray[np.float32]
 
 MOST_END2END = 300  # boxes an image that the exporters' own tails keep
 LARGEST_LOG_SIZE = 12.0  # e^12 cells is beyond any picture; a network gone wrong must not give infinities
 LARGEST_LOGIT = 88.0  # e^88 is the last that float32 holds
 
 
-def decode(head: HeadSpec, outputs: Sequence[Tensor], score_above: float, *, size_wh: tuple[int, int]) -> Candidates:
+def decode(head: HeadSpec, outputs: Sequence[NDArray[Any]], score_above: float, *, size_wh: tuple[int, int]) -> Candidates:
     """Candidates with a score above `score_above` from the tensors that `head` names, in its order, each [1, ...].
 
     `size_wh`: of the network's input, in pixels. The boxes come in the order of the tensors' cells.
     """
-    tensors = [output[0] for output in outputs]
+    tensors = [_values(*pair) for pair in zip(outputs, head.outputs, strict=False)]
     if not head.is_raw:
         return _decode_whole(head, tensors[0], score_above, size_wh)
     if head.outputs[0].role == "undecoded":
@@ -57,50 +57,53 @@ def decode(head: HeadSpec, outputs: Sequence[Tensor], score_above: float, *, siz
 
 def can_decode(head: HeadSpec, outputs: Sequence[NDArray[Any]], classes: int) -> bool:
     """Whether tensors, each [1, ...], have the values that `decode` takes apart for that many classes."""
-    return len(outputs) >= len(head.outputs) and all(
-        _holds(output.shape[1:], values, head) for output, values in zip(outputs, _values_of(head, classes), strict=False)
+    if len(outputs) < len(head.outputs):
+        return False
+    named = list(zip(outputs, head.outputs, strict=False))
+    return all(_holds(output.shape[1:], values, head) for output, values in zip(outputs, _values_of(head, classes), strict=False)) and all(
+        is_encoding(output.dtype) if named_as.scale is not None else output.dtype.kind == "f" for output, named_as in named
     )
 
 
-def yolov8_decoded(output: Tensor, score_above: float) -> Candidates:
+def yolov8_decoded(output: Values, score_above: float) -> Candidates:
     """Candidates from `output` [4 + classes, cells]: cx cy w h in input pixels, then a probability for each class."""
     best = output[4:].max(axis=0)
     keep = np.flatnonzero(best > score_above)
-    return _corners(output[:4, keep].T), best[keep], output[4:, keep].argmax(axis=0)
+    return _corners(real(output[:4, keep]).T), real(best[keep]), real(output[4:, keep]).argmax(axis=0)
 
 
-def objectness_decoded(output: Tensor, score_above: float) -> Candidates:
+def objectness_decoded(output: Values, score_above: float) -> Candidates:
     """Candidates from `output` [boxes, 5 + classes]: cx cy w h in input pixels, objectness, a probability for each class.
 
     YOLOv5's and YOLOv7's, and YOLOX's where the decode was exported.
     """
     keep, scores, class_ids = _scored_by_product(output, score_above)
-    return _corners(output[keep, :4]), scores, class_ids
+    return _corners(real(output[keep, :4])), scores, class_ids
 
 
-def end2end_decoded(output: Tensor, score_above: float) -> Candidates:
+def end2end_decoded(output: Values, score_above: float) -> Candidates:
     """Candidates from `output` [boxes, 6]: x1 y1 x2 y2 in input pixels, score, class."""
-    rows = output[output[:, 4] > score_above]
+    rows = real(output[output[:, 4] > score_above])
     return rows[:, :4], rows[:, 4], np.rint(np.nan_to_num(rows[:, 5])).astype(np.int64)
 
 
-def yolox_undecoded(output: Tensor, grid: tuple[Tensor, Tensor], score_above: float) -> Candidates:
+def yolox_undecoded(output: Values, grid: tuple[Tensor, Tensor], score_above: float) -> Candidates:
     """Candidates from `output` [cells, 5 + classes]: offset and log size in cells, then probabilities: objectness, each class.
 
     `grid`: column and row [cells, 2] and stride [cells, 1] of each cell.
     """
     keep, scores, class_ids = _scored_by_product(output, score_above)
     cells, strides = grid
-    return _yolox_boxes(output[keep, :4], cells[keep], strides[keep]), scores, class_ids
+    return _yolox_boxes(real(output[keep, :4]), cells[keep], strides[keep]), scores, class_ids
 
 
-def yolov8_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float) -> Candidates:
+def yolov8_raw(grids: Sequence[tuple[Values, Values, int]], score_above: float) -> Candidates:
     """Candidates from the head convolutions: for each grid the box logits [4 * reg_max, H, W], class logits [classes, H, W], stride."""
     boxes, logits = _yolov8_cells(grids, _logit(score_above))
     return boxes, _sigmoid(logits.max(axis=1)), logits.argmax(axis=1)
 
 
-def end2end_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float) -> Candidates:
+def end2end_raw(grids: Sequence[tuple[Values, Values, int]], score_above: float) -> Candidates:
     """The best 300 pairs of a cell and a class among the best 300 cells, from the same convolutions; best first.
 
     So ends the exporters' own tail (Ultralytics, `Detect.postprocess`).
@@ -114,7 +117,7 @@ def end2end_raw(grids: Sequence[tuple[Tensor, Tensor, int]], score_above: float)
     return boxes[best[cell[pairs]]], _sigmoid(found[pairs]), class_ids[pairs]
 
 
-def yolov5_raw(grids: Sequence[tuple[Tensor, int, Anchors]], score_above: float) -> Candidates:
+def yolov5_raw(grids: Sequence[tuple[Values, int, Anchors]], score_above: float) -> Candidates:
     """Candidates from the head convolutions: for each grid the logits [anchors * (5 + classes), H, W], its stride and anchors.
 
     The boxes come anchor by anchor, as the exporters lay them out.
@@ -122,7 +125,7 @@ def yolov5_raw(grids: Sequence[tuple[Tensor, int, Anchors]], score_above: float)
     return _joined([_yolov5_grid(combined, stride, anchors, score_above) for combined, stride, anchors in grids])
 
 
-def yolox_raw(grids: Sequence[tuple[Tensor, Tensor, Tensor, int]], score_above: float) -> Candidates:
+def yolox_raw(grids: Sequence[tuple[Values, Values, Values, int]], score_above: float) -> Candidates:
     """Candidates from the head convolutions: for each grid box [4, H, W], objectness [1, H, W], class logits [classes, H, W], stride."""
     return _joined([_yolox_grid(box, objectness, cls, stride, score_above) for box, objectness, cls, stride in grids])
 
@@ -144,42 +147,50 @@ def _holds(shape: tuple[int, ...], values: int, head: HeadSpec) -> bool:
     return len(shape) == 3 and shape[0] == values
 
 
-def _decode_whole(head: HeadSpec, output: Tensor, score_above: float, size_wh: tuple[int, int]) -> Candidates:
+def _values(output: NDArray[Any], named_as: HeadOutput) -> Values:
+    """What an output [1, ...] holds of its one picture."""
+    if named_as.scale is None:
+        floats: Tensor = output[0]
+        return floats
+    return encoded(output[0], scale=named_as.scale, zero_point=named_as.zero_point)
+
+
+def _decode_whole(head: HeadSpec, output: Values, score_above: float, size_wh: tuple[int, int]) -> Candidates:
     if head.family == "end2end":
         return end2end_decoded(output, score_above)
     rows = _cells_first(output, head, size_wh)
     return yolov8_decoded(rows.T, score_above) if head.family == "yolov8" else objectness_decoded(rows, score_above)
 
 
-def _cells_first(output: Tensor, head: HeadSpec, size_wh: tuple[int, int]) -> Tensor:
+def _cells_first(output: Values, head: HeadSpec, size_wh: tuple[int, int]) -> Values:
     """[cells, values] whichever way the exporter wrote it; the usual way where the shape leaves it open."""
     cells = sum((size_wh[0] // stride) * (size_wh[1] // stride) for stride in head.strides) or 1
     first, second = (size % cells == 0 for size in output.shape)
     return output.T if second and (head.family == "yolov8" or not first) else output
 
 
-def _yolov8_cells(grids: Sequence[tuple[Tensor, Tensor, int]], logit_above: float) -> tuple[Boxes, Tensor]:
+def _yolov8_cells(grids: Sequence[tuple[Values, Values, int]], logit_above: float) -> tuple[Boxes, Tensor]:
     """Boxes [found, 4] and class logits [found, classes] of the cells with a logit above `logit_above`."""
     boxes, logits = zip(*(_yolov8_grid(box, cls, stride, logit_above) for box, cls, stride in grids), strict=True)
     return np.concatenate(boxes), np.concatenate(logits)
 
 
-def _yolov8_grid(box_logits: Tensor, class_logits: Tensor, stride: int, logit_above: float) -> tuple[Boxes, Tensor]:
+def _yolov8_grid(box_logits: Values, class_logits: Values, stride: int, logit_above: float) -> tuple[Boxes, Tensor]:
     columns = class_logits.shape[2]
     class_logits = class_logits.reshape(class_logits.shape[0], -1)
     best = class_logits.max(axis=0)
     keep = np.flatnonzero(best > logit_above)
-    sides = _expected_distance(box_logits.reshape(4, -1, best.size)[:, :, keep])  # left, top, right, bottom; in cells
+    sides = _expected_distance(real(box_logits.reshape(4, -1, best.shape[0])[:, :, keep]))  # left, top, right, bottom; in cells
     centre = np.stack([keep % columns, keep // columns]).astype(np.float32) + np.float32(0.5)
     boxes = np.concatenate([centre - sides[:2], centre + sides[2:]]).T * np.float32(stride)
-    return boxes, class_logits[:, keep].T
+    return boxes, real(class_logits[:, keep]).T
 
 
-def _yolov5_grid(combined: Tensor, stride: int, anchors: Anchors, score_above: float) -> Candidates:
+def _yolov5_grid(combined: Values, stride: int, anchors: Anchors, score_above: float) -> Candidates:
     columns = combined.shape[2]
     values = combined.reshape(len(anchors), -1, combined.shape[1] * columns)  # [anchors, 5 + classes, cells]
     anchor, cell = np.nonzero(values[:, 4] > _logit(score_above))  # a product of probabilities is no larger than either
-    found = values[anchor, :, cell]
+    found = real(values[anchor, :, cell])
     keep, scores, class_ids = _scored_by_logits(found[:, 4], found[:, 5:], score_above)
     anchor, cell, shares = anchor[keep], cell[keep], 2 * _sigmoid(found[keep, :4])
     place = np.stack([cell % columns, cell // columns], axis=1).astype(np.float32)
@@ -188,15 +199,15 @@ def _yolov5_grid(combined: Tensor, stride: int, anchors: Anchors, score_above: f
     return _corners(np.concatenate([centre, size], axis=1)), scores, class_ids
 
 
-def _yolox_grid(box: Tensor, objectness: Tensor, class_logits: Tensor, stride: int, score_above: float) -> Candidates:
+def _yolox_grid(box: Values, objectness: Values, class_logits: Values, stride: int, score_above: float) -> Candidates:
     columns = box.shape[2]
     flat = objectness.reshape(-1)
     cell = np.flatnonzero(flat > _logit(score_above))
-    found = class_logits.reshape(class_logits.shape[0], -1)[:, cell].T
-    keep, scores, class_ids = _scored_by_logits(flat[cell], found, score_above)
+    found = real(class_logits.reshape(class_logits.shape[0], -1)[:, cell]).T
+    keep, scores, class_ids = _scored_by_logits(real(flat[cell]), found, score_above)
     cell = cell[keep]
     place = np.stack([cell % columns, cell // columns], axis=1).astype(np.float32)
-    return _yolox_boxes(box.reshape(4, -1)[:, cell].T, place, np.float32(stride)), scores, class_ids
+    return _yolox_boxes(real(box.reshape(4, -1)[:, cell]).T, place, np.float32(stride)), scores, class_ids
 
 
 def _yolox_boxes(values: Tensor, cells: Tensor, strides: Tensor | np.float32) -> Boxes:
@@ -205,10 +216,10 @@ def _yolox_boxes(values: Tensor, cells: Tensor, strides: Tensor | np.float32) ->
     return _corners(np.concatenate([centre, size], axis=1))
 
 
-def _scored_by_product(output: Tensor, score_above: float) -> tuple[NDArray[np.int64], Scores, ClassIds]:
+def _scored_by_product(output: Values, score_above: float) -> tuple[NDArray[np.int64], Scores, ClassIds]:
     """Rows [boxes, 5 + classes] whose objectness times best class is above the score: which, with what score and class."""
     likely = np.flatnonzero(output[:, 4] > score_above)
-    found = output[likely]
+    found = real(output[likely])
     scores = found[:, 4] * found[:, 5:].max(axis=1)
     keep = np.flatnonzero(scores > score_above)
     return likely[keep], scores[keep], found[keep, 5:].argmax(axis=1)

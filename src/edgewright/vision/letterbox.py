@@ -39,16 +39,34 @@ class Letterbox:
         top = round((input_wh[1] - high) / 2 - 0.1)
         return cls(source_wh, input_wh, scale, left, top)
 
-    def apply(self, image_rgb: ImageRgb, *, value: int = GREY) -> ImageRgb:
-        """Draw the source into a new input picture, uint8 H x W x 3."""
-        wide, high = _scaled_wh(self.source_wh, self.scale)
-        if (wide, high) != self.source_wh:
-            image_rgb = _resize(image_rgb, (wide, high), 1 / self.scale)
-        if (wide, high) == self.input_wh:
-            return image_rgb
-        canvas = np.full((self.input_wh[1], self.input_wh[0], 3), value, np.uint8)
-        canvas[self.top : self.top + high, self.left : self.left + wide] = image_rgb
-        return canvas
+    @property
+    def drawn_wh(self) -> tuple[int, int]:
+        """Width and height of the source where it lies in the input."""
+        return _scaled_wh(self.source_wh, self.scale)
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Rows and columns of the input that the source covers; the rest is border."""
+        wide, high = self.drawn_wh
+        return slice(self.top, self.top + high), slice(self.left, self.left + wide)
+
+    def apply(self, image_rgb: ImageRgb, *, value: int = GREY, into: ImageRgb | None = None) -> ImageRgb:
+        """Draw the source into a new input picture, uint8 H x W x 3, or over the whole of `into`, which is one."""
+        if into is None:
+            if self.drawn_wh == self.source_wh == self.input_wh:
+                return image_rgb
+            into = np.empty((self.input_wh[1], self.input_wh[0], 3), np.uint8)
+        if self.drawn_wh != self.input_wh:
+            into[:] = value
+        self.draw(image_rgb, into[self.place])
+        return into
+
+    def draw(self, image_rgb: ImageRgb, window: ImageRgb) -> None:
+        """The source, scaled, into `window`, which is `place` of an input picture or another of its size; no other pixel is touched."""
+        if self.drawn_wh == self.source_wh:
+            window[:] = image_rgb
+        else:
+            _resize(image_rgb, self.drawn_wh, 1 / self.scale, window)
 
     def to_source(self, boxes_xyxy: Boxes) -> Boxes:
         """Boxes in input pixels, N x 4, as boxes in source pixels, clipped to the picture."""
@@ -58,7 +76,7 @@ class Letterbox:
         return moved
 
 
-def _resize(image_rgb: ImageRgb, wanted_wh: tuple[int, int], shrink: float) -> ImageRgb:
+def _resize(image_rgb: ImageRgb, wanted_wh: tuple[int, int], shrink: float, window: ImageRgb) -> None:
     """Bilinear; where it is to become `shrink` > 1 times smaller, as wide as the triangle that covers every pixel (Pillow's BILINEAR).
 
     Between neighbours OpenCV's bilinear filter is a triangle of variance 1/6 source pixels; shrinking by f takes f^2/6. A smoothing
@@ -72,7 +90,9 @@ def _resize(image_rgb: ImageRgb, wanted_wh: tuple[int, int], shrink: float) -> I
         side = (shrink**2 - 1) / 12
         taps = np.array([side, 1 - 2 * side, side])
         image_rgb = _as_rgb(cv2.sepFilter2D(image_rgb, -1, taps, taps, borderType=cv2.BORDER_REPLICATE))
-    return _as_rgb(cv2.resize(image_rgb, wanted_wh, interpolation=cv2.INTER_LINEAR))
+    drawn = cv2.resize(image_rgb, wanted_wh, dst=window, interpolation=cv2.INTER_LINEAR)
+    if drawn is not window:  # OpenCV writes into any window whose rows are contiguous, and else into one of its own
+        window[:] = drawn
 
 
 def _as_rgb(pixels: NDArray[Any]) -> ImageRgb:
