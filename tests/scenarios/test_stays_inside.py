@@ -43,7 +43,7 @@ class Place:
     @property
     def environment(self) -> dict[str, str]:
         # Not the tests' own: in CI some libraries behave.
-        given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        given = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         ours = {name: value for name, value in self.disk.environment.items() if name.startswith(("LD_PRELOAD", "FAULTY", "PYTHON"))}
         homes = {name: str(self.home(name)) for name in HOMES}
         return {**given, **ours, **homes} | ({"EDGEWRIGHT_CACHE": "off"} if self.cache == "off" else {})
