@@ -7,6 +7,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[1]
 
+os.environ["EDGEWRIGHT_CACHE"] = "off"  # no test is spared the door for what another one, or the developer, has had admitted
+
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import cv2
@@ -255,3 +257,30 @@ def test_a_model_without_names_numbers_its_classes(tmp_path):
         assert value.type.tensor_type.shape.dim[2].dim_value == 64
     onnx.save(model, tmp_path / "bare.onnx")
     assert describe_detector(tmp_path / "bare.onnx").classes == ("class 0", "class 1", "class 2")
+
+
+def test_a_stream_that_is_left_early_leaves_no_thread(detector, tmp_path):
+    with WebmWriter(tmp_path / "clip.webm", 10.0) as writer:
+        for _ in range(20):
+            writer.write(scene())
+    before = set(threading.enumerate())
+    stream = detector.stream(tmp_path / "clip.webm")
+    next(stream)
+    stream.close()
+    assert set(threading.enumerate()) <= before
+
+
+def test_what_was_found_stays_what_it_was(detector):
+    """The detector's buffers are written again; results are not."""
+    first = detector.detect(scene("green"), score_above=0.0)
+    kept = (first.boxes_xyxy.copy(), first.scores.copy(), first.class_ids.copy())
+    detector.detect(scene("red", box=(4, 4, 60, 60)), score_above=0.0)
+    for now, then in zip((first.boxes_xyxy, first.scores, first.class_ids), kept, strict=True):
+        assert np.array_equal(now, then)
+
+
+def test_several_threads_may_ask_one_detector(detector):
+    pictures = [scene(colour) for colour in ("red", "green", "blue")] * 8
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(detector.detect, pictures))
+    assert [each[:1].names for each in found] == [["red"], ["green"], ["blue"]] * 8

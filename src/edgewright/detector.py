@@ -9,6 +9,7 @@
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.artifact import Artifact
+from edgewright.data.ahead import ahead
 from edgewright.data.images import read_image
 from edgewright.data.video import read_frames
 from edgewright.detections import Boxes, ClassIds, Detections, Frame, ImageRgb, Scores
@@ -59,9 +61,10 @@ class Detector:
         return [found for group in groups for found in self._detect_together([_pixels(picture) for picture in group])]
 
     def stream(self, source: str | Path) -> Iterator[tuple[Frame, Detections]]:
-        """Frame after frame of a video file, with what is in it."""
-        for frame in read_frames(Path(source)):
-            yield frame, self.detect(frame.image_rgb)
+        """Frame after frame of a video file, with what is in it; the next ones are decoded meanwhile."""
+        with closing(ahead(read_frames(Path(source)))) as frames:
+            for frame in frames:
+                yield frame, self.detect(frame.image_rgb)
 
     def detect(self, image_rgb: ImageRgb, *, score_above: float | None = None) -> Detections:
         """What is in an RGB picture, H x W x 3 uint8, above `score_above` (default: the artifact's thresholds, class by class)."""

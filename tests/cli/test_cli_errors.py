@@ -136,4 +136,4 @@ def test_a_mistake_of_ours_is_not_hidden(edgewright, tiny_model, monkeypatch):
 
 
 def test_verbs_that_are_not_built_do_not_exist():
-    assert {command.name for command in cli.app.registered_commands} == set(VERBS)
+    assert {command.name for command in cli.command_line().registered_commands} == set(VERBS)

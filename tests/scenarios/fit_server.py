@@ -13,7 +13,7 @@ from pathlib import Path
 
 import cv2
 
-from edgewright.cli import app
+from edgewright.cli import command_line
 from edgewright.cli.failures import one_sentence
 from edgewright.compress.recipes import INT8
 from edgewright.fit import Budget, FitRequest, fit
@@ -50,7 +50,7 @@ def run(order: dict) -> int:
         with one_sentence():
             if "words" in order:
                 sys.argv = ["edgewright", *order["words"]]
-                app()
+                command_line()()
             return publish_again(order) if "result" in order else run_fit(order)
     except SystemExit as leaving:
         return int(leaving.code or 0)

@@ -1,9 +1,12 @@
-"""Every verb, as a user runs it, writes where it was told and nowhere else, and opens no socket: asked of the C library."""
+"""Every verb, as a user runs it, writes where it was told, and what it remembers of admitted models, and opens no socket: asked of the
+C library.
+"""
 
 import os
+import re
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -26,6 +29,8 @@ VERBS = {
     "detect": "detect MODEL PICTURES --out OUT --jsonl GIVEN/seen.jsonl --json GIVEN/seen.json",
 }
 
+ADMITS = {"fit", "calibrate", "quantize", "quantize dynamically", "eval", "detect"}  # a detector, and remembers it
+
 
 @dataclass(frozen=True)
 class Place:
@@ -33,14 +38,15 @@ class Place:
 
     disk: FaultyDisk
     folder: Path
+    cache: str = "on"
 
     @property
     def environment(self) -> dict[str, str]:
         # Not the tests' own: in CI some libraries behave.
-        given = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+        given = {name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ}
         ours = {name: value for name, value in self.disk.environment.items() if name.startswith(("LD_PRELOAD", "FAULTY", "PYTHON"))}
         homes = {name: str(self.home(name)) for name in HOMES}
-        return {**given, **ours, **homes}
+        return {**given, **ours, **homes} | ({"EDGEWRIGHT_CACHE": "off"} if self.cache == "off" else {})
 
     def home(self, name: str) -> Path:
         folder = self.folder / "homes" / name.lower()
@@ -55,7 +61,7 @@ class Place:
         )
 
     def left_in_homes(self) -> list[str]:
-        return [str(path) for path in (self.folder / "homes").rglob("*") if not path.is_dir()]
+        return [path.relative_to(self.folder / "homes").as_posix() for path in (self.folder / "homes").rglob("*") if not path.is_dir()]
 
     def written_outside(self, *inside: Path) -> set[str]:
         """What was opened for writing elsewhere than in these folders."""
@@ -76,16 +82,22 @@ def material(tmp_path_factory):
     return {"MODEL": save_tiny_detector(folder / "tiny.onnx"), "DATA": data, "PICTURES": folder / "data/images/val"}
 
 
+RECORD = re.compile(r"edgewright_cache/admitted/[0-9a-f]{64}\.json")
+
+
+@pytest.mark.parametrize("cache", ["off", "on"])
 @pytest.mark.parametrize("verb", VERBS)
-def test_writes_only_what_was_asked_for_and_opens_no_socket(verb, material, place):
+def test_writes_only_what_was_asked_for_and_opens_no_socket(verb, cache, material, place):
     given, out = place.folder / "given", place.folder / "out"
     given.mkdir()
     places = {**material, "OUT": out}
     words = [str(places.get(word, word)).replace("GIVEN", str(given)) for word in VERBS[verb].split()]
-    done = place.run(sys.executable, "-m", "edgewright", *words)
+    remembered = () if cache == "off" else (place.home("EDGEWRIGHT_CACHE"),)
+    done = replace(place, cache=cache).run(sys.executable, "-m", "edgewright", *words)
     assert done.returncode == 0, done.stderr
-    assert place.written_outside(out, given) == set()
-    assert place.left_in_homes() == []
+    assert place.written_outside(out, given, *remembered) == set()
+    assert all(RECORD.fullmatch(path) for path in place.left_in_homes())
+    assert bool(place.left_in_homes()) == (cache == "on" and verb in ADMITS)
     assert {path.name for path in given.iterdir()} == {word.rpartition("/")[2] for word in VERBS[verb].split() if word.startswith("GIVEN/")}
     assert "network" not in place.disk.log.read_text()
 

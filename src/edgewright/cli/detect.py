@@ -1,5 +1,6 @@
 """`edgewright detect`: look at what a detector sees."""
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ def detect(
 ) -> None:
     """Run a detector over pictures or a video; draw the boxes, or write them down."""
     from edgewright.cli.sinks import open_sinks  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.data.ahead import ahead  # noqa: PLC0415
     from edgewright.data.source import open_source  # noqa: PLC0415
     from edgewright.detector import open_detector  # noqa: PLC0415
 
@@ -47,9 +49,10 @@ def detect(
         open_detector(model, threads=threads or None) as detector,
         open_sinks(pictures, out=out, jsonl=jsonl) as write,
         Terminal(quiet=quiet) as terminal,
+        closing(ahead(iter(pictures))) as coming,
     ):
         terminal.stage("detect")
-        for name, frame in pictures:
+        for name, frame in coming:
             found = detector.detect(frame.image_rgb, score_above=score)
             write(name, frame, found)
             frames, boxes = frames + 1, boxes + len(found)

@@ -22,7 +22,6 @@ from edgewright.graph.unread import drop_unread
 
 # Operators whose outputs are values of their first input (Concat: of all inputs), moved but not changed; nearest is how detectors resize.
 CARRIERS = frozenset({"Concat", "MaxPool", "Resize", "Split", "Slice", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze"})
-UNARY_ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Clip", "HardSwish", "Swish", "Elu", "PRelu", "HardSigmoid"})
 LEAST_SCALE = 1e-9  # of a channel whose weights are all zero
 NARROW = 64  # of 7-bit weights, where sums of two products would saturate
 WIDE = 127
@@ -61,24 +60,14 @@ class _Placement:
     graph: onnx.GraphProto
     kept: frozenset[str]
     held: Mapping[str, onnx.TensorProto]
-    readers: Mapping[str, list[onnx.NodeProto]]
     producers: Mapping[str, onnx.NodeProto]
     leads: set[str] = field(default_factory=set)  # tensors that reach an integer convolution through carriers and additions
     leaders: dict[str, str] = field(default_factory=dict)  # tensors that share a scale, as a forest
 
     @classmethod
     def begin(cls, graph: onnx.GraphProto, kept: frozenset[str]) -> "_Placement":
-        readers: dict[str, list[onnx.NodeProto]] = {}
-        for node in graph.node:
-            for name in node.input:
-                readers.setdefault(name, []).append(node)
-        found = cls(
-            graph,
-            kept,
-            {tensor.name: tensor for tensor in graph.initializer},
-            readers,
-            {name: node for node in graph.node for name in node.output},
-        )
+        held = {tensor.name: tensor for tensor in graph.initializer}
+        found = cls(graph, kept, held, {name: node for node in graph.node for name in node.output})
         for node in reversed(graph.node):
             if found._takes_integers(node):
                 found.leads.update(found._features(node))
@@ -121,16 +110,10 @@ class _Placement:
         return [name for name in first if name and name not in self.held]
 
     def _wants_pair(self, name: str) -> bool:
+        """Whether it is rounded here: activations lead to no convolution themselves, so what stands before one never is."""
         producer = self.producers.get(name)
         is_carried = producer is not None and producer.op_type in CARRIERS and self._takes_integers(producer)
-        return name in self.leads and not is_carried and not self._is_inside_an_activation(name)
-
-    def _is_inside_an_activation(self, name: str) -> bool:
-        """Whether nothing reads it but x * sigmoid(x), or one activation."""
-        readers = self.readers.get(name, [])
-        gates = {gate for reader in readers if reader.op_type == "Sigmoid" for gate in reader.output}
-        fused = [r.op_type in UNARY_ACTIVATIONS or r.op_type == "Sigmoid" or (r.op_type == "Mul" and gates & {*r.input}) for r in readers]
-        return bool(fused) and all(fused)
+        return name in self.leads and not is_carried
 
     def _leader(self, name: str) -> str:
         while (above := self.leaders.get(name, name)) != name:
