@@ -126,6 +126,16 @@ def measure(jobs: Sequence[Job], *, rounds: int = ROUNDS, block_ms: float | None
         return [child.measurement() for child in children]
 
 
+def run_once(job: Job) -> None:
+    """See that a job's model opens and answers noise, in a process that may die of it.
+
+    Raises:
+        EngineError: it does not; the message is the engine's.
+    """
+    with _Child(job) as child:
+        child.open()
+
+
 def ratio(a: Measurement, b: Measurement) -> Interval:
     """How many times longer `a` takes than `b` (p50), from one interleaved measurement."""
     return paired_ratio(a.rounds_ms, b.rounds_ms)
@@ -150,9 +160,13 @@ class _Child:
         self._peak_mib = 0.0
         self._runs = 1
 
-    def settle(self, block_ms: float) -> None:
-        """Wait until the model is open, then run it until caches and clocks are warm; decides how many runs fill a block."""
+    def open(self) -> None:
+        """Wait until the model is open and has run once."""
         self._opened = self._answer()
+
+    def settle(self, block_ms: float) -> None:
+        """Open the model, then run it until caches and clocks are warm; decides how many runs fill a block."""
+        self.open()
         warm = [self._ask(2), self._ask(2)][-1]["samples_ms"]
         self._runs = int(np.clip(round(block_ms / max(warm[-1], 1e-3)), 3, MOST_RUNS))
 

@@ -84,8 +84,8 @@ def quantize(
     quiet: Quiet = False,
 ) -> None:
     """Quantize MODEL one way, as told, into an artifact; nothing is judged."""
-    from edgewright.compress.recipes import BY_TARGET, Recipe  # noqa: PLC0415 - heavy: not for --help
-    from edgewright.compress.schemes import scheme_named  # noqa: PLC0415
+    from edgewright.compress.recipes import Recipe  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.compress.schemes import BY_TARGET, scheme_named  # noqa: PLC0415
     from edgewright.fit.single import QuantizeRequest  # noqa: PLC0415
     from edgewright.fit.single import quantize as make  # noqa: PLC0415
 

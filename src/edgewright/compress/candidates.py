@@ -1,6 +1,6 @@
 """From a baseline and a recipe to a model file and the artifact that describes it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -10,20 +10,23 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edgewright.artifact import Artifact, HeadSpec, describe_file
+from edgewright.artifact import Artifact, HeadSpec, InputSpec, describe_file
 from edgewright.board.profile import Board
 from edgewright.compress.calibrate import TensorStatistics, observe
 from edgewright.compress.correct import bias_shifts, with_corrected_biases
 from edgewright.compress.head_cut import cut_head, fold, raw_head
+from edgewright.compress.integer_outputs import give_integers, outputs_of
 from edgewright.compress.quantize import choose_ranges, name_nodes, nodes_kept_float, quantize_dynamic, quantize_static
-from edgewright.compress.recipes import BY_TARGET, Recipe
-from edgewright.compress.schemes import Scheme, scheme_for, scheme_named
+from edgewright.compress.recipes import Recipe
+from edgewright.compress.schemes import BY_TARGET, Scheme, scheme_for, scheme_named
 from edgewright.data.calibration import CalibrationSet
 from edgewright.detections import ImageRgb
 from edgewright.detector import to_tensor
 from edgewright.engines import Engine, open_engine
 from edgewright.errors import ModelError
+from edgewright.graph.camera_input import Bytes, camera_spec, take_camera_frames
 from edgewright.graph.head import Head, recognise
+from edgewright.graph.input_size import set_input_size
 from edgewright.graph.load import load_model
 from edgewright.progress import Progress, unseen
 from edgewright.whole_file import write_whole
@@ -85,11 +88,12 @@ class FloatForms:
     def suited(self, recipe: Recipe) -> Recipe:
         """The recipe, where it quantizes ahead of time with its decode in float whenever that stays in the graph.
 
-        A recipe that names a scheme of its own is left as it is told.
+        A recipe that names the tutorial's scheme is left as it is told. Decoded outputs are no integers.
         """
         if recipe.mode != "static" or self.cuts(recipe) or recipe.scheme == "tutorial":
             return recipe
-        return replace(recipe, head_cut=False, float_parts=tuple(dict.fromkeys((*recipe.float_parts, "decode"))))
+        parts, forms = dict.fromkeys((*recipe.float_parts, "decode")), tuple(form for form in recipe.forms if form != "integer outputs")
+        return replace(recipe, head_cut=False, float_parts=tuple(parts), forms=forms)
 
     def cuts(self, recipe: Recipe) -> bool:
         """Whether the recipe's model ends at the head convolutions."""
@@ -108,6 +112,22 @@ def prepare_float_forms(baseline: Artifact, folder: Path) -> FloatForms:
     if forms.raw is not None:
         write_whole(forms.cut, cut_head(folded, forms.raw).SerializeToString())
     return forms
+
+
+def size_forms(forms: FloatForms, size_wh: tuple[int, int], folder: Path) -> FloatForms:
+    """The forms for pictures of another size, the cut one written into `folder`; only recipes that cut the head can start from them.
+
+    Raises:
+        InputError: the network's grids do not divide that size.
+        ModelError: the head is not understood, or something in the graph is bound to the given size.
+    """
+    if forms.raw is None:
+        raise ModelError("only a network whose decode is understood can take another size", fix="export it with that size")
+    spec, path = forms.baseline.input, folder / "cut.onnx"
+    sized = set_input_size(onnx.load(forms.cut), spec.name, size_wh, max(forms.raw.strides))
+    write_whole(path, sized.model.SerializeToString())
+    wide, high = size_wh
+    return replace(forms, baseline=replace(forms.baseline, input=replace(spec, shape=(*spec.shape[:2], high, wide))), cut=path)
 
 
 def _understood(folded: onnx.ModelProto, head: Head) -> HeadSpec | None:
@@ -151,6 +171,15 @@ def feed_of(artifact: Artifact, image_rgb: ImageRgb) -> dict[str, NDArray[Any]]:
     return {artifact.input.name: to_tensor(image_rgb, artifact)}
 
 
+def fed_as(wanted: InputSpec, given: InputSpec, feed: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """A float feed, made as `given` says, as another form of the network of the same size takes it."""
+    tensor = feed[given.name]
+    if wanted.dtype == "uint8":
+        mean = np.array(given.mean, np.float32).reshape(1, 3, 1, 1)
+        tensor = np.ascontiguousarray(np.rint(tensor / np.float32(given.scale) + mean).astype(np.uint8).transpose(0, 2, 3, 1))
+    return {wanted.name: tensor}
+
+
 def watch_shifts(
     forms: FloatForms,
     recipe: Recipe,
@@ -190,26 +219,61 @@ def make_model(
             kept = set(nodes_kept_float(model.graph, recipe))
             model = with_corrected_biases(model, {name: shift for name, shift in shifts.items() if name not in kept})
         quantize_static(model, forms.head_of(recipe), statistics, recipe, scheme_of(recipe, board), target)
+    if recipe.forms:
+        write_whole(target, _in_form(onnx.load(target), forms, recipe, statistics, board).SerializeToString())
+
+
+def _in_form(
+    model: onnx.ModelProto, forms: FloatForms, recipe: Recipe, statistics: Mapping[str, TensorStatistics], board: Board
+) -> onnx.ModelProto:
+    """The model as it meets the world."""
+    if "integer outputs" in recipe.forms:
+        source, head = onnx.load(forms.source_of(recipe)).graph, forms.head_of(recipe)
+        ranges = choose_ranges(source, head, statistics, recipe)
+        model = give_integers(model, head, ranges, nodes_kept_float(source, recipe), scheme_of(recipe, board)).model
+    if "camera frames" in recipe.forms:
+        # OpenVINO computes the first convolution in float where it meets bare integers.
+        integers: Bytes = "as rounded floats" if recipe.engine == "openvino" else "as integers"
+        model = take_camera_frames(model, forms.baseline.input, integers=integers).model
+    return model
 
 
 def scheme_of(recipe: Recipe, board: Board) -> Scheme:
     """The integer encoding the recipe uses on this board."""
-    return scheme_for(board.isa) if recipe.scheme == BY_TARGET else scheme_named(recipe.scheme)
+    if recipe.scheme == BY_TARGET:
+        return scheme_for(board.isa)
+    scheme = scheme_named(recipe.scheme)
+    # OpenVINO's kernels for AVX2 add two products in 16 bits, like everybody's.
+    saturates = recipe.engine == "openvino" and "vnni" not in board.isa
+    return replace(scheme, reduce_range=True) if saturates else scheme
 
 
 def describe_candidate(
-    forms: FloatForms, recipe: Recipe, model_path: Path, board: Board, *, calibration_digest: str | None, tools: Mapping[str, str]
+    forms: FloatForms,
+    recipe: Recipe,
+    model_path: Path,
+    board: Board,
+    *,
+    calibration_digest: str | None,
+    tools: Mapping[str, str],
+    files: Sequence[Path] = (),
 ) -> Artifact:
-    """The artifact of a recipe's model file, which lies in a folder of its own."""
-    static = recipe.mode == "static"
+    """The artifact of a recipe's model, which lies in a folder of its own: the ONNX file itself, or the `files` an engine's converter made
+    of it.
+    """
+    static, model = recipe.mode == "static", onnx.load(model_path)
     kept_float = nodes_kept_float(onnx.load(forms.source_of(recipe)).graph, recipe) if static else []
     scheme = {"recipe": recipe.to_json(), "encoding": scheme_of(recipe, board).to_json() if static else None, "float_nodes": kept_float}
+    held = list(files) or [model_path]
+    folder = held[0].parent
     return replace(
         forms.baseline,
+        engine=recipe.engine,
         precision=recipe.precision,
-        files=(describe_file(model_path, model_path.parent),),
-        folder=model_path.parent,
-        head=forms.head_of(recipe),
+        files=tuple(describe_file(path, folder) for path in held),
+        folder=folder,
+        input=camera_spec(forms.baseline.input) if "camera frames" in recipe.forms else forms.baseline.input,
+        head=outputs_of(model, forms.head_of(recipe)),
         scheme=None if recipe.mode == "float" else scheme,
         target={"isa": sorted(board.isa)},
         lineage={

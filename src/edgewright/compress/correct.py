@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from edgewright.compress.calibrate import Range, Ranges
+from edgewright.compress.placement import Encoding
 from edgewright.compress.schemes import Scheme
 from edgewright.engines import Engine
 from edgewright.whole_file import write_whole
@@ -135,7 +136,10 @@ def _encode_and_decode(graph: onnx.GraphProto, name: str, found: Range, scheme: 
 
 
 def encoding(found: Range, scheme: Scheme) -> tuple[np.float32, np.generic]:
-    """Scale and zero point of an activation with this range, as ONNX Runtime's quantizer chooses them."""
+    """Scale and zero point of an activation with this range, as whoever quantizes by this scheme chooses them: mostly ONNX Runtime."""
+    if scheme.placement == "behind activations":
+        ours = Encoding.of(found, scheme)
+        return ours.scale, ours.zero_point.dtype.type(ours.zero_point)
     dtype = np.uint8 if scheme.activation == "uint8" else np.int8
     lowest, highest = (-127, 127) if scheme.symmetric else (np.iinfo(dtype).min, np.iinfo(dtype).max)
     low, high = np.float32(min(found[0], 0.0)), np.float32(max(found[1], 0.0))

@@ -40,14 +40,17 @@ class Reference:
         """The same for fewer pictures."""
         return replace(self, feeds=self.feeds[:count], said=self.said[:count])
 
-    def error(self, outputs: Iterable[Sequence[NDArray[Any]]]) -> float:
-        """The mean disagreement of another form of the network, from its outputs for each feed in turn: 0 is none, 2 the most."""
-        return float(np.mean(list(self.errors(outputs))))
+    def error(self, outputs: Iterable[Sequence[NDArray[Any]]], head: HeadSpec | None = None) -> float:
+        """The mean disagreement of another form of the network, from its outputs for each feed in turn: 0 is none, 2 the most.
 
-    def errors(self, outputs: Iterable[Sequence[NDArray[Any]]]) -> Iterator[float]:
+        `head`: how its outputs are read, where not as the float network's.
+        """
+        return float(np.mean(list(self.errors(outputs, head))))
+
+    def errors(self, outputs: Iterable[Sequence[NDArray[Any]]], head: HeadSpec | None = None) -> Iterator[float]:
         """The disagreement on each picture."""
         for said, found in zip(self.said, outputs, strict=True):
-            yield disagreement(said, every_cell(self.head, self.size_wh, found))
+            yield disagreement(said, every_cell(head or self.head, self.size_wh, found))
 
 
 def disagreement(a: Candidates, b: Candidates) -> float:

@@ -17,8 +17,6 @@ from edgewright.compress.placement import Encoding
 from edgewright.compress.schemes import Scheme
 from edgewright.graph.shapes import shapes_of
 
-TYPES = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.int8): TensorProto.INT8}
-
 
 @dataclass(frozen=True, slots=True)
 class IntegerForm:
@@ -50,10 +48,9 @@ def give_integers(model: onnx.ModelProto, head: HeadSpec, ranges: Ranges, kept_f
             given.append(_rounded(graph, output, Encoding.of(ranges[output.name], replace(scheme, symmetric=False))))
         else:
             given.append(output)
-    kinds = {name: numpy_helper.to_array(held[node.input[2]]).dtype for name, node in _rounding(graph).items() if node.input[2] in held}
-    kinds |= {output.name: np.dtype(np.uint8) for output in given if output.scale is not None and output.name not in kinds}
+    kinds = _integer_kinds(graph)
     values = [
-        helper.make_tensor_value_info(new.name, TensorProto.FLOAT if new.scale is None else TYPES[kinds[new.name]], shapes[old.name])
+        helper.make_tensor_value_info(new.name, TensorProto.FLOAT if new.scale is None else kinds[new.name], shapes[old.name])
         for old, new in zip(head.outputs, given, strict=True)
     ]
     del graph.output[:], graph.value_info[:]
@@ -61,8 +58,24 @@ def give_integers(model: onnx.ModelProto, head: HeadSpec, ranges: Ranges, kept_f
     return IntegerForm(form, replace(head, outputs=tuple(given)))
 
 
-def _rounding(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    return {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+def outputs_of(model: onnx.ModelProto, head: HeadSpec) -> HeadSpec:
+    """`head` with the names and encodings that the outputs of `model`, which stand in its order, really have."""
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    rounding = {node.output[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    outputs = []
+    for output, value in zip(head.outputs, model.graph.output, strict=False):
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT:
+            outputs.append(replace(output, name=value.name))
+            continue
+        scale, zero = (numpy_helper.to_array(held[name]) for name in rounding[value.name].input[1:3])
+        outputs.append(replace(output, name=value.name, scale=float(scale), zero_point=int(zero)))
+    return replace(head, outputs=tuple(outputs))
+
+
+def _integer_kinds(graph: onnx.GraphProto) -> dict[str, int]:
+    """Tensor type of everything that a QuantizeLinear gives: that of its zero point."""
+    held = {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {node.output[0]: held[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
 
 
 def _rounded(graph: onnx.GraphProto, output: HeadOutput, encoding: Encoding) -> HeadOutput:

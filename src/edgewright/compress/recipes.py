@@ -3,13 +3,22 @@
 What each choice is worth was measured over five calibration draws; docs/performance.md has the table and the command.
 """
 
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
+
+from edgewright.compress.schemes import BY_TARGET, integer_schemes
+from edgewright.engines import Precision
 
 Part: TypeAlias = Literal["stem", "head", "decode"]
 RangeRuleName: TypeAlias = Literal["min_max", "percentile", "entropy", "least_squares"]
 
-BY_TARGET = "by target"  # the scheme that suits the board's instruction set; else a name of `schemes.SCHEMES`
+# What a model is turned into when nothing more is asked of it but answers; each an exact rewriting (graph/camera_input.py,
+# compress/integer_outputs.py).
+Form: TypeAlias = Literal["camera frames", "integer outputs"]
+
+TAKES_BYTES = ("onnxruntime", "openvino")  # engines whose first operator may read the frame's own bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +34,12 @@ class Recipe:
     (were a network to hold all its bins that low, agreement with the float model would show it, and the `head` stays float).
     `float_layers` are single nodes of the recipe's source that stay in float as well, by name. `bias_correction` takes the mean error
     that quantization leaves in each convolution out of its bias. `container` is how integers are written down: Q/DQ pairs round float
-    operators, which the runtime fuses, or integer operators.
+    operators, which the runtime fuses, or integer operators. `engine` is what runs it; `forms` is how it meets the world, `size_wh` what
+    size of picture it takes (None: as given).
     """
 
     name: str
-    precision: Literal["float32", "int8"]
+    precision: Precision
     mode: Literal["float", "static", "dynamic"]
     head_cut: bool = True
     ranges: RangeRuleName = "percentile"
@@ -41,6 +51,9 @@ class Recipe:
     bias_correction: bool = False
     container: Literal["qdq", "qoperator"] = "qdq"
     scheme: str = BY_TARGET
+    engine: str = "onnxruntime"
+    forms: tuple[Form, ...] = ()
+    size_wh: tuple[int, int] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,3 +72,26 @@ RECIPES = (
     replace(INT8, name="int8, float head", float_parts=("head",)),
     replace(INT8, name="int8, float head+stem", float_parts=("head", "stem")),
 )
+
+
+def recipes_of(engine: str, floats: Sequence[Precision], isa: AbstractSet[str], base: Recipe) -> tuple[Recipe, ...]:
+    """What is tried in an engine other than ONNX Runtime: the float network in each of the precisions `floats` that it computes in, and
+    `base`, an integer recipe, in each scheme that makes it integers there.
+    """
+    plain = next(recipe for recipe in RECIPES if recipe.mode == "float")
+    exact = tuple(replace(plain, name=f"{engine} {precision}", precision=precision, engine=engine) for precision in floats)
+    stem: tuple[Part, ...] = ("stem",)
+    names = {"openvino-zero-points": f"{engine} int8, zero points"}
+    integers = tuple(
+        replace(base, name=f"{names.get(scheme, f'{engine} int8')}{suffix}", engine=engine, scheme=scheme, float_parts=parts)
+        for scheme in integer_schemes(engine, isa)
+        for suffix, parts in (("", ()), (", float stem", stem))
+    )
+    return exact + integers
+
+
+def deployed(recipe: Recipe) -> Recipe:
+    """The recipe in the forms that cost nothing and save time: frames as cameras give them, integers as outputs."""
+    camera: tuple[Form, ...] = ("camera frames",) if recipe.engine in TAKES_BYTES else ()
+    integers: tuple[Form, ...] = ("integer outputs",) if recipe.engine in TAKES_BYTES and recipe.mode == "static" else ()
+    return replace(recipe, forms=camera + integers)

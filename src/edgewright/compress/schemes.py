@@ -53,6 +53,8 @@ class Scheme:
         return asdict(self)
 
 
+BY_TARGET = "by target"  # the scheme of ONNX Runtime that suits the board's instruction set; else a name of `SCHEMES`
+
 X86_VNNI = Scheme("uint8", "int8", per_channel=True, reduce_range=False, why="x86 with VNNI multiplies u8 by s8 without saturation")
 X86_SATURATING = Scheme("uint8", "int8", per_channel=True, reduce_range=True, why="x86 without VNNI saturates u8 by s8 sums: 7-bit weights")
 ARM = Scheme("int8", "int8", per_channel=True, reduce_range=False, why="Arm's signed kernels (SDOT, SMMLA) take both sides as they are")
@@ -106,3 +108,13 @@ def scheme_named(name: str) -> Scheme:
     if name not in SCHEMES:
         raise InputError(f"there is no scheme {name!r}", expected=f"one of {', '.join(SCHEMES)}")
     return SCHEMES[name]
+
+
+def integer_schemes(engine: str, isa: AbstractSet[str]) -> tuple[str, ...]:
+    """The names of the schemes that make a graph run in integers in this engine on a machine with these instruction sets.
+
+    `BY_TARGET` stands for ONNX Runtime's, which `scheme_for` tells. Engines that compute in float whatever a graph says have none.
+    """
+    if engine == "onnxruntime":
+        return (BY_TARGET,)
+    return ("openvino", "openvino-zero-points") if engine == "openvino" and "avx2" in isa else ()

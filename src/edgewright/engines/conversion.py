@@ -31,7 +31,7 @@ def convert(engine: str, source: Path, folder: Path, *, precision: Precision) ->
         InputError: no such engine.
         EngineError: it is not installed, or its converter refuses the model, dies of it or finds no end.
     """
-    if not hasattr(engine_module(engine), "convert"):
+    if not has_own_format(engine):
         target = folder / f"model{engine_module(engine).SUFFIX}"
         write_whole(target, source.read_bytes())
         return [target]
@@ -39,6 +39,15 @@ def convert(engine: str, source: Path, folder: Path, *, precision: Precision) ->
         scratch = Path(name)
         made = [scratch / file for file in _ask(engine, source, scratch, precision)]
         return [Path(shutil.move(path, folder / path.name)) for path in made]
+
+
+def has_own_format(engine: str) -> bool:
+    """Whether the engine opens something else than ONNX files.
+
+    Raises:
+        InputError: no such engine.
+    """
+    return hasattr(engine_module(engine), "convert")
 
 
 def _ask(engine: str, source: Path, scratch: Path, precision: Precision) -> list[str]:

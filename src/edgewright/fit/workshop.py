@@ -11,16 +11,18 @@ import onnx
 
 from edgewright.accuracy.predictions import Predictions, predict
 from edgewright.artifact import Artifact, sha256_of
-from edgewright.bench.measure import Job, Measurement, measure
+from edgewright.bench.measure import Job, Measurement, measure, run_once
 from edgewright.board.profile import Board, usable_cores
 from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
 from edgewright.compress.candidates import (
     FloatForms,
     Shifts,
     describe_candidate,
+    fed_as,
     feed_of,
     make_model,
     prepare_float_forms,
+    size_forms,
     watch_form,
     watch_ranges,
     watch_shifts,
@@ -38,7 +40,8 @@ from edgewright.data.dataset import Dataset, Sample
 from edgewright.data.images import read_image
 from edgewright.detector import Detector
 from edgewright.engines import open_artifact, open_engine
-from edgewright.errors import EngineError
+from edgewright.engines.conversion import convert, has_own_format
+from edgewright.errors import EngineError, InputError
 from edgewright.fit.evidence import tool_versions
 from edgewright.fit.explore import FLOORS, LOOK_IMAGES
 from edgewright.fit.journal import Journal, Step, digest_of
@@ -68,6 +71,7 @@ class Workshop:
         if journal.lost:
             watch.note(f"lines of the journal that are not as they were written: {journal.lost}; their steps are done again")
         self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; most recipes share one
+        self._sized: dict[tuple[int, int], FloatForms] = {}
         self._look_word: Reference | None = None
         self._selection_word: Reference | None = None
         camera = None if request.camera is None else open_camera(request.camera)
@@ -91,28 +95,68 @@ class Workshop:
         return self._journal.seconds
 
     def candidate(self, recipe: Recipe) -> Artifact | None:
-        """The recipe's model as an artifact; None, and a line in `left_out`, where it cannot be made or does not load."""
-        recipe = self.forms.suited(recipe)
+        """The recipe's model as an artifact in its engine's own format; None, and a line in `left_out`, where it cannot be made or does not
+        run.
+        """
+        try:
+            forms = self.forms_for(recipe.size_wh)
+        except (InputError, EngineError) as error:
+            self._leave_out(recipe, str(error))
+            return None
+        recipe = forms.suited(recipe)
         folder = self._folder / "candidates" / slug(recipe.name)
-        make_folder(folder)
+        converted = folder / "converted"
+        make_folder(converted)
         path = folder / "model.onnx"
         statistics = self._statistics(recipe) if recipe.mode == "static" else {}
         shifts = self._shifts(recipe) if recipe.bias_correction else {}
 
         def work() -> Step:
             try:
-                make_model(self.forms, recipe, statistics, shifts, self.board, path)
-                open_engine("onnxruntime", path, threads=1).close()
+                make_model(forms, recipe, statistics, shifts, self.board, path)
+                files = self._converted(recipe, path, converted)
             except EngineError as error:
                 return {"error": str(error)}, []
-            return {}, [path]
+            return {"files": [each.name for each in files]}, [path, *files]
 
         inputs = [self._identity, self.calibration.digest, recipe.to_json()]
-        error = self._journal.step(f"compress {recipe.name}", inputs, work, lambda result: str(result["error"]) if result else None)
-        if error is not None:
-            self.left_out.append(f"{recipe.name} was left out: {error}")
+        made = self._journal.step(f"compress {recipe.name}", inputs, work, _read_made)
+        if isinstance(made, str):
+            self._leave_out(recipe, made)
             return None
-        return describe_candidate(self.forms, recipe, path, self.board, calibration_digest=self.calibration.digest, tools=tool_versions())
+        files = [converted / name for name in made]
+        digest, tools = self.calibration.digest, tool_versions()
+        return describe_candidate(forms, recipe, path, self.board, calibration_digest=digest, tools=tools, files=files)
+
+    def forms_for(self, size_wh: tuple[int, int] | None) -> FloatForms:
+        """The float forms for pictures of that size (None: the model's own).
+
+        Raises:
+            InputError: the model cannot take them.
+        """
+        if size_wh is None or size_wh == self.baseline.input.size_wh:
+            return self.forms
+        if size_wh not in self._sized:
+            folder = self._folder / f"float-{size_wh[0]}x{size_wh[1]}"
+            make_folder(folder)
+            self._sized[size_wh] = size_forms(self.forms, size_wh, folder)
+        return self._sized[size_wh]
+
+    def _converted(self, recipe: Recipe, path: Path, folder: Path) -> list[Path]:
+        """The model in its engine's own format, having answered once in a process that may die of it; nothing where that is ONNX.
+
+        Raises:
+            EngineError: it cannot be converted, or does not run.
+        """
+        if not has_own_format(recipe.engine):
+            open_engine(recipe.engine, path, threads=1).close()
+            return []
+        files = convert(recipe.engine, path, folder, precision=recipe.precision)
+        run_once(Job(recipe.name, files[0], recipe.engine, recipe.precision, threads=1))
+        return files
+
+    def _leave_out(self, recipe: Recipe, why: str) -> None:
+        self.left_out.append(f"{recipe.name} was left out: {why}")
 
     def scales(self) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
         """Where the float model would force one scale on ranges far apart, how each place is mended, and the nodes that therefore stay
@@ -145,7 +189,9 @@ class Workshop:
         """How far a candidate is from the float model on pictures of the selection split; None where cells cannot be compared."""
         if artifact.digest == self.baseline.digest:
             return 0.0
-        if not self.forms.is_aligned(INT8) or artifact.head != self.forms.head_of(INT8):
+        raw = self.forms.head_of(INT8)
+        same_cells = artifact.input.size_wh == self.baseline.input.size_wh and artifact.head.is_raw == raw.is_raw
+        if not self.forms.is_aligned(INT8) or not same_cells:
             return None
         spread = [pictures[at] for at in np.linspace(0, len(pictures) - 1, min(CLOSENESS_IMAGES, len(pictures))).astype(int)]
 
@@ -237,10 +283,11 @@ class Workshop:
         return self._journal.step("calibrate", self._identity, work, read)
 
     def _statistics(self, recipe: Recipe) -> dict[str, TensorStatistics]:
-        path = self._folder / f"statistics-{'cut' if self.forms.cuts(recipe) else 'whole'}.npz"
+        forms = self.forms_for(recipe.size_wh)
+        path = self._folder / f"statistics-{'cut' if forms.cuts(recipe) else 'whole'}{_suffix(recipe)}.npz"
 
         def work() -> Step:
-            watched = watch_ranges(self.forms, recipe, self.calibration, path.with_suffix(".onnx"), self.cores, self.watch.advance)
+            watched = watch_ranges(forms, recipe, self.calibration, path.with_suffix(".onnx"), self.cores, self.watch.advance)
             save_statistics(watched, path)
             return {}, [path]
 
@@ -251,12 +298,13 @@ class Workshop:
 
     def _shifts(self, recipe: Recipe) -> Shifts:
         """What this way of reading ranges shifts each convolution's mean by; recipes that read them alike share it."""
-        reading = [recipe.ranges, recipe.scheme, *(getattr(recipe, floor) for floor in FLOORS), self.forms.cuts(recipe)]
+        reading = [recipe.ranges, recipe.scheme, *(getattr(recipe, floor) for floor in FLOORS), self.forms.cuts(recipe), recipe.size_wh]
+        forms = self.forms_for(recipe.size_wh)
         path = self._folder / f"shifts-{digest_of(reading)[:8]}.npz"
 
         def work() -> Step:
             statistics, scratch = self._statistics(recipe), path.with_suffix(".onnx")
-            found = watch_shifts(self.forms, recipe, statistics, self.calibration, self.board, scratch, self.cores)
+            found = watch_shifts(forms, recipe, statistics, self.calibration, self.board, scratch, self.cores)
             columns = {f"shift{at}": shift for at, shift in enumerate(found.values())}
             write_arrays(path, {"names": np.array(list(found), str), **columns})
             return {}, [path]
@@ -294,7 +342,8 @@ class Workshop:
 
     def _error_of(self, artifact: Artifact, reference: Reference) -> float:
         with closing(open_artifact(artifact, threads=self.cores)) as engine:
-            return reference.error(engine.run(feed) for feed in reference.feeds)
+            feeds = (fed_as(artifact.input, self.baseline.input, feed) for feed in reference.feeds)
+            return reference.error((engine.run(feed) for feed in feeds), artifact.head)
 
     def _asked_float(self, feeds: Sequence[Feed]) -> Reference:
         with closing(open_engine("onnxruntime", self.forms.source_of(INT8), threads=self.cores)) as engine:
@@ -314,6 +363,19 @@ def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError("no text")
     return value
+
+
+def _read_made(result: dict[str, Any]) -> list[str] | str:
+    """The names of converted files, or why there are none."""
+    if "error" in result:
+        return _text(result["error"])
+    if any(Path(_text(name)).name != name for name in result["files"]):
+        raise ValueError("no file names")
+    return list(result["files"])
+
+
+def _suffix(recipe: Recipe) -> str:
+    return "" if recipe.size_wh is None else "-{}x{}".format(*recipe.size_wh)
 
 
 def _read_error(result: dict[str, Any]) -> float:

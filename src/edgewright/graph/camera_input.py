@@ -56,9 +56,13 @@ def take_camera_frames(model: onnx.ModelProto, spec: InputSpec, *, integers: Byt
     value = next(value for value in form.graph.input if value.name == spec.name)
     value.CopyFrom(helper.make_tensor_value_info(spec.name, TensorProto.UINT8, (batch, high, wide, channels)))
     drop_unread(form.graph)
-    return CameraForm(
-        form, replace(spec, shape=(batch, high, wide, channels), layout="NHWC", dtype="uint8", scale=1.0, mean=(0.0, 0.0, 0.0))
-    )
+    return CameraForm(form, camera_spec(spec))
+
+
+def camera_spec(spec: InputSpec) -> InputSpec:
+    """How a network that was fed as `spec` says is fed once it takes camera frames."""
+    batch, channels, high, wide = spec.shape
+    return replace(spec, shape=(batch, high, wide, channels), layout="NHWC", dtype="uint8", scale=1.0, mean=(0.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
