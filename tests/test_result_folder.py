@@ -165,7 +165,15 @@ def test_a_fit_among_planted_links_writes_nothing_through_them(tmp_path, victim)
     for name in ("artifact.json", "evidence.json", "report.html", OLD):
         (out / name).symlink_to(victim / name)
     request = FitRequest(
-        save_tiny_detector(tmp_path / "tiny.onnx"), data, out, Budget(max_drop=100), threads=1, images=4, resume=True, recipes=()
+        save_tiny_detector(tmp_path / "tiny.onnx"),
+        data,
+        out,
+        Budget(max_drop=100),
+        threads=1,
+        images=4,
+        resume=True,
+        recipes=(),
+        engines=("onnxruntime",),
     )
     fit(request)
     assert Artifact.load(out).model_path.is_file()

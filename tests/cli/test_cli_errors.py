@@ -16,7 +16,7 @@ VERBS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")
 
 def words_for(verb, model, data, out):
     return {
-        "fit": (verb, model, "--data", data, "--out", out),
+        "fit": (verb, model, "--engines", "onnxruntime", "--data", data, "--out", out),
         "calibrate": (verb, data, "--out", out, "--model", model),
         "quantize": (verb, model, "--data", data, "--out", out, "--images", 2),
         "bench": (verb, model),

@@ -71,7 +71,7 @@ def test_calibrate_chooses_none_of_them_and_says_so(edgewright, strange_data, tm
 
 def test_fit_warns_of_them(edgewright, tiny_model, strange_data, tmp_path):
     words = ("--max-drop", 100, "--images", 6, "--threads", 1, "--quiet")
-    ran = edgewright("fit", tiny_model, "--data", strange_data, "--out", tmp_path / "out", *words)
+    ran = edgewright("fit", tiny_model, "--engines", "onnxruntime", "--data", strange_data, "--out", tmp_path / "out", *words)
     assert ran.exit_code in (0, 1), ran.err
     evidence = json.loads((tmp_path / "out/evidence.json").read_text())
     assert evidence["calibration"]["images"] == 6

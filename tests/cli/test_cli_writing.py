@@ -34,7 +34,7 @@ def result_in(out):
 
 def words_for(verb, model, data, photos, out):
     return {
-        "fit": ("fit", model, "--data", data, "--out", out),
+        "fit": ("fit", model, "--engines", "onnxruntime", "--data", data, "--out", out),
         "quantize": ("quantize", model, "--data", data, "--out", out, "--images", 4),
         "calibrate": ("calibrate", data, "--out", out, "--images", 4, "--model", model),
         "detect": ("detect", model, photos, "--out", out),

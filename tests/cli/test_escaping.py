@@ -252,7 +252,7 @@ def test_a_terminal_is_sent_no_command_by_long_work(worlds, command, tmp_path):
     def words(kind):
         world, out = worlds[kind], tmp_path / kind
         return (command, world["model"], "--data", world["data"], "--out", out, "--images", 2) + (
-            ("--threads", 1, "--max-drop", 100) if command == "fit" else ()
+            ("--threads", 1, "--max-drop", 100, "--engines", "onnxruntime") if command == "fit" else ()
         )
 
     plain, evil = (on_a_terminal(*words(kind)) for kind in ("plain", "evil"))

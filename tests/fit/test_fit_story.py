@@ -28,6 +28,7 @@ CONTRACT = {
     "what was asked": {"budget", "host", "board", "calibration", "lineage"},
     "what was found": {"baseline", "fitted", "delta", "speedup", "candidates"},
 }
+ORT = ("onnxruntime",)  # where it does not matter what runs the model
 CANDIDATE = {"name", "engine", "precision", "scheme", "threads", "imgsz", "map50_95", "p50_ms", "peak_mib", "verdict"}
 
 
@@ -41,7 +42,7 @@ def material(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shipped(material, tmp_path_factory):
     """A fit that ships; its request and its evidence."""
-    request = FitRequest(*material, tmp_path_factory.mktemp("fit") / "fitted", Budget(max_drop=100), threads=1, images=10)
+    request = FitRequest(*material, tmp_path_factory.mktemp("fit") / "fitted", Budget(max_drop=100), threads=1, engines=ORT, images=10)
     return request, fit(request)
 
 
@@ -93,7 +94,7 @@ def test_calibration_selection_and_judging_share_no_picture(shipped):
 
 
 def test_a_budget_nobody_can_meet_is_refused_with_its_constraint_and_no_artifact(material, tmp_path):
-    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100, max_latency_ms=1e-6), threads=1, images=10))
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100, max_latency_ms=1e-6), threads=1, engines=ORT, images=10))
     document = json.loads((tmp_path / "out/evidence.json").read_text())
     assert (document["verdict"], document["binding"]) == ("refuse", ["latency"])
     assert document["lineage"]["artifact_digest"] is None
@@ -112,7 +113,7 @@ def test_a_refusal_keeps_the_artifact_that_was_there(shipped, tmp_path):
 def test_the_float_model_ships_when_every_integer_one_loses_too_much(material, tmp_path):
     # A budget no rounding can meet on data this easy: better than the original.
     recipes = tuple(recipe for recipe in RECIPES if recipe.mode == "float")
-    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=0), threads=1, images=10, recipes=recipes))
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=0), threads=1, engines=ORT, images=10, recipes=recipes))
     assert evidence.ships
     assert evidence.fitted.precision == "float32"
     assert ew.Artifact.load(tmp_path / "out").precision == "float32"
@@ -135,7 +136,7 @@ def test_refuses_a_model_that_is_already_quantized(material, tmp_path):
 def test_refuses_a_folder_that_no_fit_wrote_and_touches_nothing(material, tmp_path):
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(InputError, match="edgewright did not write"):
-        fit(FitRequest(*material, tmp_path, threads=1))
+        fit(FitRequest(*material, tmp_path, threads=1, engines=ORT))
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -143,23 +144,35 @@ def test_refuses_classes_that_are_not_the_models(material, tmp_path):
     data = write_tiny_dataset(tmp_path / "data", train=4, val=2, classes=("red", "green"))
     data.write_text(data.read_text().replace("red", "horse"))
     with pytest.raises(DataError, match="different classes"):
-        fit(FitRequest(material[0], data, tmp_path / "out", threads=1))
+        fit(FitRequest(material[0], data, tmp_path / "out", threads=1, engines=ORT))
 
 
 def test_asks_for_fewer_calibration_images_when_none_is_left_to_choose_on(material, tmp_path):
     with pytest.raises(InputError, match="lower --images"):
-        fit(FitRequest(*material, tmp_path / "out", threads=1, images=1000))
+        fit(FitRequest(*material, tmp_path / "out", threads=1, engines=ORT, images=1000))
 
 
 def test_asked_for_nothing_it_leaves_half_of_a_small_set_to_choose_on(material, tmp_path):
     recipes = tuple(recipe for recipe in RECIPES if recipe.mode == "float")
-    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100), threads=1, recipes=recipes))
+    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100), threads=1, engines=ORT, recipes=recipes))
     assert (len(evidence.calibration.samples), evidence.selection_images) == (16, 16)
     assert any("only 16 train images" in warning for warning in evidence.warnings)
 
 
 def test_a_second_fit_on_the_same_folder_says_so_and_the_first_goes_on(material, tmp_path):
-    command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "edgewright",
+        "fit",
+        str(material[0]),
+        "--engines",
+        "onnxruntime",
+        "--data",
+        str(material[1]),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     options = ["--images", "10", "--max-drop", "100", "--threads", "1"]
     first = subprocess.Popen([*command, *options], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert next(line for line in first.stderr if line.strip() == "calibrate")
@@ -171,7 +184,19 @@ def test_a_second_fit_on_the_same_folder_says_so_and_the_first_goes_on(material,
 
 
 def test_ctrl_c_is_one_sentence_and_resume_goes_on(material, tmp_path):
-    command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "edgewright",
+        "fit",
+        str(material[0]),
+        "--engines",
+        "onnxruntime",
+        "--data",
+        str(material[1]),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     options = ["--images", "10", "--max-drop", "100", "--threads", "1"]
     process = subprocess.Popen(
         [*command, *options],
@@ -204,7 +229,7 @@ def unlabelled(material, tmp_path_factory):
     frames.mkdir()
     for at, picture in enumerate(sorted(material[1].parent.rglob("*.png"))):
         shutil.copyfile(picture, frames / f"{at}.png")
-    evidence = fit(FitRequest(material[0], frames, folder / "out", Budget(max_drop=100), threads=1, images=10))
+    evidence = fit(FitRequest(material[0], frames, folder / "out", Budget(max_drop=100), threads=1, engines=ORT, images=10))
     return evidence, json.loads((folder / "out/evidence.json").read_text()), folder / "out"
 
 
@@ -229,7 +254,9 @@ def test_without_labels_the_halves_share_no_picture(unlabelled):
 
 
 def test_for_another_board_the_scheme_is_its_own_and_the_verdict_provisional(material, tmp_path):
-    evidence = fit(FitRequest(*material, tmp_path / "out", Budget(max_drop=100), threads=1, images=10, board="rpi5", recipes=(INT8,)))
+    evidence = fit(
+        FitRequest(*material, tmp_path / "out", Budget(max_drop=100), threads=1, engines=ORT, images=10, board="rpi5", recipes=(INT8,))
+    )
     document = json.loads((tmp_path / "out/evidence.json").read_text())
     assert document["verdict"] == "provisional"
     assert evidence.candidates["int8"].scheme["encoding"] == ARM.to_json()  # this machine, where it is no Arm, would take another
@@ -264,7 +291,9 @@ def test_the_artifact_carries_the_fitted_threshold(shipped):
 def test_other_families_are_fitted_as_well(family, material, tmp_path):
     model = save_tiny_detector(tmp_path / "tiny.onnx", family=family)
     recipes = tuple(recipe for recipe in RECIPES if recipe.name in ("float32, head cut", "int8"))
-    evidence = fit(FitRequest(model, material[1], tmp_path / "out", Budget(max_drop=100), threads=1, images=10, recipes=recipes))
+    evidence = fit(
+        FitRequest(model, material[1], tmp_path / "out", Budget(max_drop=100), threads=1, engines=ORT, images=10, recipes=recipes)
+    )
     assert evidence.ships
     assert {"float32, head cut", "int8"} <= set(evidence.candidates)
     figures = {each.name: each for each in evidence.ranking}
@@ -276,7 +305,7 @@ def test_other_families_are_fitted_as_well(family, material, tmp_path):
 def test_the_tutorial_recipe_is_refused_on_the_real_detector(test_data, tmp_path):
     """Whole graph, S8S8, reduce_range: one scale for pixels and probabilities rounds every score to nothing."""
     data = _some_of(test_data / "coco", tmp_path / "data.yaml", train=24, val=16)
-    request = FitRequest(test_data / "models/yolov8n.onnx", data, tmp_path / "out", Budget(max_drop=1.5), images=12)
+    request = FitRequest(test_data / "models/yolov8n.onnx", data, tmp_path / "out", Budget(max_drop=1.5), images=12, engines=ORT)
     judged = put_through_gate(request, TUTORIAL_RECIPE)
     assert judged.decision.verdict == "refuse"
     assert "accuracy" in judged.decision.binding
@@ -298,7 +327,7 @@ def test_refuses_to_judge_by_images_without_labels_before_any_work(material, tmp
     data = write_tiny_dataset(tmp_path / "data", train=8, val=4)
     shutil.rmtree(tmp_path / "data/labels/val")
     with pytest.raises(DataError, match="no val image"):
-        fit(FitRequest(material[0], data, tmp_path / "out", threads=1))
+        fit(FitRequest(material[0], data, tmp_path / "out", threads=1, engines=ORT))
     assert not (tmp_path / "out").exists()
 
 
@@ -306,7 +335,19 @@ def test_refuses_to_judge_by_images_without_labels_before_any_work(material, tmp
     ("budget", "status", "verdict"), [(("--max-drop", "100"), 0, "ship"), (("--max-drop", "100", "--max-size-mb", "0.001"), 1, "refuse")]
 )
 def test_the_exit_status_is_the_verdict(material, tmp_path, budget, status, verdict):
-    command = [sys.executable, "-m", "edgewright", "fit", str(material[0]), "--data", str(material[1]), "--out", str(tmp_path / "out")]
+    command = [
+        sys.executable,
+        "-m",
+        "edgewright",
+        "fit",
+        str(material[0]),
+        "--engines",
+        "onnxruntime",
+        "--data",
+        str(material[1]),
+        "--out",
+        str(tmp_path / "out"),
+    ]
     done = subprocess.run(
         [*command, *budget, "--images", "10", "--threads", "1", "--json", "-"], capture_output=True, text=True, check=False
     )

@@ -48,7 +48,14 @@ def done(tmp_path_factory, request):
     folder = tmp_path_factory.mktemp("done")
     data = write_tiny_dataset(folder / "data", train=12, val=6)
     asked = FitRequest(
-        save_tiny_detector(folder / "tiny.onnx"), data, folder / "out", Budget(max_drop=100), threads=1, images=4, recipes=request.param
+        save_tiny_detector(folder / "tiny.onnx"),
+        data,
+        folder / "out",
+        Budget(max_drop=100),
+        threads=1,
+        images=4,
+        recipes=request.param,
+        engines=("onnxruntime",),
     )
     return replace(asked, resume=True), fit(asked).to_json()
 

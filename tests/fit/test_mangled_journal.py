@@ -42,7 +42,21 @@ def test_two_thousand_of_each(kind):
 
 
 def fit(model: Path, data: Path, out: Path) -> subprocess.CompletedProcess:
-    words = [sys.executable, "-m", "edgewright", "fit", model, "--data", data, "--out", out, "--resume", "--quiet"]
+    words = [
+        sys.executable,
+        "-m",
+        "edgewright",
+        "fit",
+        model,
+        "--engines",
+        "onnxruntime",
+        "--data",
+        data,
+        "--out",
+        out,
+        "--resume",
+        "--quiet",
+    ]
     return subprocess.run(
         list(map(str, words)), capture_output=True, text=True, timeout=600, check=False, env={**os.environ, "COLUMNS": "200"}
     )

@@ -81,6 +81,7 @@ def run_fit(order: dict) -> int:
         images=4,
         resume=order["resume"],
         recipes=FEW,
+        engines=("onnxruntime",),
     )
     return 0 if fit(request).ships else 1
 

@@ -30,7 +30,20 @@ class Job:
     options: tuple[str, ...] = ()
 
     def start(self) -> subprocess.Popen:
-        command = [sys.executable, "-m", "edgewright", "fit", str(self.model), "--data", str(self.data), "--out", str(self.out), "--resume"]
+        command = [
+            sys.executable,
+            "-m",
+            "edgewright",
+            "fit",
+            str(self.model),
+            "--engines",
+            "onnxruntime",
+            "--data",
+            str(self.data),
+            "--out",
+            str(self.out),
+            "--resume",
+        ]
         environment = {**os.environ, "COLUMNS": "200"}
         return subprocess.Popen(
             [*command, *self.options], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True

@@ -22,7 +22,17 @@ def fitted(tmp_path_factory):
     """A fitted artifact, and the data it was fitted to."""
     folder = tmp_path_factory.mktemp("fitted")
     data = write_tiny_dataset(folder / "data", train=16, val=6)
-    fit(FitRequest(save_tiny_detector(folder / "tiny.onnx"), data, folder / "out", Budget(max_drop=100), threads=1, images=6))
+    fit(
+        FitRequest(
+            save_tiny_detector(folder / "tiny.onnx"),
+            data,
+            folder / "out",
+            Budget(max_drop=100),
+            threads=1,
+            images=6,
+            engines=("onnxruntime",),
+        )
+    )
     return folder / "out", data
 
 

@@ -19,7 +19,7 @@ HOMES = ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
 ELSEWHERE = ("/dev/", "/proc/", "/memfd:")  # what is no file on a disk
 
 VERBS = {
-    "fit": "fit MODEL --data DATA --out OUT --images 4 --max-drop 100 --threads 1 --json GIVEN/fit.json",
+    "fit": "fit MODEL --engines onnxruntime --data DATA --out OUT --images 4 --max-drop 100 --threads 1 --json GIVEN/fit.json",
     "quantize": "quantize MODEL --data DATA --out OUT --images 4 --bias-correction --batch 2 --json GIVEN/made.json",
     "quantize dynamically": "quantize MODEL --out OUT --mode dynamic",
     "calibrate": "calibrate DATA --out OUT --images 4 --model MODEL --npz GIVEN/tensors.npz --json GIVEN/calibrated.json",

@@ -10,6 +10,10 @@ from rich.console import Console
 
 from edgewright.cli.folders import utf8
 from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
+from edgewright.errors import InputError
+from edgewright.printable import printable
+
+LARGEST_SIDE = 8192
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -19,6 +23,8 @@ EXAMPLES = """
   edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted --max-drop 0.5 --max-latency-ms 30 --threads 1
 
   edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted --resume      (after Ctrl-C, a crash or a power cut)
+
+  edgewright fit yolov8n.onnx --data line/ --out fitted --engines onnxruntime,openvino --frame 1280x720 --sizes 512,416
 
   edgewright fit yolov8n.onnx --data frames/ --out fitted --board rpi5        (no labels, another board: provisional at best)
 
@@ -47,6 +53,15 @@ def fit(
     images: Annotated[
         int | None, typer.Option(min=1, max=100_000, help="Train images to calibrate with.", show_default="64, or half of them")
     ] = None,
+    engines: Annotated[
+        str, typer.Option(metavar="A,B|all", help="Runtimes to try: onnxruntime, openvino, mnn, ncnn; all that are installed.")
+    ] = "all",
+    sizes: Annotated[
+        str | None, typer.Option(metavar="N,WxH", help="Input sizes to try beside the model's own, as 512,416 or 640x384.")
+    ] = None,
+    frame: Annotated[
+        str | None, typer.Option(metavar="WxH", help="The camera's pictures, as 1280x720: try the input shape they fill.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides among equal calibration images, and the bootstrap.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit was.")] = False,
     json_path: JsonPath = None,
@@ -65,6 +80,9 @@ def fit(
         board=board,
         camera=camera,
         images=images,
+        engines=None if engines == "all" else tuple(engines.split(",")),
+        sizes_wh=parse_sizes(sizes, "--sizes"),
+        frame_wh=next(iter(parse_sizes(frame, "--frame")), None),
         seed=seed,
         resume=resume,
         command=shlex.join(["edgewright", *sys.argv[1:]]),
@@ -75,6 +93,23 @@ def fit(
     show(document, out, console_for(quiet=quiet, json_path=json_path))
     write_json(document, json_path)
     raise typer.Exit(0 if evidence.ships else 1)
+
+
+def parse_sizes(text: str | None, option: str) -> tuple[tuple[int, int], ...]:
+    """Sizes as people write them: 512 is a square, 640x384 width and height.
+
+    Raises:
+        InputError: what is there is no size.
+    """
+    found = []
+    for word in (text or "").split(",") if text else ():
+        sides = word.lower().split("x")
+        if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) <= LARGEST_SIDE for side in sides):
+            raise InputError(
+                f"{option} {printable(text or '', 80)} is no list of sizes", got=printable(word, 40), expected="512, or 640x384"
+            )
+        found.append((int(sides[0]), int(sides[-1])))
+    return tuple(found)
 
 
 def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
@@ -96,6 +131,8 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
     images = evidence["calibration"]["selection_images"]
     columns = ["candidate", "mAP", "points", "agree", "p50 ms", "speed", "MiB", "MB", ""]
     console.print(table(f"mAP50-95 on the selection split ({images} images), {evidence['baseline']['threads']} thread(s)", columns, rows))
+    for each in evidence["overtaken"]:
+        console.print(f"{each['name']}: {_ms(each['p50_ms'])} ms, not judged: {each['why']}")
     delta, speedup = evidence["delta"]["map50_95"], evidence["speedup"]["p50"]
     before, after = evidence["baseline"], evidence["fitted"]
     for name, text in (

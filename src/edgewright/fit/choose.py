@@ -91,6 +91,19 @@ def fallback(candidates: Sequence[Figures], budget: Budget) -> Figures | None:
     return min(fit, key=lambda each: each.p50_ms, default=None)
 
 
+def why_not(figures: Figures, winner: Figures, budget: Budget) -> str | None:
+    """Why a candidate is not the winner, in a few words; None of the winner."""
+    if figures.name == winner.name:
+        return None
+    broken = violated(figures, budget)
+    if broken:
+        lost = f"loses {-figures.delta_points:.2f} points of {budget.max_drop:.2f}"
+        return "; ".join(lost if constraint == "accuracy" else f"too much {constraint}" for constraint in broken)
+    if figures.p50_ms > winner.p50_ms * ABOUT_AS_FAST:
+        return f"{figures.p50_ms / winner.p50_ms:.2f}x the time of {winner.name}"
+    return f"about as fast as {winner.name}, and further from the float model"
+
+
 def decide(winner: Figures, delta: Interval, speedup: Interval, budget: Budget, *, assumed: Sequence[str] = ()) -> Decision:
     """The verdict on the judging split.
 

@@ -15,13 +15,16 @@ from edgewright.artifact import Artifact
 from edgewright.bench.measure import Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.data.calibration import CalibrationSet
+from edgewright.engines import installed_engines
 from edgewright.fit.budget import Budget
-from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Decision, Figures, violated
+from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Decision, Figures, violated, why_not
 from edgewright.fit.explore import Exploration
+from edgewright.fit.survey import Overtaken
 from edgewright.stats import units_to_settle
 from edgewright.version import __version__
 
 SCHEMA = 1
+ENGINE_PACKAGES = {"openvino": "openvino", "mnn": "MNN", "ncnn": "ncnn"}
 TOOLS = ("numpy", "onnx", "onnxruntime", "opencv-python-headless", "pycocotools", "simplejpeg")
 
 
@@ -85,6 +88,7 @@ class Evidence:
     judged: Judged
     ranking: tuple[Figures, ...]  # on the selection split
     candidates: Mapping[str, Artifact]
+    overtaken: tuple[Overtaken, ...]
     calibration: CalibrationSet
     audit: Mapping[str, Any]
     exploration: Exploration
@@ -130,6 +134,7 @@ class Evidence:
             "delta": judged.delta.to_json(),
             "speedup": {"p50": ratio(judged.baseline_cost, judged.fitted_cost).to_json()},
             "candidates": [self._candidate_row(figures) for figures in self.ranking],
+            "overtaken": [{**each.to_json(), **self._form_of(each.name)} for each in self.overtaken],
             "calibration": {**self.calibration.to_json(), "selection_images": self.selection_images, "audit": dict(self.audit)},
             "threshold": judged.operating_point.to_json(),
             "regressions": self.regressions.to_json(),
@@ -159,21 +164,17 @@ class Evidence:
         }
 
     def _candidate_row(self, figures: Figures) -> dict[str, Any]:
-        artifact = self.candidates[figures.name]
-        base = next(each for each in self.ranking if each.name == BASELINE)
+        base, winner = (next(each for each in self.ranking if each.name == name) for name in (BASELINE, self.judged.winner))
         broken = violated(figures, self.request_budget)
         verdict = self.judged.decision.verdict if figures.name == self.judged.winner else "refuse" if broken else "fits"
         return {
             "name": figures.name,
-            "engine": artifact.engine,
-            "precision": artifact.precision,
-            "scheme": None if artifact.scheme is None else artifact.scheme["recipe"]["mode"],
-            "threads": self.threads,
-            "imgsz": artifact.input.size_wh[0],
+            **self._form_of(figures.name),
             "map50_95": None if figures.map50_95 is None else round(figures.map50_95, 5),
             "p50_ms": figures.p50_ms,
             "peak_mib": round(figures.peak_mib, 1),
             "verdict": verdict,
+            "why": why_not(figures, winner, self.request_budget),
             "binding": list(broken),
             "delta_points": round(figures.delta_points, 3),
             "agreement": round(figures.agreement, 5),
@@ -182,7 +183,21 @@ class Evidence:
             "size_mb": round(figures.size_mb, 3),
         }
 
+    def _form_of(self, name: str) -> dict[str, Any]:
+        """What a candidate is: where and how it computes, on what."""
+        artifact = self.candidates[name]
+        wide, high = artifact.input.size_wh
+        return {
+            "engine": artifact.engine,
+            "precision": artifact.precision,
+            "scheme": None if artifact.scheme is None else artifact.scheme["recipe"]["mode"],
+            "threads": self.threads,
+            "imgsz": wide,
+            "size_wh": [wide, high],
+        }
+
 
 def tool_versions() -> dict[str, str]:
     """Versions of everything that can change a figure."""
-    return {"edgewright": __version__, "python": platform.python_version(), **{name: metadata.version(name) for name in TOOLS}}
+    beside = [package for engine, package in ENGINE_PACKAGES.items() if engine in installed_engines()]
+    return {"edgewright": __version__, "python": platform.python_version(), **{name: metadata.version(name) for name in (*TOOLS, *beside)}}

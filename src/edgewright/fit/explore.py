@@ -6,11 +6,13 @@ judged as whole models by mAP and by measured speed, like everything else.
 """
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
-from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe
+from edgewright.compress.recipes import INT8, RECIPES, RangeRuleName, Recipe, deployed, recipes_of
 from edgewright.compress.sensitivity import LayerSensitivity, Sensitivity, by_gain_for_charge
+from edgewright.engines import Precision
 
 LOOK_IMAGES = 16  # pictures the two questions are asked of: told apart plain min-max and percentiles on each of three draws of 16
 CHARGES = (0.0, 0.05, 0.12, 0.25, 0.5)  # of the time of the network all in integers, paid for layers in float
@@ -103,10 +105,22 @@ def closest(looks: Sequence[Look]) -> Look:
     return min(looks, key=lambda look: look.error)
 
 
-def candidates_from(base: Recipe) -> tuple[Recipe, ...]:
-    """The standing list of recipes, its integer ones reading their ranges as `base` does; plain min-max stays as it is, to compare with."""
+def candidates_from(base: Recipe, engines: Mapping[str, Sequence[Precision]], isa: AbstractSet[str]) -> tuple[Recipe, ...]:
+    """The standing list of recipes of each engine, with the precisions that it computes float graphs in, in the forms that are deployed.
+
+    The integer ones read their ranges as `base` does; plain min-max stays as it is, to compare with.
+    """
     taken = {name: getattr(base, name) for name in ("ranges", "bias_correction", "float_layers", *FLOORS)}
-    return tuple(recipe if recipe.mode != "static" or recipe.silu_floor is None else replace(recipe, **taken) for recipe in RECIPES)
+    found = []
+    for engine, floats in engines.items():
+        standing = RECIPES if engine == RECIPES[0].engine else recipes_of(engine, floats, isa, INT8)
+        found += [recipe if recipe.mode != "static" or recipe.silu_floor is None else replace(recipe, **taken) for recipe in standing]
+    return tuple(deployed(recipe) for recipe in found)
+
+
+def at_size(recipe: Recipe, size_wh: tuple[int, int]) -> Recipe:
+    """The same recipe for pictures of another size."""
+    return replace(recipe, name=f"{recipe.name}, {size_wh[0]}x{size_wh[1]}", size_wh=size_wh)
 
 
 FLOORS = ("silu_floor", "class_logit_floor", "box_logit_floor")
@@ -131,7 +145,7 @@ def growing_set(base: Recipe, sensitivity: Sensitivity, count: int) -> FloatSet:
     layers = (start.layers if start else 0) + len(chosen)
     slower = 1 + _charge_of(start)
     return FloatSet(
-        recipe=replace(base, name=f"int8, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes),
+        recipe=replace(base, name=f"{base.name}, {layers} layer{'' if layers == 1 else 's'} float", float_layers=nodes),
         layers=layers,
         ranked=len(chosen),
         charge=slower * (1 + sum(layer.price for layer in chosen)) - 1,

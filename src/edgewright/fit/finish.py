@@ -49,10 +49,12 @@ def report_material(evidence: Evidence, document: dict[str, Any]) -> ReportMater
 
 def stage_artifact(made: Artifact, name: str, threshold: Threshold, staged: Path) -> Artifact:
     """Copy the model under a name that holds its digest, so that an older artifact.json never points at a newer model."""
-    target = staged / f"model-{made.files[0].sha256[:12]}.onnx"
-    with made.model_path.open("rb") as model, whole_file(target, needed_bytes=made.files[0].bytes) as stream:
-        shutil.copyfileobj(model, stream)
-    artifact = replace(made, name=name, threshold=threshold, files=(describe_file(target, staged),), folder=staged)
+    stem = f"model-{(made.files[0].sha256 if len(made.files) == 1 else made.digest.partition(':')[2])[:12]}"
+    targets = [staged / f"{stem}{file.path.removeprefix(made.model_path.name.partition('.')[0])}" for file in made.files]
+    for source, target, file in zip((made.model_path, *made.beside), targets, made.files, strict=True):
+        with source.open("rb") as model, whole_file(target, needed_bytes=file.bytes) as stream:
+            shutil.copyfileobj(model, stream)
+    artifact = replace(made, name=name, threshold=threshold, files=tuple(describe_file(each, staged) for each in targets), folder=staged)
     _write_json(staged / FILE_NAME, artifact.to_json())
     return artifact
 

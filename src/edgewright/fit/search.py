@@ -28,6 +28,7 @@ from edgewright.fit.explore import (
     Exploration,
     FloatSet,
     Look,
+    at_size,
     candidates_from,
     closest,
     float_sets,
@@ -39,6 +40,7 @@ from edgewright.fit.finish import finish
 from edgewright.fit.journal import Journal
 from edgewright.fit.opening import open_material
 from edgewright.fit.request import USUAL_IMAGES, FitRequest
+from edgewright.fit.survey import ROUNDS, Overtaken, Point, exactness, overtaken
 from edgewright.fit.watch import Silent, Watch
 from edgewright.fit.workshop import Workshop
 from edgewright.fit.workspace import workspace
@@ -46,6 +48,7 @@ from edgewright.fit.workspace import workspace
 SELECTION_ROUNDS = 6
 FINAL_ROUNDS = 20
 CONTEXT_ROUNDS = 8  # of what stands beside the verdict, not under it
+QUESTIONED = "int8, as questioned"  # the model whose layers are asked for: without the forms that are deployed
 MOST_AT_ONCE = 6  # models held in memory to be timed against each other; the baseline is one of them
 FEW_IMAGES = 50
 
@@ -63,6 +66,7 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
         run = _Fit(request, Workshop(request, baseline, dataset, board, Journal(work), watch or Silent()), warnings)
         run.explore()
         run.compress()
+        run.survey()
         run.select()
         run.spare_layers()
         ranking = run.rank(run.measure())
@@ -115,6 +119,9 @@ class _Fit:
         self.warnings = list(warnings)
         self.exploration = Exploration()
         self.candidates: dict[str, Artifact] = {BASELINE: shop.baseline}  # the float model as given comes first
+        self.recipes: dict[str, Recipe] = {}  # what the others were made by
+        self.glanced_ms: dict[str, float] = {}  # p50 by the survey
+        self.overtaken: dict[str, Overtaken] = {}  # candidates that never met the selection split, because faster ones compute as exactly
         self.selection: dict[str, Scored] = {}  # what each candidate did on the selection split
 
     # --- stages -------------------------------------------------------------------------------------------------------------------------
@@ -134,24 +141,59 @@ class _Fit:
         self.watch.note(f"{closest_look} is closest to the float model on {images} pictures")
         self.exploration = Exploration(images, tuple(scales), tuple(looks), closest_look)
         self.watch.stage("question")
-        base = self.exploration.base_recipe
+        base = replace(self.exploration.base_recipe, name=QUESTIONED)
         made = self.shop.candidate(base)
         if made is not None:
             self.exploration = replace(self.exploration, sensitivity=self.shop.sensitivity(base, made))
 
     def compress(self) -> None:
-        """Make every recipe's model; one that cannot be made is noted and left out."""
+        """Make every recipe's model for every engine; one that cannot be made is noted and left out."""
         self.watch.stage("compress")
-        recipes = candidates_from(self.exploration.base_recipe) if self.request.recipes is None else self.request.recipes
+        recipes = self.request.recipes
+        if recipes is None:
+            recipes = candidates_from(self.exploration.base_recipe, self.shop.engines, self.shop.board.isa)
         for done, recipe in enumerate(recipes, 1):
             self._add(recipe)
             self.watch.advance(done, len(recipes))
 
+    def survey(self) -> None:
+        """Time everything at a glance, and leave behind what something faster computes at least as exactly; then the same for other sizes.
+
+        With one engine and one size there is little to leave behind, and nothing is.
+        """
+        if self.request.recipes is not None or not (self.shop.sizes_wh or len(self.shop.engines) > 1):
+            return
+        self.watch.stage("survey")
+        self._leave_behind()
+        fewer = [recipe for name, recipe in self.recipes.items() if name not in self.overtaken]
+        for size_wh in self.shop.sizes_wh:
+            for recipe in fewer:
+                self._add(at_size(recipe, size_wh))
+        if self.shop.sizes_wh:
+            self._leave_behind()
+
+    def _leave_behind(self) -> None:
+        standing = [name for name in self.candidates if name not in self.overtaken]
+        for rounds, block_ms, slower in ROUNDS:
+            speeds = self._timed("survey", standing, rounds, block_ms)
+            points = [self._point(name, speeds[name].latency.p50) for name in standing]
+            lost, p50s = overtaken(points, slower), {point.name: point.p50_ms for point in points}
+            self.glanced_ms |= p50s
+            for name, other in lost.items():
+                if name != BASELINE:
+                    self.overtaken[name] = Overtaken(name, other.name, p50s[name], other.p50_ms, p50s[BASELINE])
+            standing = [name for name in standing if name not in self.overtaken]
+
+    def _point(self, name: str, p50_ms: float) -> Point:
+        artifact = self.candidates[name]
+        return Point(name, exactness(artifact), artifact.input.size_wh[0] * artifact.input.size_wh[1], p50_ms)
+
     def select(self) -> None:
         """What every candidate says about the selection split."""
         self.watch.stage("select")
-        for at, name in enumerate(self.candidates):
-            self._score(name, at, len(self.candidates))
+        standing = [name for name in self.candidates if name not in self.overtaken]
+        for at, name in enumerate(standing):
+            self._score(name, at, len(standing))
 
     def spare_layers(self) -> None:
         """Find the smallest set of layers to keep in float; the models tried on the way become candidates.
@@ -159,11 +201,11 @@ class _Fit:
         Where integers alone keep the accuracy budget, only sets that cost next to nothing are tried: they may agree better. Where they
         do not, sets grow until one keeps it, and the gap to the last that did not is halved a few times.
         """
-        base, sensitivity = self.exploration.base_recipe, self.exploration.sensitivity
-        if sensitivity is None:
+        base, sensitivity = self._integers_alone(), self.exploration.sensitivity
+        if sensitivity is None or base is None:
             return
         self.watch.stage("spare")
-        enough = INT8.name in self.selection and self._keeps_accuracy(INT8.name)
+        enough = self._keeps_accuracy(base.name)
         tried: list[FloatSet] = []
         few = many = 0
         for trial in float_sets(base, sensitivity):
@@ -183,13 +225,17 @@ class _Fit:
         self.exploration = replace(self.exploration, float_sets=tuple(tried))
 
     def measure(self) -> dict[str, Measurement]:
-        """Time all candidates against the baseline, a handful at a time so that a small board can hold them."""
+        """Time all candidates that met the selection split against the baseline."""
         self.watch.stage("measure")
-        others = [name for name in self.candidates if name != BASELINE]
+        return self._timed("measure", list(self.selection), SELECTION_ROUNDS, GLANCE_MS)
+
+    def _timed(self, step: str, names: Sequence[str], rounds: int, block_ms: float) -> dict[str, Measurement]:
+        """The named candidates against the baseline, a handful at a time so that a small board can hold them."""
+        others = [name for name in names if name != BASELINE]
         measured: dict[str, Measurement] = {}
         for at in range(0, max(len(others), 1), MOST_AT_ONCE - 1):
             jobs = [self._job(name, self.shop.threads) for name in (BASELINE, *others[at : at + MOST_AT_ONCE - 1])]
-            found = self.shop.measurements("measure", jobs, SELECTION_ROUNDS, GLANCE_MS)
+            found = self.shop.measurements(step, jobs, rounds, block_ms)
             for each in found:
                 measured.setdefault(each.job.name, _at_the_pace_of(measured.get(BASELINE), found[0], each))
         return measured
@@ -272,6 +318,7 @@ class _Fit:
             judged=judged,
             ranking=tuple(ranking),
             candidates=self.candidates,
+            overtaken=tuple(self.overtaken.values()),
             calibration=self.shop.calibration,
             audit=audit,
             exploration=self.exploration,
@@ -299,7 +346,18 @@ class _Fit:
         made = self.shop.candidate(recipe)
         if made is not None:
             self.candidates[recipe.name] = made
+            self.recipes[recipe.name] = recipe
         return made is not None
+
+    def _integers_alone(self) -> Recipe | None:
+        """The recipe all in integers, at the model's own size, whose model met the selection split and is fastest by the survey: layers are
+        brought back to float in it. ONNX Runtime's, where there was no survey.
+        """
+        asked = self.exploration.base_recipe
+        met = (self.recipes[name] for name in self.selection if name in self.recipes)
+        wanted = [each for each in met if (each.mode, each.ranges, each.silu_floor) == (asked.mode, asked.ranges, asked.silu_floor)]
+        wanted = [each for each in wanted if not each.float_parts and each.size_wh is None and each.container == asked.container]
+        return min(wanted, key=lambda each: self.glanced_ms.get(each.name, 0.0), default=None)
 
     def _score(self, name: str, part: int, parts: int) -> None:
         """Let a candidate meet the selection split; its agreement is with what the baseline, the first to come, said there."""

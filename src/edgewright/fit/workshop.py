@@ -39,7 +39,7 @@ from edgewright.data.cameras import open_camera
 from edgewright.data.dataset import Dataset, Sample
 from edgewright.data.images import read_image
 from edgewright.detector import Detector
-from edgewright.engines import open_artifact, open_engine
+from edgewright.engines import Precision, engine_module, installed_engines, open_artifact, open_engine
 from edgewright.engines.conversion import convert, has_own_format
 from edgewright.errors import EngineError, InputError
 from edgewright.fit.evidence import tool_versions
@@ -48,9 +48,11 @@ from edgewright.fit.journal import Journal, Step, digest_of
 from edgewright.fit.opening import listing, selection_samples
 from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Watch
+from edgewright.graph.input_size import camera_size
 from edgewright.whole_file import make_folder
 
 CLOSENESS_IMAGES = 32  # of the selection split, on which candidates that are about as fast are told apart
+USUAL_STRIDE = 32
 SCALE_IMAGES = 8  # ranges that are 16 times apart are so on any few pictures
 SENSITIVITY_IMAGES = 6  # of the look pictures: sixty layers are run on each
 
@@ -65,6 +67,8 @@ class Workshop:
         self.watch = watch
         self.cores = usable_cores()
         self.threads = request.threads or self.cores
+        self.engines = engines_for(request.engines)
+        self.sizes_wh = sizes_for(request, baseline)
         self.left_out: list[str] = []  # recipes whose model could not be made, and why
         self._journal = journal
         self._folder = journal.folder
@@ -441,6 +445,23 @@ class Feeds(Sequence[Feed]):
 
     def __len__(self) -> int:
         return len(self._pictures)
+
+
+def engines_for(wanted: Sequence[str] | None) -> dict[str, tuple[Precision, ...]]:
+    """The engines to try, and what each computes float graphs in; None is every one that is installed.
+
+    Raises:
+        InputError: no such engine.
+        EngineError: one that was named is not installed.
+    """
+    return {name: engine_module(name).float_precisions() for name in (installed_engines() if wanted is None else wanted)}
+
+
+def sizes_for(request: FitRequest, baseline: Artifact) -> tuple[tuple[int, int], ...]:
+    """Width and height of the inputs to try beside the model's own: those asked for, and the one that the camera's frames fill."""
+    stride = max(baseline.head.strides, default=USUAL_STRIDE)
+    fitted = [] if request.frame_wh is None else [camera_size(request.frame_wh, baseline.input.size_wh, stride)]
+    return tuple(dict.fromkeys(size for size in (*request.sizes_wh, *fitted) if size != baseline.input.size_wh))
 
 
 def slug(name: str) -> str:
