@@ -61,21 +61,27 @@ def give_integers(model: onnx.ModelProto, head: HeadSpec, ranges: Ranges, kept_f
 def outputs_of(model: onnx.ModelProto, head: HeadSpec) -> HeadSpec:
     """`head` with the names and encodings that the outputs of `model`, which stand in its order, really have."""
     held = {tensor.name: tensor for tensor in model.graph.initializer}
-    rounding = {node.output[0]: node for node in model.graph.node if node.op_type == "QuantizeLinear"}
+    rounding = _rounding(model.graph)
     outputs = []
     for output, value in zip(head.outputs, model.graph.output, strict=False):
         if value.type.tensor_type.elem_type == TensorProto.FLOAT:
             outputs.append(replace(output, name=value.name))
             continue
-        scale, zero = (numpy_helper.to_array(held[name]) for name in rounding[value.name].input[1:3])
+        scale, zero = (numpy_helper.to_array(held[name]) for name in rounding[value.name])
         outputs.append(replace(output, name=value.name, scale=float(scale), zero_point=int(zero)))
     return replace(head, outputs=tuple(outputs))
 
 
 def _integer_kinds(graph: onnx.GraphProto) -> dict[str, int]:
-    """Tensor type of everything that a QuantizeLinear gives: that of its zero point."""
+    """Tensor type of everything that is rounded: that of its zero point."""
     held = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    return {node.output[0]: held[node.input[2]] for node in graph.node if node.op_type == "QuantizeLinear"}
+    return {name: held[zero] for name, (_, zero) in _rounding(graph).items() if zero in held}
+
+
+def _rounding(graph: onnx.GraphProto) -> dict[str, list[str]]:
+    """What is rounded, with the names of its scale and zero point."""
+    places = {"QuantizeLinear": slice(1, 3), "QLinearConv": slice(6, 8)}
+    return {node.output[0]: list(node.input[places[node.op_type]]) for node in graph.node if node.op_type in places}
 
 
 def _rounded(graph: onnx.GraphProto, output: HeadOutput, encoding: Encoding) -> HeadOutput:
