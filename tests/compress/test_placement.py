@@ -200,7 +200,9 @@ def test_pairs_stand_on_the_input_behind_products_and_additions_and_nowhere_else
 
 
 def test_what_is_carried_keeps_its_scale(placed):
-    carried = {name: placed.encoding_behind(name) for name in ("left", "right", "c2f", "pooled", "pooled_twice", "sppf", "larger", "joined")}
+    carried = {
+        name: placed.encoding_behind(name) for name in ("left", "right", "c2f", "pooled", "pooled_twice", "sppf", "larger", "joined")
+    }
     assert None not in carried.values()
     # One chain: the split's half is concatenated with the sum, and that again with what was resized.
     assert len({carried[name] for name in ("left", "right", "c2f", "larger", "joined")}) == 1

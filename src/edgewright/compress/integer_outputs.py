@@ -16,6 +16,7 @@ from edgewright.compress.calibrate import Ranges
 from edgewright.compress.placement import Encoding
 from edgewright.compress.schemes import Scheme
 from edgewright.graph.shapes import shapes_of
+from edgewright.graph.unread import drop_unread
 
 TYPES = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.int8): TensorProto.INT8}
 
@@ -39,30 +40,30 @@ def give_integers(model: onnx.ModelProto, head: HeadSpec, ranges: Ranges, kept_f
     graph, kept = form.graph, set(kept_float)
     producers = {name: node for node in graph.node for name in node.output}
     held = {tensor.name: tensor for tensor in graph.initializer}
+    read = {name for node in graph.node for name in node.input}
     shapes, given = shapes_of(form), []
+    kinds: dict[str, int] = {}  # of integers; pairs and integer operators have zero points of the type that they give
     for output in head.outputs:
         last = producers.get(output.name)
         if last is not None and last.op_type == "DequantizeLinear":
             scale, zero = (numpy_helper.to_array(held[name]) for name in last.input[1:3])
             given.append(replace(output, name=last.input[0], scale=float(scale), zero_point=int(zero)))
-            graph.node.remove(last)
+            kinds[last.input[0]] = TYPES[zero.dtype]
+            if output.name not in read:
+                graph.node.remove(last)
         elif scheme.placement == "behind activations" and last is not None and last.name not in kept and output.name in ranges:
             given.append(_rounded(graph, output, Encoding.of(ranges[output.name], replace(scheme, symmetric=False))))
+            kinds[given[-1].name] = TensorProto.UINT8
         else:
             given.append(output)
-    kinds = {name: numpy_helper.to_array(held[node.input[2]]).dtype for name, node in _rounding(graph).items() if node.input[2] in held}
-    kinds |= {output.name: np.dtype(np.uint8) for output in given if output.scale is not None and output.name not in kinds}
     values = [
-        helper.make_tensor_value_info(new.name, TensorProto.FLOAT if new.scale is None else TYPES[kinds[new.name]], shapes[old.name])
+        helper.make_tensor_value_info(new.name, kinds.get(new.name, TensorProto.FLOAT), shapes[old.name])
         for old, new in zip(head.outputs, given, strict=True)
     ]
-    del graph.output[:], graph.value_info[:]
+    del graph.output[:]
     graph.output.extend(values)
+    drop_unread(graph)
     return IntegerForm(form, replace(head, outputs=tuple(given)))
-
-
-def _rounding(graph: onnx.GraphProto) -> dict[str, onnx.NodeProto]:
-    return {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
 
 
 def _rounded(graph: onnx.GraphProto, output: HeadOutput, encoding: Encoding) -> HeadOutput:
