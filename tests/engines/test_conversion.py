@@ -123,7 +123,7 @@ def test_an_engine_that_is_not_installed_is_said_by_the_child(model, made, tmp_p
         ("raise SystemExit(3)", r"exit status 3; its last words: nothing"),
         ("import sys; sys.exit('no room left')", r"exit status 1; its last words: no room left"),
         ("print('all went well')", r"exit status 0; its last words: nothing"),
-        ("import sys; sys.exit('\\x1b[31mred')", r"its last words: \\x1b\[31mred"),
+        ("import sys; sys.exit('\\x1b[31mred')", r"exit status 1; its last words: \\x1b\[31mred"),
     ],
     ids=["aborts", "is killed", "exits", "says why", "prints something else", "writes escapes"],
 )
@@ -168,6 +168,12 @@ def test_what_lies_in_the_folder_one_works_in_is_not_imported(model, made, tmp_p
 def test_a_file_whose_name_looks_like_an_option_is_a_file(model, made):
     pytest.importorskip("openvino")
     path = model.rename(model.with_name("--help"))
+    assert convert("openvino", path, made, precision="float32")[0].exists()
+
+
+def test_a_path_that_is_not_utf_8_is_a_file_too(model, made):
+    pytest.importorskip("openvino")
+    path = model.rename(model.with_name("\udcff.onnx"))
     assert convert("openvino", path, made, precision="float32")[0].exists()
 
 
