@@ -16,6 +16,9 @@ from edgewright.compress.calibrate import Ranges
 from edgewright.compress.placement import Encoding
 from edgewright.compress.schemes import Scheme
 from edgewright.graph.shapes import shapes_of
+from edgewright.graph.unread import drop_unread
+
+TYPES = {np.dtype(np.uint8): TensorProto.UINT8, np.dtype(np.int8): TensorProto.INT8}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +40,29 @@ def give_integers(model: onnx.ModelProto, head: HeadSpec, ranges: Ranges, kept_f
     graph, kept = form.graph, set(kept_float)
     producers = {name: node for node in graph.node for name in node.output}
     held = {tensor.name: tensor for tensor in graph.initializer}
+    read = {name for node in graph.node for name in node.input}
     shapes, given = shapes_of(form), []
+    kinds: dict[str, int] = {}  # of integers; pairs and integer operators have zero points of the type that they give
     for output in head.outputs:
         last = producers.get(output.name)
         if last is not None and last.op_type == "DequantizeLinear":
             scale, zero = (numpy_helper.to_array(held[name]) for name in last.input[1:3])
             given.append(replace(output, name=last.input[0], scale=float(scale), zero_point=int(zero)))
-            graph.node.remove(last)
+            kinds[last.input[0]] = TYPES[zero.dtype]
+            if output.name not in read:
+                graph.node.remove(last)
         elif scheme.placement == "behind activations" and last is not None and last.name not in kept and output.name in ranges:
             given.append(_rounded(graph, output, Encoding.of(ranges[output.name], replace(scheme, symmetric=False))))
+            kinds[given[-1].name] = TensorProto.UINT8
         else:
             given.append(output)
-    kinds = _integer_kinds(graph)
     values = [
-        helper.make_tensor_value_info(new.name, TensorProto.FLOAT if new.scale is None else kinds[new.name], shapes[old.name])
+        helper.make_tensor_value_info(new.name, kinds.get(new.name, TensorProto.FLOAT), shapes[old.name])
         for old, new in zip(head.outputs, given, strict=True)
     ]
-    del graph.output[:], graph.value_info[:]
+    del graph.output[:]
     graph.output.extend(values)
+    drop_unread(graph)
     return IntegerForm(form, replace(head, outputs=tuple(given)))
 
 
@@ -70,12 +78,6 @@ def outputs_of(model: onnx.ModelProto, head: HeadSpec) -> HeadSpec:
         scale, zero = (numpy_helper.to_array(held[name]) for name in rounding[value.name])
         outputs.append(replace(output, name=value.name, scale=float(scale), zero_point=int(zero)))
     return replace(head, outputs=tuple(outputs))
-
-
-def _integer_kinds(graph: onnx.GraphProto) -> dict[str, int]:
-    """Tensor type of everything that is rounded: that of its zero point."""
-    held = {tensor.name: tensor.data_type for tensor in graph.initializer}
-    return {name: held[zero] for name, (_, zero) in _rounding(graph).items() if zero in held}
 
 
 def _rounding(graph: onnx.GraphProto) -> dict[str, list[str]]:

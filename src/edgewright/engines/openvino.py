@@ -83,10 +83,11 @@ def float_precisions() -> tuple[Precision, ...]:
 
 def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
     """Write model.xml and model.bin; float weights are halved where they will be computed with in halves anyway."""
-    import openvino  # noqa: PLC0415 - heavy
+    core = _core()
+    import openvino  # noqa: PLC0415 - heavy; that it is there is known by now
 
     target = folder / "model.xml"
-    openvino.save_model(_core().read_model(source), target, compress_to_fp16=precision in {"float16", "bfloat16"})
+    openvino.save_model(core.read_model(source), target, compress_to_fp16=precision in {"float16", "bfloat16"})
     return [target, target.with_suffix(".bin")]
 
 

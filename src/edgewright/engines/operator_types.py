@@ -18,6 +18,8 @@ INTEGER_OPERATORS = frozenset(
 
 def operator_types(path: Path) -> frozenset[str]:
     """The types of the nodes of the main graph; none where the bytes are no ONNX."""
+    if not path.stat().st_size:
+        return frozenset()  # nothing cannot be mapped
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
         found: set[str] = set()
         for graph in _messages(data, 0, len(data), GRAPH):

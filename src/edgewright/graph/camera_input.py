@@ -6,6 +6,7 @@ weights of the first convolution of a float one.
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
@@ -23,6 +24,8 @@ from edgewright.printable import printable
 # recognises as one step of its first convolution, while bare integers make it compute that convolution in float.
 Bytes: TypeAlias = Literal["as integers", "as rounded floats"]
 CHANNELS_FIRST = (0, 3, 1, 2)
+READERS = {"DequantizeLinear", "QLinearConv"}  # of integers; their first three inputs are those, scale and zero point
+CONV_INPUTS, QLINEAR_CONV_INPUTS = 3, 9  # with a bias, which is the last
 PREFIX = "camera"  # of what is added
 
 
@@ -78,14 +81,37 @@ class _Entrance:
         old = [onnx.NodeProto.FromString(node.SerializeToString()) for node in self.graph.node]
         readers = [node for node in old if self.spec.name in node.input]
         rounding = [node for node in readers if node.op_type == "QuantizeLinear"]
-        if rounding and len(rounding) == len(readers) and not any(self.spec.mean):
-            return [*self._rounded_entrance(rounding[0], old), *(node for node in old if node not in rounding)]
+        rounded = {name for node in rounding for name in node.output}
+        kinds = {node.op_type for node in old if rounded & {*node.input}}
+        unsigned = all(self._held(node.input[2]).dtype == np.uint8 for node in rounding)
+        if rounding and unsigned and len(rounding) == len(readers) and kinds <= READERS and not any(self.spec.mean):
+            self._rescale_biases(rounding, old)
+            return [*self._rounded_entrance(rounding[0].output[0], rounded, old), *(node for node in old if node not in rounding)]
+        # What is rounded to signed integers stays so: neither ONNX Runtime nor TensorRT mixes signs in a convolution.
         return [*self._float_entrance(readers, old), *old]
 
-    def _rounded_entrance(self, rounding: onnx.NodeProto, old: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-        """Bytes in the place of the rounded input, whose scale becomes theirs."""
+    def _rescale_biases(self, rounding: list[onnx.NodeProto], old: list[onnx.NodeProto]) -> None:
+        """An integer bias is worth the input's scale times the weight's, and so follows the input's; else ONNX Runtime fuses nothing."""
+        producers = {name: node for node in old for name in node.output}
+        for rounded in rounding:
+            share = self._held(rounded.input[1]) / np.float32(self.spec.scale)
+            firsts = [node for node in old if rounded.output[0] in node.input[:1]]
+            dequantized = {name for node in firsts if node.op_type == "DequantizeLinear" for name in node.output}
+            biases = [producers.get(node.input[2]) for node in old if dequantized & {*node.input[:1]} and len(node.input) == CONV_INPUTS]
+            for bias in biases:
+                if bias is not None and bias.op_type == "DequantizeLinear":
+                    bias.input[0] = self._rescaled(bias.input[0], share)
+                    bias.input[1] = self._hold(f"{bias.input[0]}_scale", (self._held(bias.input[1]) / share).astype(np.float32))
+            for node in firsts:
+                if node.op_type == "QLinearConv" and len(node.input) == QLINEAR_CONV_INPUTS:
+                    node.input[-1] = self._rescaled(node.input[-1], share)
+
+    def _rescaled(self, name: str, share: NDArray[Any]) -> str:
+        return self._hold(f"{name}_rescaled", np.rint(self._held(name) * share.astype(np.float64)).astype(np.int32))
+
+    def _rounded_entrance(self, integer: str, rounded: AbstractSet[str], old: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+        """Bytes in the place of the rounded input, whose scale becomes theirs; `integer`: one of the names that it had."""
         scale, zero = self._hold("scale", np.float32(self.spec.scale)), self._hold("zero_point", np.uint8(0))
-        integer = rounding.output[0]
         yield helper.make_node("Transpose", [self.spec.name], [f"{PREFIX}_first"], name=f"{PREFIX}_Transpose", perm=CHANNELS_FIRST)
         if self.integers == "as integers":
             integer = f"{PREFIX}_first"
@@ -94,8 +120,8 @@ class _Entrance:
             yield helper.make_node("Mul", [f"{PREFIX}_float", scale], [f"{PREFIX}_scaled"], name=f"{PREFIX}_Mul")
             yield helper.make_node("QuantizeLinear", [f"{PREFIX}_scaled", scale, zero], [integer], name=f"{PREFIX}_QuantizeLinear")
         for node in old:
-            if node.input and node.input[0] in rounding.output:
-                node.input[:] = [integer, scale, zero]
+            if node.input and node.input[0] in rounded:
+                node.input[:3] = [integer, scale, zero]
 
     def _float_entrance(self, readers: list[onnx.NodeProto], old: list[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
         """Bytes as floats, normalised by the first convolution's weights where that is exact: padding is zero before and after."""
@@ -115,13 +141,16 @@ class _Entrance:
             node.input[:] = [last if name == self.spec.name else name for name in node.input]
 
     def _fold_scale(self, readers: list[onnx.NodeProto]) -> bool:
-        held = {tensor.name: tensor for tensor in self.graph.initializer}
+        held = {tensor.name for tensor in self.graph.initializer}
         if any(node.op_type != "Conv" or node.input[0] != self.spec.name or node.input[1] not in held for node in readers):
             return False
         for at, node in enumerate(readers):
-            weight = numpy_helper.to_array(held[node.input[1]])
+            weight = self._held(node.input[1])
             node.input[1] = self._hold(f"weight_{at}", (weight * np.float32(self.spec.scale)).astype(weight.dtype))
         return True
+
+    def _held(self, name: str) -> NDArray[Any]:
+        return numpy_helper.to_array(next(tensor for tensor in self.graph.initializer if tensor.name == name))
 
     def _hold(self, part: str, values: NDArray[Any] | np.generic) -> str:
         name = f"{PREFIX}_{part}"
