@@ -1,5 +1,6 @@
 """`edgewright detect`: look at what a detector sees."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
@@ -36,6 +37,7 @@ def detect(
     quiet: Quiet = False,
 ) -> None:
     """Run a detector over pictures or a video; draw the boxes, or write them down."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for matrices, of which there are none here
     from edgewright.cli.sinks import open_sinks  # noqa: PLC0415 - heavy: not for --help
     from edgewright.data.ahead import ahead  # noqa: PLC0415
     from edgewright.data.source import open_source  # noqa: PLC0415
