@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, printer_for, write_json
 from edgewright.errors import InputError
 
 EXAMPLES = """
@@ -63,8 +63,7 @@ def detect(
             terminal.note(line if pictures.is_video else f"skipped: {line}")
         for line in pictures.damaged:
             terminal.note(line if pictures.is_video else f"damaged: {line}")
-    to_stderr = Path("-") if str(jsonl) == "-" else json_path
-    console_for(quiet=quiet, json_path=to_stderr).print(f"{boxes} boxes in {frames} frames")
+    printer_for(quiet=quiet, stderr="-" in (str(jsonl), str(json_path))).print(f"{boxes} boxes in {frames} frames")
     document = {
         "frames": frames,
         "boxes": boxes,
