@@ -15,11 +15,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from bench.fit_evidence import whole_evidence
 from edgewright.cli.failures import one_sentence
 from edgewright.cli.fit import show
-from edgewright.cli.output import LONGEST_LINE, Screen, Terminal, table
+from edgewright.cli.output import LONGEST_LINE, Lines, Terminal
+from edgewright.cli.screen import Screen, table
 from edgewright.data.video import WebmWriter
 from edgewright.errors import DataError
 from tiny_dataset import write_tiny_dataset
@@ -60,6 +63,10 @@ def printed(name):
     Screen(quiet=False, stderr=False).print(f"\nfile {name}\n")
 
 
+def printed_plainly(name):
+    Lines(quiet=False, stderr=False).print(f"\nfile {name}\n")
+
+
 def a_cell(name):
     Screen(quiet=False, stderr=False).print(table("classes", ["class", "AP"], [[name, "0.5"], ["cat", name]]))
 
@@ -98,7 +105,7 @@ def poisoned(value, name):
     return name if isinstance(value, str) else value
 
 
-WAYS = [printed, a_cell, a_title, told, complained, failed, shown]
+WAYS = [printed, printed_plainly, a_cell, a_title, told, complained, failed, shown]
 
 
 @pytest.mark.parametrize("name", [*STRANGE.values(), EVIL], ids=[*STRANGE, "all at once"])
@@ -135,6 +142,16 @@ def test_a_long_name_folds_and_its_figures_stay(columns, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert re.search(r"x 0\.1234 +0\.5678", re.sub(" +", " ", out))
     assert out.count("x") == 90
+
+
+@given(st.text(max_size=300))
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_lines_are_printed_alike_with_and_without_rich(capsys, text):
+    for quiet in (False, True):
+        Screen(quiet=quiet, stderr=False).print(text)
+        drawn = capsys.readouterr().out
+        Lines(quiet=quiet, stderr=False).print(text)
+        assert capsys.readouterr().out == drawn
 
 
 # --- whole commands ---------------------------------------------------------------------------------------------------------------------

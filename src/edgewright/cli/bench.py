@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, table, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, write_json
+from edgewright.cli.screen import table
 from edgewright.errors import InputError
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, table, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, console_for, write_json
+from edgewright.cli.screen import table
 from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.result_folder import CALIBRATE, empty, publish, staging, working_folder

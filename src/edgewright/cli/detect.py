@@ -1,12 +1,13 @@
 """`edgewright detect`: look at what a detector sees."""
 
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, printer_for, write_json
 from edgewright.errors import InputError
 
 EXAMPLES = """
@@ -36,6 +37,7 @@ def detect(
     quiet: Quiet = False,
 ) -> None:
     """Run a detector over pictures or a video; draw the boxes, or write them down."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for matrices, of which there are none here
     from edgewright.cli.sinks import open_sinks  # noqa: PLC0415 - heavy: not for --help
     from edgewright.data.ahead import ahead  # noqa: PLC0415
     from edgewright.data.source import open_source  # noqa: PLC0415
@@ -61,8 +63,7 @@ def detect(
             terminal.note(line if pictures.is_video else f"skipped: {line}")
         for line in pictures.damaged:
             terminal.note(line if pictures.is_video else f"damaged: {line}")
-    to_stderr = Path("-") if str(jsonl) == "-" else json_path
-    console_for(quiet=quiet, json_path=to_stderr).print(f"{boxes} boxes in {frames} frames")
+    printer_for(quiet=quiet, stderr="-" in (str(jsonl), str(json_path))).print(f"{boxes} boxes in {frames} frames")
     document = {
         "frames": frames,
         "boxes": boxes,

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, write_json
+from edgewright.cli.screen import table
 from edgewright.errors import DataError
 from edgewright.printable import printable
 

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from edgewright.cli.folders import utf8
-from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, table, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, console_for, write_json
+from edgewright.cli.screen import table
 from edgewright.errors import InputError
 from edgewright.printable import printable
 

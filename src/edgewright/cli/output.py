@@ -11,18 +11,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, TextIO, TypeAlias, cast
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.whole_file import write_named
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from edgewright.cli.screen import Screen
 
 
 def _in_a_folder(path: Path | None) -> Path | None:
@@ -51,8 +51,8 @@ Threads: TypeAlias = Annotated[
 ]
 
 PLAIN_EVERY_S = 5.0  # seconds between progress lines where there is no terminal
-WIDEST = 1000  # columns
-LONGEST_LINE, LONGEST_CELL = 2000, 100  # characters: room for a sentence with a path, and for a name
+LONGEST_LINE = 2000  # characters: room for a sentence with a path
+TERMINAL_ALL_THE_SAME = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")  # variables by which Rich is told
 
 
 def write_json(document: Any, target: Path | None) -> None:
@@ -66,29 +66,49 @@ def write_json(document: Any, target: Path | None) -> None:
     write_named(target, text.encode())
 
 
-class Screen(Console):
-    """A console on which every text is one whole line that a terminal merely draws: no markup, no emoji codes, no commands.
+class Printer(Protocol):
+    """Prints one whole line at a time."""
 
-    Newlines at either end of what is printed are ours, and are kept. A reader that leaves (`| head`) ends the printing, not the work.
-    """
+    def print(self, text: str, /) -> None: ...
+
+
+class Lines:
+    """What a `Screen` prints of text where there is no terminal, to the letter, without Rich."""
 
     def __init__(self, *, quiet: bool, stderr: bool) -> None:
-        super().__init__(quiet=quiet, stderr=stderr, markup=False, emoji=False, highlight=False, soft_wrap=True)
-        if not self.is_terminal and "COLUMNS" not in os.environ:
-            self.width = WIDEST  # a file or a pipe has no edge at which to cut figures off
+        self.quiet = quiet
+        self._stderr = stderr
 
-    def render_str(self, text: str, **manner: Any) -> Text:
-        """Rich passes every text here on its way out, those of tables too."""
-        return super().render_str(_tame(text), **manner)
+    def print(self, text: str, /) -> None:
+        if self.quiet:
+            return
+        stream = sys.stderr if self._stderr else sys.stdout
+        try:
+            stream.write(f"{tame(text)}\n")
+            stream.flush()
+        except BrokenPipeError:
+            self.quiet = True
+            mute(stream.fileno())
 
-    def on_broken_pipe(self) -> None:
-        """Rich would end the process, before the JSON is written and with an exit code that is a verdict."""
-        self.quiet = True
-        mute(self.file.fileno())
+
+def printer_for(*, quiet: bool, stderr: bool) -> Printer:
+    """For text alone: a screen where there is one, or lines."""
+    if is_drawn(sys.stderr if stderr else sys.stdout):
+        from edgewright.cli.screen import Screen  # noqa: PLC0415 - heavy: see there
+
+        return cast("Printer", Screen(quiet=quiet, stderr=stderr))
+    return Lines(quiet=quiet, stderr=stderr)
 
 
-def console_for(*, quiet: bool, json_path: Path | None) -> Screen:
+def is_drawn(stream: TextIO) -> bool:
+    """Whether Rich would take it for a terminal."""
+    return stream.isatty() or any(os.environ.get(name) for name in TERMINAL_ALL_THE_SAME)
+
+
+def console_for(*, quiet: bool, json_path: Path | None) -> "Screen":
     """Where tables go: standard output, unless that belongs to the JSON."""
+    from edgewright.cli.screen import Screen  # noqa: PLC0415 - heavy: see there
+
     return Screen(quiet=quiet, stderr=str(json_path) == "-")
 
 
@@ -99,7 +119,8 @@ def mute(descriptor: int) -> None:
     os.close(nowhere)
 
 
-def _tame(text: str) -> str:
+def tame(text: str) -> str:
+    """One line; newlines at its ends are ours."""
     line = text.strip("\n")
     start = text.index(line)
     return text[:start] + printable(line, LONGEST_LINE) + text[start + len(line) :]
@@ -109,16 +130,13 @@ class Terminal:
     """A `Watch` that draws a live bar on a terminal and writes a plain line now and then elsewhere. A context manager."""
 
     def __init__(self, *, quiet: bool, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console = Screen(quiet=quiet, stderr=True)
-        self._live = self._console.is_terminal and not quiet
-        self._progress = Progress(
-            SpinnerColumn("dots" if self._console.encoding.startswith("utf") else "line"),
-            TextColumn("{task.description:<10}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            console=self._console,
-        )
+        self._printer = printer_for(quiet=quiet, stderr=True)
+        self._progress: Progress | None = None
+        if not quiet and not isinstance(self._printer, Lines):
+            from edgewright.cli.screen import live_bar  # noqa: PLC0415 - heavy: see there
+
+            screen = cast("Screen", self._printer)
+            self._progress = live_bar(screen) if screen.is_terminal else None
         self._task: TaskID | None = None
         self._stage = ""
         self._clock = clock
@@ -128,8 +146,8 @@ class Terminal:
         """A stage begins: a bar of its own, or a line."""
         self._stage = printable(name)
         self._said = self._clock()
-        if not self._live:
-            self._console.print(self._stage)
+        if self._progress is None:
+            self._printer.print(self._stage)
             return
         if self._task is not None:
             self._progress.update(self._task, completed=1, total=1)
@@ -137,36 +155,23 @@ class Terminal:
 
     def advance(self, done: int, total: int) -> None:
         """Steps of the stage."""
-        if self._live and self._task is not None:
+        if self._progress is not None and self._task is not None:
             self._progress.update(self._task, completed=done, total=total)
         elif self._clock() - self._said >= PLAIN_EVERY_S:
             self._said = self._clock()
-            self._console.print(f"{self._stage}: {done}/{total}")
+            self._printer.print(f"{self._stage}: {done}/{total}")
 
     def note(self, text: str) -> None:
         """A line between the bars."""
-        self._console.print(text)
+        self._printer.print(text)
 
     def __enter__(self) -> Self:
-        if self._live:
+        if self._progress is not None:
             self._progress.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._live:
+        if self._progress is not None:
             if kind is None and self._task is not None:
                 self._progress.update(self._task, completed=1, total=1)
             self._progress.stop()
-
-
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table for a `Screen`: its first column is text, which folds where it is long, and its others are figures, which do not."""
-    drawn = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    drawn.title = printable(title, LONGEST_LINE) or None
-    text, *figures = (printable(name, LONGEST_CELL) for name in columns)
-    drawn.add_column(text, justify="left", overflow="fold")
-    for name in figures:
-        drawn.add_column(name, justify="right", no_wrap=True)
-    for row in rows:
-        drawn.add_row(*("-" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row))
-    return drawn

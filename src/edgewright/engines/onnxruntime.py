@@ -32,6 +32,8 @@ class OnnxRuntimeEngine:
         options.log_severity_level = QUIET
         # Its threads would turn round on their cores between two operators, and between two frames: cores that decode the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # One block for all tensors of a run, laid out before, is larger than the arena that holds them as they come and go, and no faster.
+        options.enable_mem_pattern = False
         try:
             self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exception classes share no public root
