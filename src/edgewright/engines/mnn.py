@@ -1,12 +1,20 @@
-"""MNN on the CPU: float32 everywhere, float16 where an Arm processor multiplies in it.
+"""MNN on the CPU: float32 everywhere, float16 where an Arm processor multiplies in it, int8 with activations quantized as it goes.
 
 Its wheel asks for no more than numpy. On x86 `precision: low` changes nothing at all (3.6.1 is built without bf16: the answers are those of
 `high`, bit for bit), so it is not offered there. The converter comes in the same wheel, as the extension module `_tools`, and is
 called there and never through `MNN.tools.mnnconvert` or the command of that name: importing those imports a logger that runs
 `pip install aliyun-log-python-sdk` and reports every conversion, with the machine's id, to its maker (MNN/tools/utils/log.py).
+
+int8: weights in 8 bits a channel, made from the float model; each layer then quantizes what it reads while it runs, whatever the option
+`memory` says (a test shows it: beside a channel of 1000 the small ones vanish). It needs no calibration. The other ways, and what
+became of them, are in docs/decisions/0014-mnn-int8.md.
 """
 
-from collections.abc import Mapping
+import ctypes
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +23,15 @@ from numpy.typing import NDArray
 
 from edgewright.board.profile import Board
 from edgewright.engines.base import EngineDescription, Precision, TensorSpec, missing
+from edgewright.engines.operator_types import INTEGER_OPERATORS, operator_types
 from edgewright.engines.port_names import PortNames
 from edgewright.errors import EngineError
 from edgewright.printable import printable
 
 PACKAGE = "MNN"
 SUFFIX = ".mnn"
-# "low" is what it calls half precision; "low" memory is how it is told to leave 8-bit weights as they are and quantize activations as it goes.
-OPTIONS: dict[str, dict[str, str]] = {
-    "float32": {"precision": "high", "memory": "normal"},
-    "float16": {"precision": "low", "memory": "normal"},
-    "int8": {"precision": "high", "memory": "normal"},
-}
+# "high" would print a line; on a processor "normal" is float32 as well, and "low" half precision.
+OPTIONS = {"float32": "normal", "float16": "low", "int8": "normal"}
 HALF_PRECISION = "fp16"  # as a board names Arm's arithmetic in it
 
 
@@ -38,24 +43,26 @@ class MnnEngine:
         _refuse_precision(precision)
         ports = PortNames.beside(path)
         names = [spec.name for spec in ports.inputs]
-        options = {"backend": "CPU", "numThread": threads, **OPTIONS[precision]}
+        options = {"backend": "CPU", "numThread": threads, "precision": OPTIONS[precision]}
         try:
-            self._runtime = self._mnn.nn.create_runtime_manager((options,))
-            self._module = self._mnn.nn.load_module_from_file(str(path), names, list(ports.outputs), runtime_manager=self._runtime)
+            with _unheard():
+                self._runtime = self._mnn.nn.create_runtime_manager((options,))
+                self._module = self._mnn.nn.load_module_from_file(str(path), names, list(ports.outputs), runtime_manager=self._runtime)
         except Exception as error:  # RuntimeError, mostly; it promises nothing
             raise EngineError(f"MNN refuses {path}", got=_first_line(error), fix="try another engine") from error
         if self._module is None:
             raise EngineError(f"MNN refuses {path}", got="no module", fix="try another engine")
         self._path = path
         self._inputs = ports.inputs
-        self._description = EngineDescription("mnn", str(self._mnn.version()), threads, ports.inputs, precision)
+        computes_in = "int8" if ports.precision == "int8" else "float32" if precision == "int8" else precision
+        self._description = EngineDescription("mnn", str(self._mnn.version()), threads, ports.inputs, computes_in)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
         try:
-            fed = [self._variable(feeds[spec.name]) for spec in self._inputs]
+            fed = [self._variable(_checked(spec, feeds)) for spec in self._inputs]
             return [self._array(found) for found in self._module.forward(fed)]
-        except Exception as error:
+        except Exception as error:  # what is wrong with a feed, and what MNN raises
             raise EngineError(f"MNN failed on {self._path}", got=_first_line(error)) from error
 
     def describe(self) -> EngineDescription:
@@ -94,20 +101,47 @@ def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
 
     target = folder / f"model{SUFFIX}"
     arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "edgewright"]
-    if precision == "float16":
-        arguments.append("--fp16")
+    if precision == "int8" and operator_types(source) & INTEGER_OPERATORS:
+        got = "a model that is quantized already, whose pairs of Q/DQ MNN 3.6 reads with a wrong shape"
+        raise EngineError("MNN makes its own integers", got=got, expected="the float model", fix="convert the float model to int8")
+    arguments += {"float16": ["--fp16"], "int8": ["--weightQuantBits", "8"]}.get(precision, [])
     _tools.mnnconvert(["MNNConvert", *arguments])
     if not target.is_file():
         raise EngineError(f"the converter of mnn wrote nothing for {printable(source.name)}", fix="use another engine")
-    return [target, PortNames.of_onnx(source).write_beside(target)]
+    return [target, PortNames.of_onnx(source, precision).write_beside(target)]
 
 
 def _mnn() -> Any:
     try:
-        import MNN  # noqa: PLC0415 - heavy: only when a model is opened
+        with _unheard():
+            import MNN  # noqa: PLC0415 - heavy: only when a model is opened
     except ImportError as error:
         raise missing("MNN", "mnn") from error
     return MNN
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """What MNN prints about the processor, on standard output where an answer of ours may be due, goes nowhere."""
+    sys.stdout.flush()
+    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    try:
+        yield
+    finally:
+        ctypes.CDLL(None).fflush(None)  # C keeps what it prints to a pipe for later
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _checked(spec: TensorSpec, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The input, if it is what the model declares: MNN prints what it thinks of another, and answers with nothing."""
+    values = feeds[spec.name]
+    fits = len(values.shape) == len(spec.shape) and all(want in {None, got} for want, got in zip(spec.shape, values.shape, strict=True))
+    if not fits or values.dtype != spec.dtype:
+        raise ValueError(f"{values.dtype} {list(values.shape)} where {spec.dtype} {list(spec.shape)} belongs")
+    return values
 
 
 def _refuse_precision(precision: Precision) -> None:
