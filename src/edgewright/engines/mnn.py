@@ -26,12 +26,12 @@ from edgewright.engines.base import EngineDescription, Precision, TensorSpec, mi
 from edgewright.engines.operator_types import INTEGER_OPERATORS, operator_types
 from edgewright.engines.port_names import PortNames
 from edgewright.errors import EngineError
-from edgewright.printable import printable
 
 PACKAGE = "MNN"
 SUFFIX = ".mnn"
 # "high" would print a line; on a processor "normal" is float32 as well, and "low" half precision.
 OPTIONS = {"float32": "normal", "float16": "low", "int8": "normal"}
+KINDS = {"float32": "float", "uint8": "uint8", "int32": "int"}  # numpy's name, its name
 HALF_PRECISION = "fp16"  # as a board names Arm's arithmetic in it
 
 
@@ -75,7 +75,8 @@ class MnnEngine:
 
     def _variable(self, values: NDArray[Any]) -> Any:
         expr = self._mnn.expr
-        return expr.const(np.ascontiguousarray(values), list(values.shape), expr.NCHW)
+        # NCHW also where a model declares NHWC: it means "as it lies".
+        return expr.const(np.ascontiguousarray(values), list(values.shape), expr.NCHW, getattr(expr, KINDS[values.dtype.name]))
 
     def _array(self, variable: Any) -> NDArray[Any]:
         expr = self._mnn.expr
@@ -106,8 +107,6 @@ def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
         raise EngineError("MNN makes its own integers", got=got, expected="the float model", fix="convert the float model to int8")
     arguments += {"float16": ["--fp16"], "int8": ["--weightQuantBits", "8"]}.get(precision, [])
     _tools.mnnconvert(["MNNConvert", *arguments])
-    if not target.is_file():
-        raise EngineError(f"the converter of mnn wrote nothing for {printable(source.name)}", fix="use another engine")
     return [target, PortNames.of_onnx(source, precision).write_beside(target)]
 
 
@@ -139,7 +138,7 @@ def _checked(spec: TensorSpec, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any
     """The input, if it is what the model declares: MNN prints what it thinks of another, and answers with nothing."""
     values = feeds[spec.name]
     fits = len(values.shape) == len(spec.shape) and all(want in {None, got} for want, got in zip(spec.shape, values.shape, strict=True))
-    if not fits or values.dtype != spec.dtype:
+    if not fits or values.dtype != spec.dtype or values.dtype.name not in KINDS:
         raise ValueError(f"{values.dtype} {list(values.shape)} where {spec.dtype} {list(spec.shape)} belongs")
     return values
 
