@@ -102,7 +102,7 @@ def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
 
     target = folder / f"model{SUFFIX}"
     arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "edgewright"]
-    if precision == "int8" and operator_types(source) & INTEGER_OPERATORS:
+    if operator_types(source) & INTEGER_OPERATORS:
         got = "a model that is quantized already, whose pairs of Q/DQ MNN 3.6 reads with a wrong shape"
         raise EngineError("MNN makes its own integers", got=got, expected="the float model", fix="convert the float model to int8")
     arguments += {"float16": ["--fp16"], "int8": ["--weightQuantBits", "8"]}.get(precision, [])

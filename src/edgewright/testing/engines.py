@@ -28,10 +28,12 @@ from edgewright.printable import printable
 CHILD = "edgewright.testing.engine_child"
 LONGEST_S = 900.0
 LAST_WORDS = 300
-# The largest difference of any output, as a share of that output's spread (highest minus lowest expected value). float32: another order
-# of summation, and fast forms of exp: MNN's worst on the models of the test data is 0.0005. Halves have 11 and 8 significant bits, which
-# some sixty layers add up. int8 is no matter of conformance: whether it is good enough, accuracy decides.
-TOLERANCE: Mapping[str, float] = {"float32": 2e-3, "float16": 3e-2, "bfloat16": 2e-1, "int8": float("inf")}
+# The largest difference of any output, as a share of that output's spread: highest minus lowest expected value, zero included, for halves
+# round by magnitude. float32: another order of summation, and fast forms of exp; MNN's worst on the models of the test data is 0.0005.
+# Halves have 11 and 8 significant bits, which some sixty layers add up: on YOLOX-nano, which is fed 0 to 255, OpenVINO's one worst value
+# is off by 0.03 and 0.20. There this check finds only what is broken, and in int8 only what is hopeless: whether it is good
+# enough, accuracy decides.
+TOLERANCE: Mapping[str, float] = {"float32": 2e-3, "float16": 5e-2, "bfloat16": 3e-1, "int8": 0.5}
 
 Verdict: TypeAlias = Literal["agrees", "differs", "not usable"]
 Feeds: TypeAlias = Mapping[str, NDArray[Any]]
@@ -105,7 +107,7 @@ def _judged(blank: Conformance, found: Sequence[NDArray[Any]], wanted: Sequence[
     differences = [
         float(np.abs(np.subtract(one, other, dtype=np.float64)).max(initial=0)) for one, other in zip(found, wanted, strict=True)
     ]
-    spreads = [float(np.ptp(each)) or 1.0 for each in wanted]
+    spreads = [float(each.max(initial=0) - each.min(initial=0)) or 1.0 for each in wanted]
     share = max((off / spread for off, spread in zip(differences, spreads, strict=True)), default=0.0)
     facts |= {"largest": max(differences, default=0.0), "largest_share": share}
     if share <= blank.tolerance:
