@@ -46,10 +46,12 @@ GRAPHS = {
         [node("Relu", "x", "a"), node("LeakyRelu", "x", "b", alpha=0.1), node("Tanh", "b", "c"), node("Add", "a c")]
     ),
     "arithmetic": model_of(
-        [node("Sub", "x h", "a"), node("Div", "a x", "b"), node("Mul", "two b")], held={"h": floats(1, 8, 1, 1), "two": np.float32(2)}
+        [node("Sub", "x h", "a"), node("Div", "a x", "b"), node("Mul", "two b", "c"), node("Add", "h c")],
+        held={"h": floats(1, 8, 1, 1), "two": np.float32(2)},
     ),
-    "one over it": model_of(
-        [node("Sigmoid", "x", "a"), node("Div", "one a", "b"), node("Sub", "one b")], held={"one": np.ones((1, 1, 1, 1), np.float32)}
+    "constants on the left": model_of(
+        [node("Sigmoid", "x", "a"), node("Div", "one a", "b"), node("Sub", "h b", "c"), node("Sub", "c one")],
+        held={"one": np.ones((1, 1, 1, 1), np.float32), "h": floats(1, 8, 1, 1)},
     ),
     "concatenation": model_of([node("Relu", "x", "a"), node("Concat", "x a x", axis=-3)]),
     "split": model_of([node("Split", "x n", "a b c", axis=1), node("Concat", "c a b", axis=1)], held={"n": ints(2, 5, 1)}),
@@ -108,6 +110,8 @@ def test_every_operator_that_can_be_written_was_tried():
         (model_of([node("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)]), "rounding up"),
         (model_of([node("Transpose", perm=[1, 0, 2, 3])]), r"got the order \[1, 0, 2, 3\]"),
         (model_of([node("Softmax", axis=0)]), "got the batch axis"),
+        (model_of([node("MaxPool", "x", "a", kernel_shape=[6, 10]), node("Mul", "x a")]), "tensors of different shapes"),
+        (model_of([node("Add", "x w")], held={"w": floats(10)}), r"a constant of shape \[10\] beside \[1, 8, 6, 10\]"),
         (model_of([node("Gather", "x i", axis=3)], held={"i": ints(0, 1)}), "something else than channels"),
     ],
 )

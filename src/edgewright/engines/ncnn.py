@@ -43,9 +43,9 @@ class NcnnEngine:
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
         extractor = self._net.create_extractor()
-        held = [self._fed(spec, feeds) for spec in self._ports.inputs]  # it reads where they lie
-        for at, values in enumerate(held):
-            extractor.input(f"in{at}", self._mat(values))
+        for at, spec in enumerate(self._ports.inputs):
+            # A copy: a Mat over foreign memory has no count of its readers, and a first layer that works in place looks there and crashes.
+            extractor.input(f"in{at}", self._mat(self._fed(spec, feeds)).clone())
         return [self._output(extractor, at) for at in range(len(self._ports.outputs))]
 
     def describe(self) -> EngineDescription:

@@ -21,6 +21,7 @@ from edgewright.printable import printable
 MAGIC = 7767517
 HALF_WEIGHTS = 0x01306B47  # the tag in front of weights in float16; 0 in front of float32
 BINARY = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3}
+TURNED = {"Add": 0, "Sub": 7, "Mul": 2, "Div": 8}  # the same with the operands the other way round
 # The new axes from the innermost outwards, named as the old ones were: ncnn's src/layer/permute.cpp.
 PERMUTATIONS = {
     2: ("wh", "hw"),
@@ -52,6 +53,8 @@ def write_ncnn(model: onnx.ModelProto, *, half: bool = False) -> NcnnFiles:
         EngineError: an operator or a shape that ncnn, or this writer, does not have.
     """
     graph = _Graph(onnx.shape_inference.infer_shapes(model).graph, half=half)
+    for value in (*graph.fed, *(output.name for output in model.graph.output)):
+        graph.shape(value)
     for at, value in enumerate(graph.fed):
         graph.layers.append(_Layer("Input", [], [value]))
         graph.named[value] = f"in{at}"
@@ -230,7 +233,6 @@ def _conv(graph: _Graph, node: onnx.NodeProto) -> None:
     out, _, high, wide = weight.shape
     values: dict[int, int] = {0: out, 1: wide, 11: high, 2: dilate_x, 12: dilate_y, 3: step_x, 13: step_y}
     values |= {4: left, 15: right, 14: top, 16: bottom, 5: int(bias is not None), 6: weight.size}
-    graph.shape(node.input[0])
     if group > 1:
         values[7] = group
     parameters = " ".join(f"{key}={value}" for key, value in values.items())
@@ -249,18 +251,20 @@ def _mul(graph: _Graph, node: onnx.NodeProto) -> None:
 
 
 def _binary(graph: _Graph, node: onnx.NodeProto) -> None:
-    kind, second = BINARY[node.op_type], graph.constant(node, 1)
-    if second is not None and second.size == 1:
-        graph.add("BinaryOp", node, reads=[node.input[0]], parameters=f"0={kind} 1=1 2={float(second.reshape(-1)[0]):.9g}")
-        return
-    first = graph.constant(node, 0)
-    if first is not None and first.size == 1 and node.op_type in {"Add", "Mul"}:
-        graph.add("BinaryOp", node, reads=[node.input[1]], parameters=f"0={kind} 1=1 2={float(first.reshape(-1)[0]):.9g}")
-        return
-    ranks = {graph.held[name].ndim if name in graph.held else len(graph.shape(name)) + 1 for name in node.input}
-    if len(ranks) != 1:
-        raise _refuse(node, "operands of different numbers of axes")
-    graph.add("BinaryOp", node, parameters=f"0={kind}")
+    """Two tensors of one shape, or a tensor and a constant of any that is spread over it."""
+    (first, second), kinds = (graph.constant(node, at) for at in (0, 1)), (BINARY[node.op_type], TURNED[node.op_type])
+    read, kind, held = (node.input[0], kinds[0], second) if first is None else (node.input[1], kinds[1], first)
+    shape = graph.shape(read)
+    if held is None:
+        if graph.shape(node.input[1]) != shape:
+            raise _refuse(node, "tensors of different shapes")
+        graph.add("BinaryOp", node, parameters=f"0={kind}")
+    elif held.size == 1:
+        graph.add("BinaryOp", node, reads=[read], parameters=f"0={kind} 1=1 2={float(held.reshape(-1)[0]):.9g}")
+    elif held.ndim == len(shape) + 1 and graph.shape(node.output[0]) == shape:
+        graph.add("BinaryOp", node, reads=[read, node.input[0] if held is first else node.input[1]], parameters=f"0={kind}")
+    else:
+        raise _refuse(node, f"a constant of shape {list(held.shape)} beside {[1, *shape]}")
 
 
 def _concat(graph: _Graph, node: onnx.NodeProto) -> None:
@@ -292,7 +296,6 @@ def _resize(graph: _Graph, node: onnx.NodeProto) -> None:
 
 def _reshape(graph: _Graph, node: onnx.NodeProto) -> None:
     shape = graph.shape(node.output[0])
-    graph.shape(node.input[0])
     keys = {1: "0", 2: "10", 3: "210", 4: ("2", "11", "1", "0")}[len(shape)]
     graph.add("Reshape", node, reads=[node.input[0]], parameters=" ".join(f"{key}={side}" for key, side in zip(keys, shape, strict=True)))
 
