@@ -16,7 +16,7 @@ PACKAGE = Path(edgewright.__file__).parent
 # From the top down. A room may import from any line below its own; neighbours on a line stay apart.
 LAYERS = (
     ("cli",),
-    ("demo", "serve", "watch", "doctor"),
+    ("demo", "serve", "watch", "doctor", "testing"),
     ("fit",),
     ("run", "release", "learn"),
     ("compress", "accuracy", "bench", "plan"),

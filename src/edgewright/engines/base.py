@@ -16,7 +16,7 @@ Precision: TypeAlias = Literal["float32", "float16", "bfloat16", "int8"]
 
 # Modules of this package, each an `EngineModule`; those whose format is not ONNX are a `Converter` as well. The first is what everything is
 # measured against; the last answers slowly, to hold the others against.
-ENGINES = ("onnxruntime", "openvino", "reference")
+ENGINES = ("onnxruntime", "openvino", "mnn", "ncnn", "reference")
 
 
 @dataclass(frozen=True, slots=True)

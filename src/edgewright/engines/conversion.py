@@ -38,6 +38,11 @@ def convert(engine: str, source: Path, folder: Path, *, precision: Precision) ->
     with tempfile.TemporaryDirectory(dir=folder, prefix="converting-") as name:
         scratch = Path(name)
         made = [scratch / file for file in _ask(engine, source, scratch, precision)]
+        # The first is what the runtime opens; a model without weights leaves the file for them empty.
+        absent = [path.name for path in made if not path.is_file() or (path == made[0] and not path.stat().st_size)]
+        if absent or not made:
+            got = f"nothing in {printable(absent[0])}" if absent else "no file"
+            raise EngineError(f"the converter of {engine} wrote nothing for {printable(source.name)}", got=got, fix="use another engine")
         return [Path(shutil.move(path, folder / path.name)) for path in made]
 
 

@@ -1,0 +1,1 @@
+"""Conformance checks that ship: what every engine, and every engine of yours, has to pass."""
