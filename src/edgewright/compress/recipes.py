@@ -18,6 +18,7 @@ RangeRuleName: TypeAlias = Literal["min_max", "percentile", "entropy", "least_sq
 # compress/integer_outputs.py).
 Form: TypeAlias = Literal["camera frames", "integer outputs"]
 
+MAKES_INTEGERS = ("mnn",)  # engines whose own converter makes integers of a float graph; activations are quantized as it runs
 TAKES_BYTES = ("onnxruntime", "openvino")  # engines whose first operator may read the frame's own bytes
 
 
@@ -76,7 +77,7 @@ RECIPES = (
 
 def recipes_of(engine: str, floats: Sequence[Precision], isa: AbstractSet[str], base: Recipe) -> tuple[Recipe, ...]:
     """What is tried in an engine other than ONNX Runtime: the float network in each of the precisions `floats` that it computes in, and
-    `base`, an integer recipe, in each scheme that makes it integers there.
+    `base`, an integer recipe, in each scheme that makes it integers there; or the engine's own integers.
     """
     plain = next(recipe for recipe in RECIPES if recipe.mode == "float")
     exact = tuple(replace(plain, name=f"{engine} {precision}", precision=precision, engine=engine) for precision in floats)
@@ -87,7 +88,8 @@ def recipes_of(engine: str, floats: Sequence[Precision], isa: AbstractSet[str], 
         for scheme in integer_schemes(engine, isa)
         for suffix, parts in (("", ()), (", float stem", stem))
     )
-    return exact + integers
+    own = (replace(plain, name=f"{engine} int8", precision="int8", engine=engine),) if engine in MAKES_INTEGERS else ()
+    return (*exact, *own, *integers)
 
 
 def deployed(recipe: Recipe) -> Recipe:
