@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
+import pytest
 
 from edgewright.artifact import HeadSpec, InputSpec
 from edgewright.compress.calibrate import Ranges, TensorStatistics, observe
@@ -112,3 +113,17 @@ def as_values(outputs, head: HeadSpec):
         found if output.scale is None else ((found.astype(np.float32) - output.zero_point) * np.float32(output.scale))
         for found, output in zip(outputs, head.outputs, strict=True)
     ]
+
+
+def precisions_in_openvino(model, path):
+    """Of each convolution of the compiled graph the names of the ONNX nodes that went into it, and its precision."""
+    openvino = pytest.importorskip("openvino")
+    core = openvino.Core()
+    if "INT8" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        pytest.skip("OpenVINO has no integer convolutions on this processor")
+    onnx.save(model, path)
+    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    told = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
+    convs = [each for each in told if "layerType" in each and each["layerType"].astype(str) == "Convolution"]
+    names = [{name.partition("/")[0] for name in each["originalLayersNames"].astype(str).split(",")} for each in convs]
+    return [(held, each["runtimePrecision"].astype(str)) for held, each in zip(names, convs, strict=True)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from cut_detector import TINY, CutDetector, cut_file, cut_tiny, drawn, outputs_of
+from cut_detector import TINY, CutDetector, cut_file, cut_tiny, drawn, outputs_of, precisions_in_openvino
 from edgewright.compress.placement import NARROW, WIDE, Encoding, place_pairs
 from edgewright.compress.quantize import float_nodes, quantize_static
 from edgewright.compress.recipes import INT8
@@ -347,20 +347,6 @@ def test_the_sign_of_an_encoding_follows_its_range(found):
 
 
 # --- in the runtime -----------------------------------------------------------------------------------------------------------------------
-
-
-def precisions_in_openvino(model, path):
-    """Of each convolution of the compiled graph the names of the ONNX nodes that went into it, and its precision."""
-    openvino = pytest.importorskip("openvino")
-    core = openvino.Core()
-    if "INT8" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        pytest.skip("OpenVINO has no integer convolutions on this processor")
-    onnx.save(model, path)
-    compiled = core.compile_model(core.read_model(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    told = [operation.get_rt_info() for operation in compiled.get_runtime_model().get_ops()]
-    convs = [each for each in told if "layerType" in each and each["layerType"].astype(str) == "Convolution"]
-    names = [{name.partition("/")[0] for name in each["originalLayersNames"].astype(str).split(",")} for each in convs]
-    return [(held, each["runtimePrecision"].astype(str)) for held, each in zip(names, convs, strict=True)]
 
 
 @pytest.mark.parametrize("parts", [(), ("head",)], ids=["all in integers", "head in float"])

@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
-from cut_detector import TINY, as_floats, cut_tiny, drawn, letterboxed, outputs_of
+from cut_detector import TINY, as_floats, cut_tiny, drawn, letterboxed, outputs_of, precisions_in_openvino
 from edgewright.artifact import InputSpec
 from edgewright.compress.placement import place_pairs
 from edgewright.compress.quantize import float_nodes, quantize_static
@@ -120,7 +120,7 @@ def test_an_input_that_no_convolution_reads_first_is_scaled_by_itself(reader):
 @pytest.mark.parametrize("integers", FORMS)
 @pytest.mark.parametrize("options", TINY.values(), ids=TINY.keys())
 @pytest.mark.parametrize("scheme", [X86_VNNI, ARM, OPENVINO, TENSORRT], ids=["x86", "arm", "openvino", "tensorrt"])
-def test_an_integer_detector_answers_frames_to_one_step(tmp_path, options, scheme, integers):
+def test_an_integer_detector_answers_frames_as_it_answered_floats(tmp_path, options, scheme, integers):
     cut = cut_tiny(tmp_path, **options)
     model = quantized(cut, tmp_path, scheme)
     camera = take_camera_frames(model, cut.input, integers=integers)
@@ -260,7 +260,9 @@ def test_openvino_takes_rounded_floats_in_integers(tmp_path, name):
     cut = cut_tiny(tmp_path, **TINY[name])
     placed = place_pairs(cut.model, cut.ranges, (), OPENVINO)
     onnx.save(placed, tmp_path / "floats.onnx")
-    onnx.save(take_camera_frames(placed, cut.input, integers="as rounded floats").model, tmp_path / "bytes.onnx")
+    form = take_camera_frames(placed, cut.input, integers="as rounded floats").model
+    precisions = {precision for _, precision in precisions_in_openvino(form, tmp_path / "bytes.onnx")}
+    assert precisions <= {"i8", "u8"}, "the first convolution too"
     engine, camera = (open_engine("openvino", tmp_path / path, threads=1) for path in ("floats.onnx", "bytes.onnx"))
     pictures = letterboxed(drawn(cut.input.size_wh, seed=9), cut.input)
     before, found = engine.run({cut.input.name: as_floats(pictures, cut.input)}), camera.run({cut.input.name: pictures})

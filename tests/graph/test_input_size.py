@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from cut_detector import cut_file, cut_tiny, drawn, outputs_of
+from edgewright.compress.placement import place_pairs
+from edgewright.compress.schemes import OPENVINO
 from edgewright.data.images import read_image
 from edgewright.data.video import read_frames
 from edgewright.detections import Detections
@@ -82,6 +84,18 @@ def test_a_detector_made_for_a_size_is_the_one_exported_for_it(tmp_path, family,
     for value_info, a, b in zip(made.model.graph.output, found, expected, strict=True):
         assert [dim.dim_value for dim in value_info.type.tensor_type.shape.dim] == list(a.shape)
         assert a == pytest.approx(b, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["yolov8", "yolov5", "yolox"])
+def test_a_network_with_pairs_takes_another_size_as_its_float_one_does(tmp_path, family):
+    cut = cut_tiny(tmp_path, family=family)
+    first, then = (
+        set_input_size(place_pairs(cut.model, cut.ranges, (), OPENVINO), cut.input.name, (128, 96), 32).model,
+        place_pairs(set_input_size(cut.model, cut.input.name, (128, 96), 32).model, cut.ranges, (), OPENVINO),
+    )
+    feed = {cut.input.name: np.random.default_rng(0).random((1, 3, 96, 128), np.float32)}
+    for a, b in zip(outputs_of(first, feed), outputs_of(then, feed), strict=True):
+        assert np.array_equal(a, b)
 
 
 def attention(high, wide, *, channels=8, heads=2, resize="sizes") -> onnx.ModelProto:

@@ -97,8 +97,8 @@ class _Entrance:
             share = self._held(rounded.input[1]) / np.float32(self.spec.scale)
             firsts = [node for node in old if rounded.output[0] in node.input[:1]]
             dequantized = {name for node in firsts if node.op_type == "DequantizeLinear" for name in node.output}
-            biases = [producers.get(node.input[2]) for node in old if dequantized & {*node.input[:1]} and len(node.input) == CONV_INPUTS]
-            for bias in biases:
+            convs = [node for node in old if node.op_type == "Conv" and node.input[0] in dequantized and len(node.input) == CONV_INPUTS]
+            for bias in (producers.get(node.input[2]) for node in convs):
                 if bias is not None and bias.op_type == "DequantizeLinear":
                     bias.input[0] = self._rescaled(bias.input[0], share)
                     bias.input[1] = self._hold(f"{bias.input[0]}_scale", (self._held(bias.input[1]) / share).astype(np.float32))
@@ -117,8 +117,10 @@ class _Entrance:
             integer = f"{PREFIX}_first"
         else:
             yield helper.make_node("Cast", [f"{PREFIX}_first"], [f"{PREFIX}_float"], name=f"{PREFIX}_Cast", to=TensorProto.FLOAT)
-            yield helper.make_node("Mul", [f"{PREFIX}_float", scale], [f"{PREFIX}_scaled"], name=f"{PREFIX}_Mul")
-            yield helper.make_node("QuantizeLinear", [f"{PREFIX}_scaled", scale, zero], [integer], name=f"{PREFIX}_QuantizeLinear")
+            # To 0..1 and back, whatever a byte is worth: a step that multiplies by one is dropped, and the convolution behind it is float.
+            unit = self._hold("unit", np.float32(1 / 255))
+            yield helper.make_node("Mul", [f"{PREFIX}_float", unit], [f"{PREFIX}_scaled"], name=f"{PREFIX}_Mul")
+            yield helper.make_node("QuantizeLinear", [f"{PREFIX}_scaled", unit, zero], [integer], name=f"{PREFIX}_QuantizeLinear")
         for node in old:
             if node.input and node.input[0] in rounded:
                 node.input[:3] = [integer, scale, zero]
