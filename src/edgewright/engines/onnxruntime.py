@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from edgewright.engines.base import EngineDescription, Precision, TensorSpec, missing
-from edgewright.engines.operator_types import INTEGER_OPERATORS, operator_types
+from edgewright.engines.operator_types import is_of_integers
 from edgewright.errors import EngineError, ModelError
 from edgewright.printable import printable
 
@@ -39,7 +39,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # its exception classes share no public root
             raise EngineError(f"ONNX Runtime refuses {path}", got=_first_line(error), fix=f"see `edgewright inspect {path}`") from error
         self._path = path
-        precision = "int8" if operator_types(path) & INTEGER_OPERATORS else "float32"
+        precision = "int8" if is_of_integers(path) else "float32"
         self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads, self._inputs(), precision)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
