@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from edgewright.board.profile import Board
 from edgewright.engines.base import EngineDescription, Precision, TensorSpec, missing
-from edgewright.engines.operator_types import INTEGER_OPERATORS, operator_types
+from edgewright.engines.operator_types import is_of_integers
 from edgewright.engines.port_names import PortNames
 from edgewright.errors import EngineError
 
@@ -102,7 +102,7 @@ def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
 
     target = folder / f"model{SUFFIX}"
     arguments = ["-f", "ONNX", "--modelFile", str(source), "--MNNModel", str(target), "--bizCode", "edgewright"]
-    if operator_types(source) & INTEGER_OPERATORS:
+    if is_of_integers(source):
         got = "a model that is quantized already, whose pairs of Q/DQ MNN 3.6 reads with a wrong shape"
         raise EngineError("MNN makes its own integers", got=got, expected="the float model", fix="convert the float model to int8")
     arguments += {"float16": ["--fp16"], "int8": ["--weightQuantBits", "8"]}.get(precision, [])

@@ -16,16 +16,19 @@ INTEGER_OPERATORS = frozenset(
 )
 
 
-def operator_types(path: Path) -> frozenset[str]:
-    """The types of the nodes of the main graph; none where the bytes are no ONNX."""
+def operator_types(path: Path) -> Iterator[str]:
+    """The type of each node of the main graph, in its order; none where the bytes are no ONNX."""
     if not path.stat().st_size:
-        return frozenset()  # nothing cannot be mapped
+        return  # nothing cannot be mapped
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        found: set[str] = set()
         for graph in _messages(data, 0, len(data), GRAPH):
             for node in _messages(data, *graph, NODE):
-                found.update(bytes(data[begin:end]).decode("utf-8", "replace") for begin, end in _messages(data, *node, OP_TYPE))
-        return frozenset(found)
+                yield from (bytes(data[begin:end]).decode("utf-8", "replace") for begin, end in _messages(data, *node, OP_TYPE))
+
+
+def is_of_integers(path: Path) -> bool:
+    """Whether one of them makes the graph one of integers; the first that does ends the reading, and is one of the first nodes."""
+    return any(each in INTEGER_OPERATORS for each in operator_types(path))
 
 
 def _messages(data: mmap.mmap, at: int, end: int, wanted: int) -> Iterator[tuple[int, int]]:
