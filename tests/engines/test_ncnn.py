@@ -108,7 +108,7 @@ def test_every_operator_that_can_be_written_was_tried():
         (model_of([node("Conv", "x w")], shape=(2, 8, 6, 6), held={"w": floats(4, 8, 1, 1)}), r"got \[2, 8, 6, 6\] at x"),
         (model_of([node("Conv", "x w", auto_pad="SAME_UPPER")], held={"w": floats(4, 8, 3, 3)}), "padding that the runtime is to choose"),
         (model_of([node("MaxPool", kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1)]), "rounding up"),
-        (model_of([node("Transpose", perm=[1, 0, 2, 3])]), r"got the order \[1, 0, 2, 3\]"),
+        (model_of([node("Transpose", perm=[1, 0, 2, 3])]), r"got \[8, 1, 6, 10\] at y"),
         (model_of([node("Softmax", axis=0)]), "got the batch axis"),
         (model_of([node("MaxPool", "x", "a", kernel_shape=[6, 10]), node("Mul", "x a")]), "tensors of different shapes"),
         (model_of([node("Add", "x w")], held={"w": floats(10)}), r"a constant of shape \[10\] beside \[1, 8, 6, 10\]"),

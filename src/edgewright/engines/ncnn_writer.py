@@ -53,20 +53,20 @@ def write_ncnn(model: onnx.ModelProto, *, half: bool = False) -> NcnnFiles:
         EngineError: an operator or a shape that ncnn, or this writer, does not have.
     """
     graph = _Graph(onnx.shape_inference.infer_shapes(model).graph, half=half)
+    unknown = sorted({node.op_type for node in graph.nodes} - set(WRITERS))
+    if unknown:
+        raise EngineError(
+            f"ncnn cannot take this model: it has the operator {printable(unknown[0])}",
+            expected=f"{', '.join(sorted(WRITERS))}",
+            fix="cut the head off, or use another engine",
+        )
     for value in (*graph.fed, *(output.name for output in model.graph.output)):
         graph.shape(value)
     for at, value in enumerate(graph.fed):
         graph.layers.append(_Layer("Input", [], [value]))
         graph.named[value] = f"in{at}"
     for node in graph.nodes:
-        writer = WRITERS.get(node.op_type)
-        if writer is None:
-            raise EngineError(
-                f"ncnn cannot take this model: it has the operator {printable(node.op_type)}",
-                expected=f"{', '.join(sorted(WRITERS))}",
-                fix="use another engine",
-            )
-        writer(graph, node)
+        WRITERS[node.op_type](graph, node)
     return NcnnFiles(graph.text(), b"".join(graph.weights))
 
 
