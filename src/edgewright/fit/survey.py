@@ -55,7 +55,10 @@ class Overtaken:
 
 
 def exactness(artifact: Artifact) -> float:
-    """How exactly a candidate computes, as a rank: higher is more exact. Zero points put all 256 levels to use, and count as half a layer."""
+    """How exactly a candidate computes, as a rank: higher is more exact.
+
+    Zero points put all 256 levels to use, and count as half a layer.
+    """
     scheme = artifact.scheme or {}
     kept = len(scheme.get("float_nodes", ())) + (0.0 if (scheme.get("encoding") or {}).get("symmetric", True) else 0.5)
     return EXACTNESS.get(artifact.precision, INTEGERS + kept / MANY_LAYERS)
