@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import onnx
@@ -149,6 +150,15 @@ def test_opening_a_model_says_nothing_on_standard_output(convolution, folder):
     assert done.stdout == b""
 
 
+def test_standard_output_is_still_there_after_threads_opened_models(convolution, folder, capfd):
+    file = convert("mnn", convolution, folder, precision="float32")[0]
+    with ThreadPoolExecutor(4) as pool:
+        engines = list(pool.map(lambda _: open_engine("mnn", file, threads=1), range(12)))
+    print("heard")
+    assert len(engines) == 12
+    assert capfd.readouterr().out == "heard\n"
+
+
 def test_conversion_does_not_load_the_logger_that_reports_to_its_maker(convolution, tmp_path):
     code = """
 import json, sys
@@ -161,3 +171,11 @@ sys.stdout.write("\\n" + json.dumps(sorted(sys.modules)))
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert "_tools" in loaded
     assert not {name for name in loaded if name.startswith(("MNN.tools", "aliyun"))}
+
+
+@pytest.mark.parametrize(("engine", "package"), [("mnn", "MNN"), ("ncnn", "ncnn")])
+def test_an_engine_that_is_not_installed_says_how_to_install_it(engine, package, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(EngineError, match="is not installed") as caught:
+        open_engine(engine, tmp_path / "model", threads=1)
+    assert f"edgewright[{engine}]" in caught.value.fix

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ SUFFIX = ".mnn"
 # "high" would print a line; on a processor "normal" is float32 as well, and "low" half precision.
 OPTIONS = {"float32": "normal", "float16": "low", "int8": "normal"}
 KINDS = {"float32": "float", "uint8": "uint8", "int32": "int"}  # numpy's name, its name
+ONE_AT_A_TIME = Lock()
 HALF_PRECISION = "fp16"  # as a board names Arm's arithmetic in it
 
 
@@ -112,8 +114,10 @@ def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
 
 def _mnn() -> Any:
     try:
-        with _unheard():
-            import MNN  # noqa: PLC0415 - heavy: only when a model is opened
+        if PACKAGE not in sys.modules:
+            with _unheard():
+                import MNN  # noqa: PLC0415 - heavy: only when a model is opened
+        import MNN  # noqa: PLC0415
     except ImportError as error:
         raise missing("MNN", "mnn") from error
     return MNN
@@ -121,17 +125,21 @@ def _mnn() -> Any:
 
 @contextmanager
 def _unheard() -> Iterator[None]:
-    """What MNN prints about the processor, on standard output where an answer of ours may be due, goes nowhere."""
-    sys.stdout.flush()
-    kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)
-    try:
-        yield
-    finally:
-        ctypes.CDLL(None).fflush(None)  # C keeps what it prints to a pipe for later
-        os.dup2(kept, 1)
-        os.close(kept)
-        os.close(nowhere)
+    """What MNN prints about the processor, on standard output where an answer of ours may be due, goes nowhere.
+
+    The descriptor belongs to the whole process: what another thread writes meanwhile is lost too, so this is for moments.
+    """
+    with ONE_AT_A_TIME:
+        sys.stdout.flush()
+        kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 1)
+        try:
+            yield
+        finally:
+            ctypes.CDLL(None).fflush(None)  # C keeps what it prints to a pipe for later
+            os.dup2(kept, 1)
+            os.close(kept)
+            os.close(nowhere)
 
 
 def _checked(spec: TensorSpec, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
