@@ -42,10 +42,14 @@ class LeftOut:
 
 @dataclass(slots=True)
 class Peers:
-    """What takes part: `jobs` and, where there is a source, their `frame_jobs`, in the same order; and what does not."""
+    """What takes part: `jobs` and, where there is a source, their `frame_jobs`, in the same order; and what does not.
+
+    `artifacts`: those of the peers that our own Detector runs, by name, so that they can be judged as well.
+    """
 
     jobs: list[Job] = field(default_factory=list)
     frame_jobs: list[FrameJob] = field(default_factory=list)
+    artifacts: dict[str, Path] = field(default_factory=dict)
     left_out: list[LeftOut] = field(default_factory=list)
 
 
@@ -68,6 +72,7 @@ def open_peers(
         for called, make in ((TUTORIAL, workshop.tutorial), (nncf.NAME, workshop.nncf), (ultralytics.NAME, workshop.ultralytics)):
             watch.stage(called)
             _take_in(peers, called, make, threads)
+        peers.artifacts |= {called: workshop.folder_of(called) for called in workshop.made}
         yield peers
 
 
@@ -107,16 +112,16 @@ class _Workshop:
 
     def tutorial(self, threads: int) -> Made:
         """Static QDQ over the whole graph, S8S8, per channel, reduce_range: in ONNX Runtime."""
-        out = self.folder / "tutorial"
+        out = self.folder_of(TUTORIAL)
         if TUTORIAL not in self.made:
             request = QuantizeRequest(self.model.path, out, TUTORIAL_RECIPE, self._pictures(), CALIBRATION_PICTURES)
             quantize(request, watch=self.watch)
             self.made[TUTORIAL] = job_for(out, threads)
-        return self._ours(TUTORIAL, out, threads)
+        return self._ours(TUTORIAL, threads)
 
     def nncf(self, threads: int) -> Made:
         """Quantized there, run here by our own engine with the options that our own artifacts get."""
-        out = self.folder / "nncf"
+        out = self.folder_of(nncf.NAME)
         if nncf.NAME not in self.made:
             peer = self._python_with(nncf.NAME, nncf.PACKAGES)
             if not is_installed("openvino"):
@@ -127,7 +132,7 @@ class _Workshop:
             out.mkdir()
             nncf.quantize_with_nncf(peer, self.given, islice(feeds, len(chosen.samples)), len(chosen.samples), out)
             self.made[nncf.NAME] = replace(job_for(out, threads), macs=self.model.macs, scheme="static")
-        return self._ours(nncf.NAME, out, threads)
+        return self._ours(nncf.NAME, threads)
 
     def ultralytics(self, threads: int) -> Made:
         """The file as given, in its own Python."""
@@ -136,8 +141,12 @@ class _Workshop:
         frame_job = None if self.source is None else ultralytics.frame_job(peer, like, self.source, self.folder)
         return ultralytics.model_job(peer, like, self.folder), frame_job
 
-    def _ours(self, name: str, folder: Path, threads: int) -> Made:
-        frame_job = None if self.source is None else FrameJob.of_ours(name, folder, self.source, threads)
+    def folder_of(self, name: str) -> Path:
+        """Where a peer's artifact goes."""
+        return self.folder / name.replace(" ", "-")
+
+    def _ours(self, name: str, threads: int) -> Made:
+        frame_job = None if self.source is None else FrameJob.of_ours(name, self.folder_of(name), self.source, threads)
         return replace(self.made[name], name=name, threads=threads), frame_job
 
     def _pictures(self) -> Path:
