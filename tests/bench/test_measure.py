@@ -139,6 +139,13 @@ def test_a_child_that_says_nothing_is_given_up_and_killed(job, tmp_path, monkeyp
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_a_child_that_says_something_else_is_given_up(job, tmp_path):
+    before = children()
+    with pytest.raises(EngineError, match="gives an answer that is none; got Welcome!; expected a line of JSON"):
+        measure([replace(job, command=(sys.executable, "-c", "print('Welcome!')"))], rounds=2)
+    assert children() == before
+
+
 def test_a_user_who_stops_the_measurement_leaves_no_child(job):
     before = children()
 

@@ -19,9 +19,9 @@ from edgewright.bench.process import MeasuredProcess
 from edgewright.progress import Progress, unseen
 from edgewright.stats import Interval, paired_ratio
 
-BLOCK_MS = 600.0  # about how long one detector runs before the next has its turn; a fifth of it again stage by stage
+BLOCK_MS = 600.0  # about how long one detector runs before the next has its turn
 LEAST_FRAMES = 8  # in a block, so that what was read ahead while others ran is a small part of it
-LEAST_STAGED = 3
+STAGED_ROUNDS = 4  # after the others
 COLD_STARTS = 3  # after one that warms the page cache
 STAGES = ("decode", "preprocess", "model", "postprocess")
 
@@ -96,6 +96,10 @@ def measure_frames(jobs: Sequence[FrameJob], *, rounds: int = ROUNDS, progress: 
             for child in children if done % 2 == 0 else reversed(children):
                 child.run_block()
             progress(done + 1, rounds)
+        # Last, for a second look at the source takes memory that users do not spend.
+        for _ in range(STAGED_ROUNDS):
+            for child in children:
+                child.run_staged()
         return [child.measurement() for child in children]
 
 
@@ -123,22 +127,25 @@ class _Child:
         self._rounds: list[tuple[float, ...]] = []
         self._stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
         self._peak_mib = 0.0
-        self._frames = self._staged = 1
+        self._frames = 1
 
     def settle(self) -> None:
         """Wait for the first boxes, then run until caches and clocks are warm; decides how many frames fill a block."""
         self._process.first_answer()
-        warm = [self._process.ask(runs=2, staged=1), self._process.ask(runs=3, staged=1)][-1]["samples_ms"]
+        warm = [self._process.ask(runs=2), self._process.ask(runs=3)][-1]["samples_ms"]
         self._frames = runs_in(BLOCK_MS, statistics.median(warm), LEAST_FRAMES)
-        self._staged = max(LEAST_STAGED, self._frames // 5)
 
     def run_block(self) -> None:
-        """One turn; the first frame of either pass, which finds another's data in the caches, is not counted."""
-        answer = self._process.ask(runs=self._frames + 1, staged=self._staged + 1)
+        """One turn; its first frame, which finds another's data in the caches, is not counted."""
+        answer = self._process.ask(runs=self._frames + 1)
         self._rounds.append(tuple(round(sample, 4) for sample in answer["samples_ms"][1:]))
+        self._peak_mib = answer["peak_mib"]
+
+    def run_staged(self) -> None:
+        """As many frames, one stage after the other."""
+        answer = self._process.ask(staged=self._frames + 1)
         for stage, taken in self._stages.items():
             taken.extend(answer["stages_ms"][stage][1:])
-        self._peak_mib = answer["peak_mib"]
 
     def measurement(self) -> FrameMeasurement:
         """All that was learnt."""

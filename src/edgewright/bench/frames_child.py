@@ -16,6 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 from numpy.typing import NDArray
 
 from edgewright.bench.speech import ms_since, peak_mib, say
@@ -83,10 +84,9 @@ class WholePath:
     """A detector over a source: as users have it, and stage by stage."""
 
     def __init__(self, detector: Detector, source: PictureSource) -> None:
-        self._detector = detector
         self._source = source
         self._engine = TimedEngine(detector.engine)
-        self._watched = Detector(detector.artifact, self._engine)
+        self._detector = Detector(detector.artifact, self._engine)
         self._streamed = Endless(self._stream)
         self._decoded = Endless(lambda: (frame for _, frame in source))
 
@@ -107,7 +107,7 @@ class WholePath:
         while len(taken["decode"]) < count:
             decode_ms = self._decoded.next_ms()
             before = time.perf_counter()
-            self._watched.detect(self._decoded.last.image_rgb)
+            self._detector.detect(self._decoded.last.image_rgb)
             after = time.perf_counter()
             if decode_ms is None:
                 continue
@@ -131,6 +131,8 @@ def main() -> int:
     options = parser.parse_args()
     try:
         with open_detector(options.detector, threads=options.threads) as detector:
+            # Ultralytics keeps OpenCV to one thread; left alone it would take every core, whatever we were given.
+            cv2.setNumThreads(options.threads)
             path = WholePath(detector, open_source(options.source))
             path.first()
             say(version=detector.engine.describe().version, peak_mib=peak_mib())

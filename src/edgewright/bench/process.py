@@ -66,7 +66,11 @@ class MeasuredProcess:
         line = self._process.stdout.readline()
         if not line:
             raise self._died()
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError:
+            got = printable(line.strip(), 100)
+            raise EngineError(f"{self._name} gives an answer that is none", got=got, expected="a line of JSON") from None
         if "error" in answer:
             raise EngineError(f"{self._name} does not run: {answer['error']}")
         return answer
