@@ -14,7 +14,7 @@ from edgewright.bench.frames_child import Endless, TimedEngine, WholePath
 from edgewright.data.source import open_source
 from edgewright.data.video import WebmWriter
 from edgewright.detector import open_detector
-from edgewright.errors import DataError, EngineError
+from edgewright.errors import DataError, InputError
 from tiny_detector import save_tiny_detector
 
 FRAMES = 12
@@ -119,7 +119,7 @@ def test_a_source_of_one_frame_is_nothing_to_time():
 def test_what_cannot_be_opened_is_said_in_the_child_s_words(model, clip, tmp_path):
     (tmp_path / "bad.onnx").write_bytes(b"words")
     jobs = [FrameJob.of_ours("tiny", model, clip, 1), FrameJob.of_ours("bad", tmp_path / "bad.onnx", clip, 1)]
-    with pytest.raises(EngineError, match=r"bad does not run: .*bad\.onnx"):
+    with pytest.raises(InputError, match=r"bad does not run: .*bad\.onnx"):
         measure_frames(jobs, rounds=2)
 
 

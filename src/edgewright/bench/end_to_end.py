@@ -83,7 +83,8 @@ def measure_frames(jobs: Sequence[FrameJob], *, rounds: int = ROUNDS, progress: 
     """Measure all jobs against each other, interleaved over `rounds` rounds.
 
     Raises:
-        EngineError: a detector does not run, or the source cannot be read; the message says which.
+        InputError: one is no detector, or the source cannot be read.
+        EngineError: a detector does not run; the message says which.
     """
     colds = [_cold_start_ms(job) for job in jobs]
     with ExitStack() as stack:

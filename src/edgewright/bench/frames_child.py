@@ -139,7 +139,7 @@ def main() -> int:
             for line in sys.stdin:
                 _answer(path, **json.loads(line))
     except EdgewrightError as error:
-        say(error=str(error))
+        say(error=str(error), exit_code=error.exit_code)
         return error.exit_code
     return 0
 

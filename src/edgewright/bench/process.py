@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from edgewright.errors import EngineError
+from edgewright.errors import EngineError, InputError
 from edgewright.printable import printable
 
 ANSWER_S = 300.0  # a child silent for longer hangs
@@ -47,6 +47,7 @@ class MeasuredProcess:
 
         Raises:
             EngineError: it died, hangs, or says that it cannot.
+            InputError: it says that what it was given is wrong.
         """
         assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
         try:
@@ -72,7 +73,8 @@ class MeasuredProcess:
             got = printable(line.strip(), 100)
             raise EngineError(f"{self._name} gives an answer that is none", got=got, expected="a line of JSON") from None
         if "error" in answer:
-            raise EngineError(f"{self._name} does not run: {answer['error']}")
+            kind = InputError if answer.get("exit_code") == InputError.exit_code else EngineError
+            raise kind(f"{self._name} does not run: {answer['error']}")
         return answer
 
     def _died(self) -> EngineError:
