@@ -144,6 +144,7 @@ def test_a_peer_that_breaks_is_left_out_and_the_others_are_measured(edgewright, 
 
 def test_peers_are_asked_for_with_what_they_need(edgewright, tiny_model, tmp_path):
     edgewright("bench", tiny_model, "--data", "x", "--quiet").assert_refused(2, "add --peers")
+    edgewright("bench", tiny_model, "--peers", "--data", "nowhere", "--quiet").assert_refused(2, "nowhere")
     nobody = tmp_path / "python"
     edgewright("bench", tiny_model, "--peers", "--peer-python", nobody, "--quiet").assert_refused(2, "is no Python that runs here")
 

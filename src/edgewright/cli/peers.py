@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,11 +59,14 @@ def open_peers(
     """The peers of the float detector that `model` measures; what had to be made for them is gone afterwards.
 
     Raises:
-        InputError: the model is no ONNX detector, or `python` is none.
+        InputError: the model is no ONNX detector, `python` none, or `data` no data set.
     """
     given = admit_detector(model.path)
+    # What the user named wrongly is refused; what is missing in it leaves a peer out.
     if python is not None:
         look_into(python, ())
+    if data is not None:
+        open_dataset(data)
     pythons = [] if python is None else [python]
     with TemporaryDirectory(prefix="edgewright-peers-") as name:
         workshop = _Workshop(model, given, Path(name), data, pythons, source, watch)
@@ -130,7 +132,7 @@ class _Workshop:
             chosen = choose_calibration(dataset, CALIBRATION_PICTURES, 0, progress=self.watch.advance)
             feeds = (feed[self.given.input.name] for feed in calibration_feeds(self.given, chosen))
             out.mkdir()
-            nncf.quantize_with_nncf(peer, self.given, islice(feeds, len(chosen.samples)), len(chosen.samples), out)
+            nncf.quantize_with_nncf(peer, self.given, feeds, len(chosen.samples), out)
             self.made[nncf.NAME] = replace(job_for(out, threads), macs=self.model.macs, scheme="static")
         return self._ours(nncf.NAME, threads)
 
