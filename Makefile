@@ -5,7 +5,7 @@ VENV ?= .venv
 TEST_FLAGS ?=
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench soak clean
+.PHONY: help demo test check format bench peers soak clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -29,6 +29,9 @@ format: $(VENV)/dev  ## Put the code into shape
 bench: $(VENV)/dev  ## Remake the tables of docs/performance.md (needs the test data and a quiet machine)
 	$(BIN)/python benchmarks/performance.py
 	$(BIN)/python benchmarks/camera_model.py
+
+peers: $(VENV)/dev  ## Build the environment that bench --peers compares with, in .cache/peers (about 2 GB)
+	$(BIN)/python benchmarks/peer_environment.py
 
 soak: $(VENV)/dev  ## The long form of the checks
 	@{ echo "commit $$(git rev-parse --short HEAD), $$(date -u +%F)"; $(BIN)/python -m pytest -m soak --soak --timeout 3600 -s -q; } | tee docs/soak.txt

@@ -1,5 +1,6 @@
 """What docs/performance.md shows, measured: a function a case, which returns what is written to benchmarks/results/."""
 
+import json
 import os
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from edgewright.accuracy.coco import evaluate, mean_average_precision
 from edgewright.accuracy.compare import POINTS
 from edgewright.accuracy.predictions import predict, pseudo_truth
 from edgewright.artifact import Artifact
+from edgewright.bench.jobs import job_for
 from edgewright.bench.measure import Job, measure, ratio
 from edgewright.board.profile import Board, usable_cores
 from edgewright.cli.output import Terminal
+from edgewright.cli.peers import open_peers
 from edgewright.compress.candidates import describe_candidate, make_model, prepare_float_forms, watch_ranges, watch_shifts
 from edgewright.compress.recipes import INT8, PLAIN, RECIPES, TUTORIAL_RECIPE
 from edgewright.data.calibration import choose_calibration
@@ -39,6 +42,8 @@ DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "dat
 SEEDS = range(5)
 ROUNDS = 20
 FEW_BOARDS, MANY_BOARDS = 200, 2000
+CLIP = DATA / "video/bottle-detection.mp4"
+PEER_PYTHON = "EDGEWRIGHT_PEER_PYTHON"
 SCRATCH = tempfile.TemporaryDirectory(prefix="edgewright-benchmarks-")  # for fits that go on where another was; gone at exit
 
 
@@ -132,19 +137,77 @@ def demo() -> dict[str, Any]:
     return rows
 
 
+def end_to_end() -> dict[str, Any]:
+    """From a clip's file to boxes: the fitted YOLOv8n against Ultralytics' `predict` on the model as given, with one thread and all."""
+    counts = sorted({1, usable_cores()})
+    return {"clip": CLIP.name, **_bench("--peers", "--peer-python", _peer_python(), "--end-to-end", str(CLIP), threads=counts)}
+
+
+def peers() -> dict[str, Any]:
+    """The fitted YOLOv8n against what people use today, model only and whole frames, with the accuracy of what can be judged."""
+    model, data = DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml"
+    words = ("--peers", "--peer-python", _peer_python(), "--data", str(data), "--end-to-end", str(CLIP), "--peak")
+    measured = _bench(*words, threads=[1])
+    dataset = open_dataset(data)
+    accuracy = {}
+    with (
+        Terminal(quiet=False) as terminal,
+        open_peers(job_for(model, 1), [1], data=data, python=Path(_peer_python()), source=None, watch=terminal) as others,
+    ):
+        for name, path in {"yolov8n": model, "fitted": _fitted_folder(), **others.artifacts}.items():
+            with open_detector(path) as detector:
+                accuracy[name] = evaluate(predict(detector, dataset, dataset.split("val"))).report.map50_95
+    return {**measured, "map50_95": accuracy}
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
-    case.__name__: case for case in (coco, tight, yolov5, yolox, coco_threads, deeppcb, seeds, draws, tutorial, calibration_memory, demo)
+    case.__name__: case
+    for case in (coco, tight, yolov5, yolox, coco_threads, deeppcb, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers)
 }
+NEED_PEERS = frozenset({"end_to_end", "peers"})
+
+
+def has_peers() -> bool:
+    """Whether EDGEWRIGHT_PEER_PYTHON names the Python of an environment as `peer_environment.py` builds it."""
+    return PEER_PYTHON in os.environ
+
+
+def _peer_python() -> str:
+    if not has_peers():
+        raise SystemExit(f"{PEER_PYTHON} is not set: run python benchmarks/peer_environment.py, and set it to what that prints")
+    return os.environ[PEER_PYTHON]
+
+
+def _fitted_folder() -> Path:
+    """YOLOv8n fitted on COCO with one thread, as the case `coco` leaves it."""
+    coco()
+    return _out_of(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", threads=1)
+
+
+def _bench(*words: str, threads: list[int]) -> dict[str, Any]:
+    """`edgewright bench` of YOLOv8n and its fit, as a user runs it, under short names."""
+    model, fitted = DATA / "models/yolov8n.onnx", _fitted_folder()
+    told = Path(SCRATCH.name) / "bench.json"
+    counts = [word for count in threads for word in ("--threads", str(count))]
+    command = [sys.executable, "-m", "edgewright", "bench", str(model), str(fitted), *words, *counts, "--rounds", str(ROUNDS)]
+    subprocess.run([*command, "--json", str(told)], check=True)
+    text = told.read_text().replace(json.dumps(str(model)), '"yolov8n"').replace(json.dumps(str(fitted)), '"fitted"')
+    document: dict[str, Any] = json.loads(text)
+    return document
 
 
 def _fitted(model: Path, data: Path, budget: Budget, threads: int) -> dict[str, Any]:
     """A fit; two that differ in their budget alone share what the first has made and measured."""
-    out = Path(SCRATCH.name) / f"{model.stem}-{data.parent.name}-{threads}"
+    out = _out_of(model, data, threads)
     with Terminal(quiet=False) as terminal:
         evidence = fit(FitRequest(model, data, out, budget, threads=threads, resume=True), watch=terminal)
         document = evidence.to_json()
         rows = [{**m.row(), "name": m.job.name} for m in evidence.judged.measurements]
     return {**document, "rows": rows, "model": model.name, "data": data.parent.name}
+
+
+def _out_of(model: Path, data: Path, threads: int) -> Path:
+    return Path(SCRATCH.name) / f"{model.stem}-{data.parent.name}-{threads}"
 
 
 def _write_plain(path: Path, folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from edgewright.bench.peers.ultralytics import NAME as ULTRALYTICS
 from edgewright.compress.recipes import PLAIN
 
 ROOT = Path(__file__).parents[1]
@@ -124,6 +125,53 @@ def _memory_section(r: dict[str, Any]) -> str:
     )
 
 
+def _end_to_end_section(r: dict[str, Any]) -> str:
+    wanted = {"fitted", ULTRALYTICS}
+    rows = [row for row in r["rows"] if row["name"] in wanted]
+    lead = f"`edgewright bench yolov8n.onnx fitted --peers --end-to-end {r['clip']}`: the fitted YOLOv8n against Ultralytics' `predict` on "
+    lead += "the model as given. Frames a second are what a loop over the boxes sees; stages are timed apart, without overlap, and their "
+    lead += "share leaves the decode out. Ultralytics' decode is what is left of its frame beside the stages that it times itself."
+    return f"## From a clip's file to boxes\n\n{lead}\n\n" + _frames_table(rows) + "\n\n" + _held_against(r, "end_to_end", wanted)
+
+
+def _peers_section(r: dict[str, Any]) -> str:
+    accuracy = r["map50_95"]
+    keys = ("name", "engine", "version", "precision", "p50_ms", "p99_ms", "peak_mib", "size_mb", "peak_share")
+    rows = [[*(row[key] for key in keys), _accuracy(accuracy.get(row["name"]))] for row in r["rows"]]
+    peaks = ", ".join(f"{peak['macs_per_s'] / 1e9:.0f} G" for peak in r["peaks"])
+    names = {row["name"] for row in r["rows"]}
+    lead = "`edgewright bench yolov8n.onnx fitted --peers --data coco --threads 1 --peak`. The accuracy is judged on COCO val; Ultralytics "
+    lead += "runs the float file. The integer peak of one thread, of which shares are told, is "
+    parts = [
+        "## Against what people use today (YOLOv8n, 1 thread)",
+        f"{lead}{peaks} multiply-accumulates a second.",
+        _table((*keys, "mAP50-95"), rows),
+        _held_against(r, "p50", names),
+        _frames_table(r["rows"]),
+        *(f"Left out: {each['name']}: {each['reason']}." for each in r["left_out"]),
+    ]
+    return "\n\n".join(parts)
+
+
+def _accuracy(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _frames_table(rows: list[dict[str, Any]]) -> str:
+    keys = ("name", "threads", "end_to_end_fps", "decode_ms", "preprocess_ms", "model_ms", "postprocess_ms", "around_share")
+    keys = (*keys, "detector_peak_mib", "cold_start_ms")
+    return _table(keys, [[row[key] for key in keys] for row in rows])
+
+
+def _held_against(r: dict[str, Any], what: str, names: set[str]) -> str:
+    lines = [
+        f"- fitted against {each['a']}, {each['threads'][0]} thread(s): {_span(each[what], '.2f', 'x')}"
+        for each in r["ratios"]
+        if each["b"] == "fitted" and each["a"] in names and each["threads"][0] == each["threads"][1]
+    ]
+    return "\n".join(lines)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "coco": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`"),
     "tight": _fit_section("YOLOv8n on COCO, `--max-drop 0.5 --threads 1`"),
@@ -136,6 +184,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "draws": _draws_section,
     "calibration_memory": _memory_section,
     "demo": _demo_section,
+    "end_to_end": _end_to_end_section,
+    "peers": _peers_section,
 }
 
 

@@ -3,7 +3,9 @@
     python benchmarks/performance.py                 # everything, about an hour on 2 quiet cores
     python benchmarks/performance.py coco render     # one case, then the page
 
-It needs the test data (EDGEWRIGHT_TEST_DATA, default ../shared/data). A result carries the commit it was measured on.
+It needs the test data (EDGEWRIGHT_TEST_DATA, default ../shared/data). `end_to_end` and `peers` need somebody else's programs as well: the
+environment that benchmarks/peer_environment.py builds, its Python in EDGEWRIGHT_PEER_PYTHON; without that they are passed over. A result
+carries the commit it was measured on.
 """
 
 import argparse
@@ -11,7 +13,7 @@ import json
 import subprocess
 import time
 
-from cases import CASES
+from cases import CASES, NEED_PEERS, has_peers
 from edgewright.board.profile import Board
 from edgewright.fit.evidence import tool_versions
 from page import RESULTS, ROOT, render
@@ -41,7 +43,7 @@ def main() -> None:
     """Measure what was asked for, then render."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", help=f"{', '.join(CASES)}, render (default: all)")
-    wanted = parser.parse_args().cases or [*CASES]
+    wanted = parser.parse_args().cases or [name for name in CASES if has_peers() or name not in NEED_PEERS]
     for name in wanted:
         if name != "render":
             record(name)

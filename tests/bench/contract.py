@@ -3,6 +3,7 @@
 ROW_KEYS = {
     "name",
     "engine",
+    "version",
     "precision",
     "computes_in",
     "scheme",
@@ -19,4 +20,17 @@ ROW_KEYS = {
     "peak_mib",
     "size_mb",
     "energy_j",
+    "macs",
+    "macs_per_s",
+    "peak_share",
+}
+FRAME_KEYS = {
+    "end_to_end_fps",
+    "decode_ms",
+    "preprocess_ms",
+    "model_ms",
+    "postprocess_ms",
+    "around_share",
+    "detector_peak_mib",
+    "cold_start_ms",
 }

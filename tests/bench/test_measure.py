@@ -13,15 +13,26 @@ import pytest
 from onnx import TensorProto, helper
 
 from bench.contract import ROW_KEYS
-from edgewright.artifact import FILE_NAME
+from edgewright.artifact import FILE_NAME, describe_file
 from edgewright.bench import measure as measure_module
-from edgewright.bench.jobs import job_for
+from edgewright.bench import process as process_module
+from edgewright.bench.jobs import job_for, jobs_for
 from edgewright.bench.measure import Job, Measurement, measure, ratio
 from edgewright.engines import TensorSpec
+from edgewright.engines.conversion import convert
 from edgewright.engines.noise import invent
 from edgewright.errors import EngineError, InputError, ModelError
+from edgewright.graph.cost import mac_count
 from edgewright.graph.describe import describe_detector
 from tiny_detector import save_tiny_detector
+
+THEIRS = """
+import json, sys
+
+print(json.dumps({"load_ms": 1, "first_ms": 2, "version": "9", "computes_in": "float32", "peak_mib": 3}), flush=True)
+for line in sys.stdin:
+    print(json.dumps({"samples_ms": [2.5] * json.loads(line)["runs"], "wall_s": 1, "cpu_s": 1, "peak_mib": 3}), flush=True)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -121,11 +132,18 @@ def test_the_first_run_of_a_block_is_not_counted(job, tmp_path, monkeypatch):
 
 def test_a_child_that_says_nothing_is_given_up_and_killed(job, tmp_path, monkeypatch):
     instead_of_python(tmp_path, monkeypatch, f"echo $$ > {tmp_path}/pid; exec sleep 600")
-    monkeypatch.setattr(measure_module, "ANSWER_S", 0.3)
+    monkeypatch.setattr(process_module, "ANSWER_S", 0.3)
     with pytest.raises(EngineError, match="gives no answer"):
         measure([job], rounds=2)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_child_that_says_something_else_is_given_up(job, tmp_path):
+    before = children()
+    with pytest.raises(EngineError, match="gives an answer that is none; got Welcome!; expected a line of JSON"):
+        measure([replace(job, command=(sys.executable, "-c", "print('Welcome!')"))], rounds=2)
+    assert children() == before
 
 
 def test_a_user_who_stops_the_measurement_leaves_no_child(job):
@@ -168,11 +186,51 @@ def test_what_a_model_is_fed_is_seeded_noise_of_its_shape(spec, shape, dtype):
 
 
 def test_a_path_becomes_a_job(job, tmp_path):
-    assert job_for(job.path, 2) == replace(job, name=str(job.path), threads=2)
+    found = job_for(job.path, 2)
+    assert found == replace(job, name=str(job.path), threads=2, macs=found.macs)
+    assert found.macs == mac_count(onnx.load(job.path))
     artifact = replace(describe_detector(job.path), precision="int8", scheme={"recipe": {"mode": "static"}})
     (tmp_path / FILE_NAME).write_text(json.dumps(artifact.to_json()))
     found = job_for(tmp_path, 1)
     assert (found.path, found.precision, found.scheme, found.imgsz) == (job.path, "int8", "static", 64)
+    assert found.macs == mac_count(onnx.load(job.path))
+
+
+def test_an_artifact_in_another_format_does_the_work_of_the_model_it_was_made_of(job, tmp_path):
+    pytest.importorskip("openvino")
+    (tmp_path / "converted").mkdir()
+    files = convert("openvino", job.path, tmp_path / "converted", precision="float32")
+    described = describe_detector(job.path)
+    artifact = replace(described, engine="openvino", files=tuple(describe_file(path, path.parent) for path in files))
+    (tmp_path / "converted" / FILE_NAME).write_text(json.dumps(artifact.to_json()))
+    assert job_for(tmp_path / "converted", 1).macs is None
+    given, converted = jobs_for([job.path, tmp_path / "converted"], [1])
+    assert converted.engine == "openvino"
+    assert converted.macs == given.macs == mac_count(onnx.load(job.path))
+
+
+def test_jobs_are_every_model_with_every_number_of_threads(job):
+    assert [(found.path, found.threads) for found in jobs_for([job.path], [1, 2])] == [(job.path, 1), (job.path, 2)]
+
+
+def test_work_a_second_is_known_where_the_work_is(job):
+    [known, unknown] = measure([replace(job, macs=1_000_000), replace(job, name="unknown")], rounds=2)
+    row = known.row(peak_macs_per_s=1e12)
+    assert row["macs_per_s"] == pytest.approx(1e9 / row["p50_ms"], rel=1e-6)
+    assert row["peak_share"] == pytest.approx(row["macs_per_s"] / 1e12, abs=1e-4)
+    assert known.row()["peak_share"] is None
+    assert (unknown.row(1e12)["macs_per_s"], unknown.row(1e12)["peak_share"]) == (None, None)
+
+
+def test_somebody_else_s_program_is_measured_when_it_speaks_as_ours_does(job, tmp_path):
+    script = tmp_path / "theirs.py"
+    script.write_text(THEIRS)
+    other = replace(job, name="theirs", command=(sys.executable, "-I", str(script)))
+    [ours, theirs] = measure([job, other], rounds=2)
+    assert (theirs.version, theirs.computes_in) == ("9", "float32")
+    assert set(theirs.samples_ms) == {2.5}
+    assert ratio(theirs, ours).estimate > 1
+    assert Measurement.from_json(json.loads(json.dumps(theirs.to_json()))) == theirs
 
 
 def test_a_path_that_is_nothing_to_measure_is_refused(tmp_path):

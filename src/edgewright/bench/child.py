@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from edgewright.bench.speech import ms_since, peak_mib, say
 from edgewright.engines import open_engine
 from edgewright.engines.noise import invent
 from edgewright.errors import EdgewrightError
@@ -31,44 +32,27 @@ def main() -> int:
     try:
         before = time.perf_counter()
         engine = open_engine(options.engine, options.model, threads=options.threads, precision=options.precision)
-        load_ms = _ms_since(before)
+        load_ms = ms_since(before)
         feeds = {spec.name: invent(spec) for spec in engine.describe().inputs}
         before = time.perf_counter()
         engine.run(feeds)
-        first_ms = _ms_since(before)
+        first_ms = ms_since(before)
         described = engine.describe()
-        _say(load_ms=load_ms, first_ms=first_ms, version=described.version, computes_in=described.precision, peak_mib=_peak_mib())
+        say(load_ms=load_ms, first_ms=first_ms, version=described.version, computes_in=described.precision, peak_mib=peak_mib())
     except EdgewrightError as error:
-        _say(error=str(error))
+        say(error=str(error))
         return error.exit_code
     for line in sys.stdin:
         wall, cpu = time.perf_counter(), time.process_time()
         samples_ms = [_timed_run(engine, feeds) for _ in range(json.loads(line)["runs"])]
-        _say(samples_ms=samples_ms, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu, peak_mib=_peak_mib())
+        say(samples_ms=samples_ms, wall_s=time.perf_counter() - wall, cpu_s=time.process_time() - cpu, peak_mib=peak_mib())
     return 0
 
 
 def _timed_run(engine: Any, feeds: dict[str, NDArray[Any]]) -> float:
     before = time.perf_counter()
     engine.run(feeds)
-    return _ms_since(before)
-
-
-def _ms_since(before: float) -> float:
-    return (time.perf_counter() - before) * 1e3
-
-
-def _peak_mib() -> float:
-    """The most this process ever held. Not ru_maxrss: that one starts at the parent's size, across fork and exec (getrusage(2), BUGS)."""
-    for line in Path("/proc/self/status").read_text("ascii").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
-
-
-def _say(**message: Any) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+    return ms_since(before)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,6 @@ runs of one, a few of the next, round after round, forwards and backwards. What 
 them, and the ratio within a round stays.
 """
 
-import json
-import os
-import selectors
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -19,21 +15,23 @@ from typing import Any, Self
 
 import numpy as np
 
-from edgewright.errors import EngineError
+from edgewright.bench.process import MeasuredProcess
 from edgewright.progress import Progress, unseen
 from edgewright.stats import Interval, Latency, paired_ratio
 
 BLOCK_MS = 250.0  # about how long one model runs before the next has its turn
 GLANCE_MS = 150.0  # the same where ten models are told apart, or figures stand beside a verdict and not under it
 MOST_RUNS = 100  # in a block
-ANSWER_S = 300.0  # a child silent for longer hangs
-LAST_BREATH_S = 5.0  # between closing its output and being gone
 ROUNDS = 12
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A model to measure: its file, others `beside` it that belong to it, what people call it, and how it is to run."""
+    """A model to measure: its file, others `beside` it that belong to it, what people call it, and how it is to run.
+
+    `macs`: multiply-accumulates of one run, where they are known. `command`: what is to be started in place of our own child; it
+    speaks as that does.
+    """
 
     name: str
     path: Path
@@ -43,6 +41,8 @@ class Job:
     scheme: str | None = None
     imgsz: int | None = None
     beside: tuple[Path, ...] = ()
+    macs: int | None = None
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +69,18 @@ class Measurement:
     def latency(self) -> Latency:
         return Latency.of(self.samples_ms)
 
-    def row(self) -> dict[str, Any]:
-        """A row of `edgewright bench`, as the contract names it. Model only, batch 1."""
+    @property
+    def macs_per_s(self) -> float | None:
+        """Multiply-accumulates a second at the median, where they were counted."""
+        return None if self.job.macs is None else round(self.job.macs / self.latency.p50 * 1e3)
+
+    def row(self, peak_macs_per_s: float | None = None) -> dict[str, Any]:
+        """A row of `edgewright bench`, as the contract names it. Model only, batch 1. `peak_share` is of `peak_macs_per_s`."""
         latency = self.latency
         return {
             "name": self.job.name,
             "engine": self.job.engine,
+            "version": self.version,
             "precision": self.job.precision,
             "computes_in": self.computes_in,
             "scheme": self.job.scheme,
@@ -91,6 +97,9 @@ class Measurement:
             "peak_mib": round(self.peak_mib, 1),
             "size_mb": round(self.size_bytes / 1e6, 3),
             "energy_j": None,
+            "macs": self.job.macs,
+            "macs_per_s": self.macs_per_s,
+            "peak_share": None if not peak_macs_per_s or self.macs_per_s is None else round(self.macs_per_s / peak_macs_per_s, 4),
         }
 
     def to_json(self) -> dict[str, Any]:
@@ -102,7 +111,8 @@ class Measurement:
     def from_json(cls, document: dict[str, Any]) -> Self:
         """What `to_json` wrote."""
         told = document["job"]
-        job = Job(**{**told, "path": Path(told["path"]), "beside": tuple(Path(path) for path in told["beside"])})
+        beside, command = tuple(Path(path) for path in told["beside"]), tuple(told.get("command", ()))
+        job = Job(**{**told, "path": Path(told["path"]), "beside": beside, "command": command})
         return cls(**{**document, "job": job, "rounds_ms": tuple(tuple(block) for block in document["rounds_ms"])})
 
 
@@ -142,18 +152,11 @@ def ratio(a: Measurement, b: Measurement) -> Interval:
 
 
 class _Child:
-    """A measured process and what it has said so far."""
+    """A measured model and what its process has said so far."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        # -P: the folder we are called in may be a stranger's, and hold a numpy.py.
-        options = [f"--engine={job.engine}", f"--threads={job.threads}", f"--precision={job.precision}"]
-        command = [sys.executable, "-P", "-m", "edgewright.bench.child", *options, "--", str(job.path)]
-        # A file, because a full pipe would stall the child; in memory, because nothing is to be left on a disk. Closed in __exit__.
-        self._complaints = open(os.memfd_create("complaints"), "w+", errors="replace")  # noqa: PTH123, SIM115 - a descriptor
-        self._process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints, text=True
-        )
+        self._process = MeasuredProcess(job.name, job.command or _own_command(job))
         self._rounds: list[tuple[float, ...]] = []
         self._wall_s = self._cpu_s = 0.0
         self._opened: dict[str, Any] = {}
@@ -162,17 +165,17 @@ class _Child:
 
     def open(self) -> None:
         """Wait until the model is open and has run once."""
-        self._opened = self._answer()
+        self._opened = self._process.answer()
 
     def settle(self, block_ms: float) -> None:
         """Open the model, then run it until caches and clocks are warm; decides how many runs fill a block."""
         self.open()
-        warm = [self._ask(2), self._ask(2)][-1]["samples_ms"]
-        self._runs = int(np.clip(round(block_ms / max(warm[-1], 1e-3)), 3, MOST_RUNS))
+        warm = [self._process.ask(runs=2), self._process.ask(runs=2)][-1]["samples_ms"]
+        self._runs = runs_in(block_ms, warm[-1])
 
     def run_block(self) -> None:
         """One turn; its first run, which finds another model's data in the caches, is not counted."""
-        answer = self._ask(self._runs + 1)
+        answer = self._process.ask(runs=self._runs + 1)
         self._rounds.append(tuple(round(sample, 4) for sample in answer["samples_ms"][1:]))
         self._wall_s += answer["wall_s"]
         self._cpu_s += answer["cpu_s"]
@@ -192,47 +195,19 @@ class _Child:
             size_bytes=sum(path.stat().st_size for path in (self.job.path, *self.job.beside)),
         )
 
-    def _ask(self, runs: int) -> dict[str, Any]:
-        assert self._process.stdin is not None  # noqa: S101 - opened as a pipe above
-        try:
-            self._process.stdin.write(json.dumps({"runs": runs}) + "\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise self._died() from None
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None  # noqa: S101 - opened as a pipe above
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            if not selector.select(ANSWER_S):
-                raise EngineError(
-                    f"{self.job.name} ({self.job.path}) gives no answer", got=f"{ANSWER_S:.0f} s of silence", fix="try another engine"
-                )
-        line = self._process.stdout.readline()
-        if not line:
-            raise self._died()
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise EngineError(f"{self.job.name} does not run: {answer['error']}")
-        return answer
-
-    def _died(self) -> EngineError:
-        try:
-            status = self._process.wait(timeout=LAST_BREATH_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            status = self._process.wait()
-        self._complaints.seek(0)
-        last = (self._complaints.read().splitlines() or ["nothing"])[-1][:300]
-        return EngineError(
-            f"the process that ran {self.job.name} died", got=f"exit status {status}; its last words: {last}", fix="try another engine"
-        )
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._complaints.close()
+        self._process.__exit__(kind, error, trace)
+
+
+def runs_in(block_ms: float, run_ms: float, least: int = 3) -> int:
+    """How many runs fill a block."""
+    return int(np.clip(round(block_ms / max(run_ms, 1e-3)), least, MOST_RUNS))
+
+
+def _own_command(job: Job) -> list[str]:
+    # -P: the folder we are called in may be a stranger's, and hold a numpy.py.
+    options = [f"--engine={job.engine}", f"--threads={job.threads}", f"--precision={job.precision}"]
+    return [sys.executable, "-P", "-m", "edgewright.bench.child", *options, "--", str(job.path)]
