@@ -42,6 +42,7 @@ CATALOG_BOARD, PROCESSOR = "rpi5", "cortex-a76"
 PICTURES = 32
 FLOAT_PICTURES = 4  # QEMU computes float32 in software, a minute a picture
 PYTHON, EDGEWRIGHT = "/opt/edgewright/bin/python", "/opt/edgewright/bin/edgewright"  # on the board
+WORDS, LAST_LINES = 4, 20  # of a command that failed, and of what it said
 TEST_NEEDS = ("onnx", "pytest", "pytest-timeout")
 RECIPES = (
     Recipe("float32, head cut", "float32", "float"),
@@ -179,6 +180,12 @@ def make_artifacts(folder: Path) -> dict[str, Path]:
     return made
 
 
+def refuse_without_data() -> None:
+    """Raises Missing where the test data are not."""
+    if not (DATA / "coco").is_dir():
+        raise Missing(f"there is no test data at {DATA}: set EDGEWRIGHT_TEST_DATA to where it is")
+
+
 def say(line: str) -> None:
     """A line of progress, with the time."""
     print(time.strftime("%H:%M:%S"), line, file=sys.stderr, flush=True)
@@ -198,6 +205,7 @@ def main() -> int:
     began = time.monotonic()
     board = EmulatedBoard(FOLDER, asked.processor)
     try:
+        refuse_without_data()
         say(f"the board: {FOLDER}, made in a few minutes unless it is there")
         board.build()
         artifacts = {path.resolve().name: path for path in asked.artifact} or make_artifacts(FOLDER / "artifacts")
@@ -209,7 +217,8 @@ def main() -> int:
         print("stopped; nothing is left mounted or running", file=sys.stderr)
         return 130
     except subprocess.CalledProcessError as error:
-        print(f"{error}\n{error.stdout or ''}{error.stderr or ''}", file=sys.stderr)
+        said = f"{error.stdout or ''}{error.stderr or ''}".splitlines()[-LAST_LINES:]
+        print(f"exit status {error.returncode} of {' '.join(map(str, error.cmd[-WORDS:]))}:", *said, sep="\n", file=sys.stderr)
         return 3
     if asked.processor == PROCESSOR:
         write_result("arm64", found, seconds=time.monotonic() - began)

@@ -81,6 +81,10 @@ class EmulatedBoard:
             Missing: this machine cannot.
         """
         _refuse_incapable()
+        try:
+            self._alone(FOREIGN)
+        except subprocess.CalledProcessError as error:
+            raise Missing(f"root may not mount or unshare here (a container without privileges?): {error.stderr.strip()}") from error
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self.root.is_dir():
             making = self.folder / "root.making"
@@ -91,10 +95,6 @@ class EmulatedBoard:
         features, part = PROCESSORS[self.processor]
         cores = range(len(os.sched_getaffinity(0)))
         (self.folder / "cpuinfo").write_text("".join(CPUINFO.format(core=core, features=features, part=part) for core in cores))
-        try:
-            self.run("true")
-        except subprocess.CalledProcessError as error:
-            raise Missing(f"root may not emulate a board here (a container without privileges?): {error.stderr.strip()}") from error
 
     def run(self, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run a command on it."""
