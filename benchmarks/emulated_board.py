@@ -13,7 +13,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = ("mmdebstrap", "qemu-aarch64-static", "unshare")
+PROGRAMS = ("mmdebstrap", "qemu-aarch64-static", "setpriv", "unshare")
 RULE = Path("/usr/lib/binfmt.d/qemu-aarch64.conf")  # of Debian's qemu-user-static: by which bytes the kernel knows programs for arm64
 PACKAGES = "mmdebstrap qemu-user-static util-linux"
 SUITE = "bookworm"  # what Raspberry Pi OS is made of; its Python is the oldest that we support
@@ -21,7 +21,7 @@ SOURCES = (Path("/etc/apt/sources.list.d/debian.sources"), Path("/etc/apt/source
 # A package's wheels may name any of these, the older ones among them by another name; pip takes only what is named.
 PLATFORMS = ("manylinux_2_35_aarch64", "manylinux_2_28_aarch64", "manylinux2014_aarch64", "manylinux_2_17_aarch64", "linux_aarch64")
 
-ALONE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+ALONE = ("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
 FOREIGN = """
 set -e
 kinds=/proc/sys/fs/binfmt_misc
