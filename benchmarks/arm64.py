@@ -97,7 +97,7 @@ class Desk:
         opened = Artifact.load(laid)
         samples = self._samples[:FLOAT_PICTURES] if opened.precision == "float32" else self._samples
         self._show(samples)
-        script = shutil.copy(Path(__file__).with_name("on_the_board.py"), self._folder)
+        script = Path(shutil.copy(Path(__file__).with_name("on_the_board.py"), self._folder))
         there, here = (self._folder / f"{where}.npz" for where in ("there", "here"))
         files = (script, laid, self._folder / "pictures")
         self._board.run(PYTHON, *map(self._board.there, (*files, there)))
