@@ -1,11 +1,13 @@
 # Everything a newcomer needs is `make demo` and `make test`; both set up what they use.
 # PYTHON: which Python makes the environment.   VENV: where it goes.   TEST_FLAGS: passed to pytest.
+# ARM64_FLAGS: passed to benchmarks/arm64.py, such as "--artifact fitted".
 PYTHON ?= python3
 VENV ?= .venv
 TEST_FLAGS ?=
+ARM64_FLAGS ?=
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench peers soak clean
+.PHONY: help demo test check format bench peers arm64 soak clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,11 +35,14 @@ bench: $(VENV)/dev  ## Remake the tables of docs/performance.md (needs the test 
 peers: $(VENV)/dev  ## Build the environment that bench --peers compares with, in .cache/peers (about 2 GB)
 	$(BIN)/python benchmarks/peer_environment.py
 
+arm64: $(VENV)/fit  ## Try the package on an emulated Raspberry Pi (needs root, mmdebstrap, QEMU and the test data)
+	$(BIN)/python benchmarks/arm64.py $(ARM64_FLAGS)
+
 soak: $(VENV)/dev  ## The long form of the checks
 	@{ echo "commit $$(git rev-parse --short HEAD), $$(date -u +%F)"; $(BIN)/python -m pytest -m soak --soak --timeout 3600 -s -q; } | tee docs/soak.txt
 
 clean:  ## Remove what was made
-	rm -rf $(VENV) demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .arm64 demo-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp an extra: the environment is made once, and again when the package's metadata changes.
 $(VENV)/fit: pyproject.toml | $(BIN)/python

@@ -172,6 +172,33 @@ def _held_against(r: dict[str, Any], what: str, names: set[str]) -> str:
     return "\n".join(lines)
 
 
+def _arm64_section(r: dict[str, Any]) -> str:
+    board, size = r["board"], r["size"]
+    rows = [
+        [each["name"], each["pictures"], f"{each['map50_95_there']:.4f}", f"{each['map50_95_here']:.4f}",
+         _span(each["points_apart"], "+.2f", " points"),
+         f"{each['outputs_equal']} of {each['pictures']}",
+         f"{each['boxes_equal']} of {max(each['boxes_there'], each['boxes_here'])}",
+         f"{each['shown_alike']} of {max(each['shown_there'], each['shown_here'])}"]
+        for each in r["artifacts"]
+    ]  # fmt: skip
+    columns = ("", "pictures", "mAP50-95 there", "here", "there - here", "outputs equal", "boxes equal", "boxes above 0.25 alike")
+    largest = [[name, f"{count / 1e6:.1f}"] for name, count in list(size["packages"].items())[:8]]
+    rest = (size["bytes"] - sum(list(size["packages"].values())[:8])) / 1e6
+    tests = ", ".join(f"{count} {kind}" for kind, count in r["tests"].items() if kind in {"passed", "failed", "error", "skipped"} and count)
+    return (
+        "## On an emulated Arm board\n\n"
+        f"{board['release']} for {board['machine']}, Python {board['python']}, onnxruntime {board['versions']['onnxruntime']}, run by "
+        f"{board['emulator']} as a {board['processor']} ({', '.join(board['isa'])}). Nothing here is about speed. The same artifacts and "
+        "the same pictures of COCO val, there and here. Outputs, and boxes above a score of 0.001, are equal where every bit is; boxes "
+        "are alike where class, score (0.01) and sides (1 pixel) are.\n\n"
+        + _table(columns, rows)
+        + f"\n\n`import edgewright`, `edgewright --help` and `edgewright detect` run there; tests/engines: {tests}."
+        f"\n\n`edgewright[ort]` from wheels takes **{size['bytes'] / 1e6:.1f} MB** of site-packages there (no bytecode, no pip):\n\n"
+        + _table(("package", "MB"), [*largest, ["the rest", f"{rest:.1f}"]])
+    )
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "coco": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`"),
     "tight": _fit_section("YOLOv8n on COCO, `--max-drop 0.5 --threads 1`"),
@@ -186,13 +213,15 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "demo": _demo_section,
     "end_to_end": _end_to_end_section,
     "peers": _peers_section,
+    "arm64": _arm64_section,
 }
+COMMANDS = {"arm64": "make arm64"}  # what is not a case of performance.py
 
 
 def _footer(document: dict[str, Any]) -> str:
     host = document["host"]
     machine = f"{host['cpu']}, {host['cores']} cores ({', '.join(host['isa'])}), onnxruntime {document['versions']['onnxruntime']}"
-    command = f"python benchmarks/performance.py {document['case']} render"
+    command = COMMANDS.get(document["case"], f"python benchmarks/performance.py {document['case']} render")
     return f"Remake: `{command}`. Commit {document['commit']}, {machine}, {document['seconds']} s."
 
 

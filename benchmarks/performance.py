@@ -12,6 +12,7 @@ import argparse
 import json
 import subprocess
 import time
+from typing import Any
 
 from cases import CASES, NEED_PEERS, has_peers
 from edgewright.board.profile import Board
@@ -23,12 +24,17 @@ def record(name: str) -> None:
     """Measure a case and write its result."""
     began = time.monotonic()
     result = CASES[name]()
+    write_result(name, result, seconds=time.monotonic() - began)
+
+
+def write_result(name: str, result: dict[str, Any], *, seconds: float) -> None:
+    """Write what a case has found, with where and on which commit."""
     document = {
         "case": name,
         "commit": _git("rev-parse", "--short", "HEAD") + ("+" if _git("status", "--porcelain", "--", "src") else ""),
         "host": Board.detect().to_json(),
         "versions": tool_versions(),
-        "seconds": round(time.monotonic() - began),
+        "seconds": round(seconds),
         "result": result,
     }
     RESULTS.mkdir(exist_ok=True)
