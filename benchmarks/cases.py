@@ -28,6 +28,8 @@ from edgewright.compress.recipes import INT8, PLAIN, RECIPES, TUTORIAL_RECIPE
 from edgewright.data.calibration import choose_calibration
 from edgewright.data.circuit_boards import write_dataset
 from edgewright.data.dataset import Dataset, open_dataset
+from edgewright.data.images import encode_jpeg
+from edgewright.data.video import read_frames
 from edgewright.demo import demo_model
 from edgewright.detector import Detector, open_detector
 from edgewright.door.admission import admit_detector
@@ -42,14 +44,37 @@ DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "dat
 SEEDS = range(5)
 ROUNDS = 20
 FEW_BOARDS, MANY_BOARDS = 200, 2000
+ORT = ("onnxruntime",)
+EVERY = 10  # frames of the clip: 119 of them
+LINE_DROP = 5.0  # points of agreement; the clip has no labels
 CLIP = DATA / "video/bottle-detection.mp4"
 PEER_PYTHON = "EDGEWRIGHT_PEER_PYTHON"
 SCRATCH = tempfile.TemporaryDirectory(prefix="edgewright-benchmarks-")  # for fits that go on where another was; gone at exit
 
 
 def coco() -> dict[str, Any]:
-    """YOLOv8n on COCO, one thread, 64 calibration images, default seed."""
+    """YOLOv8n on COCO in ONNX Runtime, one thread, 64 calibration images, default seed."""
     return _fitted(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=1)
+
+
+def engines() -> dict[str, Any]:
+    """YOLOv8n on COCO, one thread, every engine that is installed."""
+    return _fitted(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=1, engines=None)
+
+
+def engines_threads() -> dict[str, Any]:
+    """The same with all cores."""
+    return _fitted(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Budget(max_drop=1.5), threads=usable_cores(), engines=None)
+
+
+def line() -> dict[str, Any]:
+    """YOLOv8n fitted to a camera over a line: every tenth frame of a clip of 640x360, no labels, the input shape that its frames fill."""
+    return _fitted_to_line(None)
+
+
+def line_onnxruntime() -> dict[str, Any]:
+    """The same in ONNX Runtime alone, which is smaller in memory and starts sooner."""
+    return _fitted_to_line(ORT)
 
 
 def coco_threads() -> dict[str, Any]:
@@ -80,7 +105,9 @@ def yolox() -> dict[str, Any]:
 def tutorial() -> dict[str, Any]:
     """The recipe most tutorials give, put through the gate."""
     with tempfile.TemporaryDirectory() as folder, Terminal(quiet=False) as terminal:
-        request = FitRequest(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Path(folder), Budget(max_drop=1.5), threads=1)
+        request = FitRequest(
+            DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Path(folder), Budget(max_drop=1.5), threads=1, engines=ORT
+        )
         judged = put_through_gate(request, TUTORIAL_RECIPE, watch=terminal)
     decision = judged.decision
     return {
@@ -98,7 +125,9 @@ def seeds() -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as name, Terminal(quiet=False) as terminal:
         for seed in SEEDS:
             out = Path(name) / str(seed)
-            request = FitRequest(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", out, Budget(max_drop=1.5), threads=1, seed=seed)
+            request = FitRequest(
+                DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", out, Budget(max_drop=1.5), threads=1, seed=seed, engines=ORT
+            )
             document = fit(request, watch=terminal).to_json()
             kept = {key: document[key] for key in ("verdict", "delta", "threshold", "elapsed_s")}
             fits.append({**kept, "winner": document["fitted"]["name"]})
@@ -138,23 +167,33 @@ def demo() -> dict[str, Any]:
 
 
 def end_to_end() -> dict[str, Any]:
-    """From a clip's file to boxes: the fitted YOLOv8n against Ultralytics' `predict` on the model as given, with one thread and all."""
+    """From a clip's file to boxes: what was fitted against Ultralytics' `predict` on the model as given, with one thread and all."""
     counts = sorted({1, usable_cores()})
-    return {"clip": CLIP.name, **_bench("--peers", "--peer-python", _peer_python(), "--end-to-end", str(CLIP), threads=counts)}
+    for make in (engines, line, line_onnxruntime):
+        make()
+    model = DATA / "models/yolov8n.onnx"
+    fitted = {
+        "fitted": _out_of(model, DATA / "coco/data.yaml", 1, None),
+        "fitted to the line": _line_folder(None),
+        "fitted to the line, ONNX Runtime": _line_folder(ORT),
+    }
+    return {"clip": CLIP.name, **_bench(fitted, "--peers", "--peer-python", _peer_python(), "--end-to-end", str(CLIP), threads=counts)}
 
 
 def peers() -> dict[str, Any]:
     """The fitted YOLOv8n against what people use today, model only and whole frames, with the accuracy of what can be judged."""
     model, data = DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml"
     words = ("--peers", "--peer-python", _peer_python(), "--data", str(data), "--end-to-end", str(CLIP), "--peak")
-    measured = _bench(*words, threads=[1])
+    engines()
+    fitted = _out_of(model, data, 1, None)
+    measured = _bench({"fitted": fitted}, *words, threads=[1])
     dataset = open_dataset(data)
     accuracy = {}
     with (
         Terminal(quiet=False) as terminal,
         open_peers(job_for(model, 1), [1], data=data, python=Path(_peer_python()), source=None, watch=terminal) as others,
     ):
-        for name, path in {"yolov8n": model, "fitted": _fitted_folder(), **others.artifacts}.items():
+        for name, path in {"yolov8n": model, "fitted": fitted, **others.artifacts}.items():
             with open_detector(path) as detector:
                 accuracy[name] = evaluate(predict(detector, dataset, dataset.split("val"))).report.map50_95
     return {**measured, "map50_95": accuracy}
@@ -162,7 +201,10 @@ def peers() -> dict[str, Any]:
 
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     case.__name__: case
-    for case in (coco, tight, yolov5, yolox, coco_threads, deeppcb, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers)
+    for case in (
+        *(engines, engines_threads, coco, tight, yolov5, yolox, coco_threads, deeppcb, line, line_onnxruntime),
+        *(seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
+    )
 }
 NEED_PEERS = frozenset({"end_to_end", "peers"})
 
@@ -178,36 +220,53 @@ def _peer_python() -> str:
     return os.environ[PEER_PYTHON]
 
 
-def _fitted_folder() -> Path:
-    """YOLOv8n fitted on COCO with one thread, as the case `coco` leaves it."""
-    coco()
-    return _out_of(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", threads=1)
-
-
-def _bench(*words: str, threads: list[int]) -> dict[str, Any]:
-    """`edgewright bench` of YOLOv8n and its fit, as a user runs it, under short names."""
-    model, fitted = DATA / "models/yolov8n.onnx", _fitted_folder()
+def _bench(fitted: dict[str, Path], *words: str, threads: list[int]) -> dict[str, Any]:
+    """`edgewright bench` of YOLOv8n and what was fitted, as a user runs it, under short names."""
+    named = {"yolov8n": DATA / "models/yolov8n.onnx", **fitted}
     told = Path(SCRATCH.name) / "bench.json"
     counts = [word for count in threads for word in ("--threads", str(count))]
-    command = [sys.executable, "-m", "edgewright", "bench", str(model), str(fitted), *words, *counts, "--rounds", str(ROUNDS)]
+    command = [sys.executable, "-m", "edgewright", "bench", *map(str, named.values()), *words, *counts, "--rounds", str(ROUNDS)]
     subprocess.run([*command, "--json", str(told)], check=True)
-    text = told.read_text().replace(json.dumps(str(model)), '"yolov8n"').replace(json.dumps(str(fitted)), '"fitted"')
+    text = told.read_text()
+    for name, path in named.items():
+        text = text.replace(json.dumps(str(path)), json.dumps(name))
     document: dict[str, Any] = json.loads(text)
     return document
 
 
-def _fitted(model: Path, data: Path, budget: Budget, threads: int) -> dict[str, Any]:
+def _fitted_to_line(wanted: tuple[str, ...] | None) -> dict[str, Any]:
+    frames = Path(SCRATCH.name) / "line"
+    frames.mkdir(exist_ok=True)
+    for frame in read_frames(CLIP):
+        if frame.index % EVERY == 0:
+            (frames / f"{frame.index:05d}.jpg").write_bytes(encode_jpeg(frame.image_rgb, quality=95))
+            frame_wh = (frame.image_rgb.shape[1], frame.image_rgb.shape[0])
+    request = FitRequest(
+        DATA / "models/yolov8n.onnx", frames, _line_folder(wanted), Budget(max_drop=LINE_DROP), threads=1, engines=wanted, frame_wh=frame_wh
+    )
+    return _run(request)
+
+
+def _line_folder(wanted: tuple[str, ...] | None) -> Path:
+    return Path(SCRATCH.name) / f"line-{'-'.join(wanted or ('all',))}"
+
+
+def _fitted(model: Path, data: Path, budget: Budget, threads: int, engines: tuple[str, ...] | None = ("onnxruntime",)) -> dict[str, Any]:
     """A fit; two that differ in their budget alone share what the first has made and measured."""
-    out = _out_of(model, data, threads)
+    out = _out_of(model, data, threads, engines)
+    return _run(FitRequest(model, data, out, budget, threads=threads, engines=engines))
+
+
+def _run(request: FitRequest) -> dict[str, Any]:
     with Terminal(quiet=False) as terminal:
-        evidence = fit(FitRequest(model, data, out, budget, threads=threads, resume=True), watch=terminal)
+        evidence = fit(replace(request, resume=True), watch=terminal)
         document = evidence.to_json()
         rows = [{**m.row(), "name": m.job.name} for m in evidence.judged.measurements]
-    return {**document, "rows": rows, "model": model.name, "data": data.parent.name}
+    return {**document, "rows": rows, "model": request.model.name, "data": request.data.parent.name}
 
 
-def _out_of(model: Path, data: Path, threads: int) -> Path:
-    return Path(SCRATCH.name) / f"{model.stem}-{data.parent.name}-{threads}"
+def _out_of(model: Path, data: Path, threads: int, engines: tuple[str, ...] | None) -> Path:
+    return Path(SCRATCH.name) / f"{model.stem}-{data.parent.name}-{threads}-{'-'.join(engines or ('all',))}"
 
 
 def _write_plain(path: Path, folder: Path) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgewright.bench.peers.ultralytics import NAME as ULTRALYTICS
 from edgewright.compress.recipes import PLAIN
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +34,7 @@ def _fit_section(title: str) -> Callable[[dict[str, Any]], str]:
     def section(r: dict[str, Any]) -> str:
         speed, before, after = r["speedup"]["p50"], r["baseline"], r["fitted"]
         rows = [
-            [label, f"{before[key]:.4f}", f"{after[key]:.4f}", _span(r["delta"][key], "+.2f", " points")]
+            [label, _accuracy(before[key], 4), _accuracy(after[key], 4), _span(r["delta"][key], "+.2f", " points")]
             for label, key in (("mAP50", "map50"), ("mAP50-95", "map50_95"))
         ]
         rows += [
@@ -126,10 +125,12 @@ def _memory_section(r: dict[str, Any]) -> str:
 
 
 def _end_to_end_section(r: dict[str, Any]) -> str:
-    wanted = {"fitted", ULTRALYTICS}
-    rows = [row for row in r["rows"] if row["name"] in wanted]
-    lead = f"`edgewright bench yolov8n.onnx fitted --peers --end-to-end {r['clip']}`: the fitted YOLOv8n against Ultralytics' `predict` on "
-    lead += "the model as given. Frames a second are what a loop over the boxes sees; stages are timed apart, without overlap, and their "
+    rows = r["rows"]
+    wanted = {row["name"] for row in rows}
+    lead = f"`edgewright bench yolov8n.onnx fitted ... --peers --end-to-end {r['clip']}`: YOLOv8n as fitted against Ultralytics' `predict` "
+    lead += (
+        "on the model as given. Frames a second are what a loop over the boxes sees; stages are timed apart, without overlap, and their "
+    )
     lead += "share leaves the decode out. Ultralytics' decode is what is left of its frame beside the stages that it times itself."
     return f"## From a clip's file to boxes\n\n{lead}\n\n" + _frames_table(rows) + "\n\n" + _held_against(r, "end_to_end", wanted)
 
@@ -153,8 +154,9 @@ def _peers_section(r: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def _accuracy(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def _accuracy(value: float | None, digits: int = 3) -> str:
+    """Without labels there is none."""
+    return "" if value is None else f"{value:.{digits}f}"
 
 
 def _frames_table(rows: list[dict[str, Any]]) -> str:
@@ -165,9 +167,9 @@ def _frames_table(rows: list[dict[str, Any]]) -> str:
 
 def _held_against(r: dict[str, Any], what: str, names: set[str]) -> str:
     lines = [
-        f"- fitted against {each['a']}, {each['threads'][0]} thread(s): {_span(each[what], '.2f', 'x')}"
+        f"- {each['b']} against {each['a']}, {each['threads'][0]} thread(s): {_span(each[what], '.2f', 'x')}"
         for each in r["ratios"]
-        if each["b"] == "fitted" and each["a"] in names and each["threads"][0] == each["threads"][1]
+        if each["b"].startswith("fitted") and each["a"] in names and each["threads"][0] == each["threads"][1]
     ]
     return "\n".join(lines)
 
@@ -200,7 +202,11 @@ def _arm64_section(r: dict[str, Any]) -> str:
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "coco": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`"),
+    "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
+    "engines_threads": _fit_section("The same with two threads"),
+    "coco": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1 --engines onnxruntime`"),
+    "line": _fit_section("YOLOv8n fitted to a camera over a line, `--frame 640x360 --threads 1`, no labels"),
+    "line_onnxruntime": _fit_section("The same, `--engines onnxruntime`"),
     "tight": _fit_section("YOLOv8n on COCO, `--max-drop 0.5 --threads 1`"),
     "yolov5": _fit_section("YOLOv5n on COCO, `--max-drop 1.5 --threads 1`"),
     "yolox": _fit_section("YOLOX-nano on COCO, `--max-drop 1.5 --threads 1`"),
