@@ -44,7 +44,8 @@ STAGED = "staged"
 INTENT = "publication.json"
 MOST_INTENT_BYTES = 1 << 16
 FIXED_NAMES: Final = (FILE_NAME, "evidence.json", "report.html", "calibration.json", "calibration.jpg", "calibration.npz")
-MODEL = re.compile(r"model-[0-9a-f]{12}\.onnx")
+# In ONNX, or in an engine's own format: what it opens, its weights, the names of its ports.
+MODEL = re.compile(r"model-[0-9a-f]{12}\.(onnx|xml|bin|mnn|param|ports\.json)")
 DIGEST = re.compile(r"[0-9a-f]{64}")
 COMMITS = (FILE_NAME, "calibration.json")  # with these a new result counts
 
@@ -101,6 +102,8 @@ def publish(staged: Path, out: Path) -> None:
     with telling_of_the_disk(out):
         files = {path.name: sha256_of(path) for path in staged.iterdir()}
         sync_folder(staged)
+    if not _are_ours(files):  # it would be written down, and not believed
+        raise AssertionError(f"no names of a result: {sorted(files)}")
     write_whole(work / INTENT, json.dumps(files).encode())
     with telling_of_the_disk(out):
         sync_folder(work)
@@ -183,10 +186,14 @@ def _read_intent(path: Path) -> dict[str, str]:
         found: Any = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         return {}
-    sound = isinstance(found, dict) and all(
-        (name in FIXED_NAMES or MODEL.fullmatch(name)) and isinstance(sha, str) and DIGEST.fullmatch(sha) for name, sha in found.items()
+    return found if isinstance(found, dict) and _are_ours(found) else {}
+
+
+def _are_ours(files: dict[Any, Any]) -> bool:
+    """Whether these are names that a result has, each with a digest."""
+    return all(
+        (name in FIXED_NAMES or MODEL.fullmatch(name)) and isinstance(sha, str) and DIGEST.fullmatch(sha) for name, sha in files.items()
     )
-    return found if sound else {}
 
 
 def _is(path: Path, sha256: str) -> bool:
