@@ -8,10 +8,10 @@ need no preparation: without dot product the one GEMM kernel is signed and U8 ac
 (microsoft/onnxruntime#9902, table of dispatchers); with dot product, U8S8 multiplies on UDOT by flipped weights and S8S8 on SDOT as
 they are, with no fix-up of the zero point (mlas/lib/convsym.cpp); with i8mm, SMMLA (#17160), and there ONNX Runtime's own dynamic
 quantization makes activations signed (ArmNeonIsQuantActivationsUnsigned). The arithmetic is the same either way: the ranges are
-asymmetric in both, and no sum saturates. Their answers differ where a product of QLinearMul is about half way between two integers, since
-the zero point, which they have 128 apart, is added in float32 before rounding. And a U8S8 network answers on NEON what it answers on VNNI,
-bit for bit, while x86 computes an S8S8 one in float (docs/performance.md). Which one is faster on a given board is for a measurement
-there to say.
+asymmetric in both, and no sum saturates. Their answers differ where a product of QLinearMul lies about half way between two integers,
+since the zero point, which they have 128 apart, is added in float32 before rounding; such a last bit is then spread by all layers behind
+it. On an emulated Cortex-A76 a U8S8 network answers what it answers on VNNI, nearly always bit for bit; an S8S8 one does not, since x86
+computes it in float (docs/performance.md, `make arm64`). Which one is faster on a given board is for a measurement there to say.
 
 TensorRT. NVIDIA's "Explicit Quantization": Q/DQ pairs in front of convolutions, symmetric (zero point 0), one scale a channel for weights;
 biases stay float, and outputs are not quantized, because what follows may need them precise. Weights are written as floats behind a
