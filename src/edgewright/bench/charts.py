@@ -22,13 +22,18 @@ OFF_SCALE = 0.12  # a candidate so much below the best would flatten all others:
 BINS = 96
 FLAGS = 3  # a model, one above the other
 TALLEST_ROW_PX, FLAG_PX, FLAG_NAME_PX = 58, 15, 84
+SHAPES = 4  # one an engine: disc, diamond, triangle, plus; the square is the model as given
+REACH = 1.25  # times the slowest judged candidate: what was only timed and is slower still does not stretch the axis
+NAMED = 12  # of more candidates only the front, the baseline and the chosen one bear names beside their marks
+RUG_PX = 11
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
     """A candidate: its number in the table, its name, p50 in milliseconds and accuracy 0..1.
 
-    `float_layers`: how many single layers it keeps in float, where it was made by asking each layer; those are joined by a line.
+    `float_layers`: how many single layers it keeps in float, where it was made by asking each layer; those are joined by a dotted line.
+    `shape`: which of the marks, one an engine. `front`: no other candidate beats it in both.
     """
 
     number: Figure
@@ -37,6 +42,9 @@ class Point:
     shown_accuracy: Figure
     role: Role
     float_layers: int | None = None
+    engine: str = ""
+    shape: int = 0
+    front: bool = False
 
     @property
     def latency_ms(self) -> float:
@@ -47,30 +55,61 @@ class Point:
         return self.shown_accuracy.value or 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A point whose accuracy nobody asked for, because something faster computes as exactly; `why` says so."""
+
+    number: Figure
+    name: str
+    latency: Figure
+    why: str
+    engine: str = ""
+
+    @property
+    def latency_ms(self) -> float:
+        return self.latency.value or 0.0
+
+
 # --- accuracy against latency ---------------------------------------------------------------------------------------------------------
 
 
 def accuracy_against_latency(
-    points: Sequence[Point], *, width: int, measure: str, latency_limit_ms: float | None = None, accuracy_floor: float | None = None
+    points: Sequence[Point],
+    timed: Sequence[Timed] = (),
+    *,
+    width: int,
+    measure: str,
+    latency_limit_ms: float | None = None,
+    accuracy_floor: float | None = None,
 ) -> str:
-    """Candidates as points: left is faster, up is more accurate. The baseline is a square, the chosen one a ringed disc."""
+    """Candidates as points: left is faster, up is more accurate. A mark an engine; the baseline is a square, the chosen one ringed.
+
+    What was `timed` and not judged has no accuracy: a short line on the axis each.
+    """
     if not points:
         return ""
     wide = width >= 560
-    height = 400 if wide else 330
+    height = 420 if wide else 340
     best = max(point.accuracy for point in points)
-    x = Scale(0, max(p.latency_ms for p in points) * 1.1 or 1, 56, width - 14)
+    x = Scale(0, _latency_end(points, timed), 56, width - 14)
     low, high = _accuracy_range([p.accuracy for p in points], best, accuracy_floor)
     y = Scale(low, high, height - 48, 28)
-    svg = drawing(width, height, "Accuracy against latency", _scatter_words(points, measure))
+    svg = drawing(width, height, "Accuracy against latency", (*_scatter_words(points, measure), *_timed_words(timed)))
     _grid(svg, x, y, width, "p50 latency, ms (left is faster)", measure)
     taken = [*_limit_lines(svg, x, y, latency_limit_ms, accuracy_floor), *(_mark_box(p, x, y) for p in points)]
+    taken += _front(svg, points, x, y)
     _path(svg, points, x, y)
+    taken += _rug(svg, timed, x, y.start_px)
     for point in sorted(points, key=lambda p: p.role != "other"):
         _mark(svg, point, x, y)
-    for point in sorted(points, key=lambda p: p.role == "other"):
-        _label(svg, point, x, y, taken, named=wide)
+    for point in sorted(points, key=lambda p: (p.role == "other", not p.front)):
+        _label(svg, point, x, y, taken, named=wide and (len(points) <= NAMED or point.front or point.role != "other"))
     return markup(svg)
+
+
+def _latency_end(points: Sequence[Point], timed: Sequence[Timed]) -> float:
+    slowest = max(point.latency_ms for point in points)
+    return max(slowest, *(each.latency_ms for each in timed if each.latency_ms <= slowest * REACH), 0.0) * 1.1 or 1
 
 
 def _accuracy_range(values: Sequence[float], best: float, floor: float | None) -> tuple[float, float]:
@@ -81,13 +120,17 @@ def _accuracy_range(values: Sequence[float], best: float, floor: float | None) -
 
 
 def _scatter_words(points: Sequence[Point], measure: str) -> Words:
-    return tuple(
-        word for p in points for word in (f"{p.name}{_role_words(p.role)}: ", p.latency, f" ms, {measure} ", p.shown_accuracy, "; ")
-    )
+    return tuple(word for p in points for word in (f"{p.name}{_said_of(p)}: ", p.latency, f" ms, {measure} ", p.shown_accuracy, "; "))
 
 
-def _role_words(role: Role) -> str:
-    return {"baseline": " (baseline)", "chosen": " (chosen)", "other": ""}[role]
+def _timed_words(timed: Sequence[Timed]) -> Words:
+    return tuple(word for each in timed for word in (f"{each.name} (timed, not judged): ", each.latency, " ms; "))
+
+
+def _said_of(point: Point) -> str:
+    words = [point.role] if point.role != "other" else []
+    words += ["on the front"] if point.front else []
+    return f" ({', '.join(words)})" if words else ""
 
 
 def _grid(svg: ET.Element, x: Scale, y: Scale, width: int, x_title: str, y_title: str) -> None:
@@ -127,32 +170,116 @@ def _path(svg: ET.Element, points: Sequence[Point], x: Scale, y: Scale) -> None:
         ET.SubElement(svg, "polyline", {"points": " ".join(corners), "class": "path"})
 
 
+def _front(svg: ET.Element, points: Sequence[Point], x: Scale, y: Scale) -> list[Box]:
+    """What can be had by each latency, as steps from the fastest point of the front to the most accurate; the room they take."""
+    corners = sorted(_centre(point, x, y) for point in points if point.front)
+    if not corners:
+        return []
+    steps = "".join(f"H{px:.1f}V{py:.1f}" for px, py in corners)
+    ET.SubElement(svg, "path", {"d": f"M{corners[0][0]:.1f} {y.start_px:.1f}{steps}H{x.end_px:.1f}", "class": "front"})
+    ends = [*(px for px, _ in corners[1:]), x.end_px]
+    starts = [y.start_px, *(py for _, py in corners)]
+    flat = [(px, py - 1, end, py + 1) for (px, py), end in zip(corners, ends, strict=True)]
+    return [*flat, *((px - 1, py, px + 1, below) for (px, py), below in zip(corners, starts, strict=False))]
+
+
+def _rug(svg: ET.Element, timed: Sequence[Timed], x: Scale, ground: float) -> list[Box]:
+    """A short line on the axis a point that was only timed; those beyond the axis share an arrow at its end."""
+    within = [each for each in timed if each.latency_ms <= x.high]
+    beyond = [each for each in timed if each.latency_ms > x.high]
+    for each in within:
+        group = ET.SubElement(svg, "g", {"class": "rug"})
+        hover(group, _timed_in_words(each))
+        # Two pixels are hard to point at.
+        ET.SubElement(group, "rect", {**pixels(x=x(each.latency_ms) - 4, y=ground - RUG_PX - 3, width=8, height=RUG_PX + 3), "class": "column"})
+        line(group, x(each.latency_ms), ground - RUG_PX, x(each.latency_ms), ground, "tick-mark")
+    room = [(x(each.latency_ms) - 2, ground - RUG_PX, x(each.latency_ms) + 2, ground) for each in within]
+    if not beyond:
+        return room
+    group = ET.SubElement(svg, "g", {"class": "rug"})
+    hover(group, tuple(word for each in beyond for word in (*_timed_in_words(each), "\n")))
+    ET.SubElement(group, "path", {"d": f"M{x.end_px - 6:.1f} {ground - RUG_PX:.1f}v10l7 -5z"})
+    words: Words = (_how_many(beyond), " slower")
+    text(group, x.end_px - 10, ground - 2, words, "name", "end")
+    return [*room, (x.end_px - 10 - len(plain_text(words)) * LETTER_PX, ground - 14, x.end_px, ground)]
+
+
+def _timed_in_words(each: Timed) -> Words:
+    return (f"{each.name}{_in(each.engine)}: ", each.latency, f" ms, not judged: {each.why}")
+
+
+def _how_many(timed: Sequence[Timed]) -> Figure:
+    pointers = tuple(pointer for each in timed for pointer in each.number.pointers)
+    return Figure(len(timed), str(len(timed)), pointers, "how many")
+
+
+def _in(engine: str) -> str:
+    return f" in {engine}" if engine else ""
+
+
 def _centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
     return x(point.latency_ms), y(max(point.accuracy, y.low))
 
 
 def _mark_box(point: Point, x: Scale, y: Scale) -> Box:
-    cx, cy = _centre(point, x, y)
+    cx, cy = _mark_centre(point, x, y)
     return cx - 8, cy - 8, cx + 8, cy + 8
 
 
-def _mark(svg: ET.Element, point: Point, x: Scale, y: Scale) -> None:
+def _mark_centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
+    """Above the axis, where the point itself lies below it: an arrow stands between."""
     cx, cy = _centre(point, x, y)
+    return cx, cy - 17 if point.accuracy < y.low else cy
+
+
+def _mark(svg: ET.Element, point: Point, x: Scale, y: Scale) -> None:
+    cx, cy = _mark_centre(point, x, y)
     group = ET.SubElement(svg, "g", {"class": f"mark {point.role}"})
-    hover(group, (f"{point.name}: ", point.latency, " ms, ", point.shown_accuracy))
+    hover(group, (f"{point.name}{_in(point.engine)}: ", point.latency, " ms, ", point.shown_accuracy, _said_of(point)))
+    _draw_mark(group, point.role, point.shape, cx, cy)
     if point.accuracy < y.low:
-        ET.SubElement(group, "path", {"d": f"M{cx - 6:.1f} {cy - 9:.1f}h12l-6 9z"})
-    elif point.role == "baseline":
+        ET.SubElement(group, "path", {"d": f"M{cx - 4:.1f} {cy + 10:.1f}h8l-4 6z", "class": "below"})
+
+
+def _draw_mark(group: ET.Element, role: Role, shape: int, cx: float, cy: float) -> None:
+    if role == "baseline":
         ET.SubElement(group, "rect", pixels(x=cx - 6, y=cy - 6, width=12, height=12))
+        return
+    if role == "chosen":
+        ET.SubElement(group, "circle", {**pixels(cx=cx, cy=cy, r=11), "class": "ring"})
+    if shape == 0:
+        ET.SubElement(group, "circle", pixels(cx=cx, cy=cy, r=6 if role == "chosen" else 5))
+        return
+    outline = {1: "m0 -7l7 7l-7 7l-7 -7z", 2: "m0 -7l7 12h-14z", 3: "m-2.5 -6.5h5v4h4v5h-4v4h-5v-4h-4v-5h4z"}[min(shape, SHAPES - 1)]
+    ET.SubElement(group, "path", {"d": f"M{cx:.1f} {cy:.1f}{outline}"})
+
+
+def mark_key(role: Role, shape: int = 0) -> str:
+    """The mark by itself, for the legend, whose words stand beside it."""
+    svg = _key(24)
+    _draw_mark(ET.SubElement(svg, "g", {"class": f"mark {role}"}), role, shape, 12, 12)
+    return markup(svg)
+
+
+def line_key(kind: Literal["front", "path", "rug", "below"]) -> str:
+    """One of the chart's other signs by itself."""
+    svg = _key(34 if kind in {"front", "path"} else 24)
+    if kind == "rug":
+        line(ET.SubElement(svg, "g", {"class": "rug"}), 12, 6, 12, 18, "tick-mark")
+    elif kind == "below":
+        ET.SubElement(ET.SubElement(svg, "g", {"class": "mark other"}), "path", {"d": "M8 9h8l-4 6z", "class": "below"})
     else:
-        if point.role == "chosen":
-            ET.SubElement(group, "circle", {**pixels(cx=cx, cy=cy, r=11), "class": "ring"})
-        ET.SubElement(group, "circle", pixels(cx=cx, cy=cy, r=6 if point.role == "chosen" else 5))
+        ET.SubElement(svg, "path", {"d": "M2 18V12H17V6H32" if kind == "front" else "M2 17L17 11L32 7", "class": kind})
+    return markup(svg)
+
+
+def _key(width: int) -> ET.Element:
+    return ET.Element("svg", {"viewBox": f"0 0 {width} 24", "width": str(width), "height": "24", "class": "sign", "aria-hidden": "true"})
 
 
 def _label(svg: ET.Element, point: Point, x: Scale, y: Scale, taken: list[Box], *, named: bool) -> None:
     """The candidate's number, and its name where there is width for it, at the nearest place that is free."""
-    cx, cy = _centre(point, x, y)
+    cx, cy = _mark_centre(point, x, y)
     words: Words = (point.number, f"  {shortened(point.name, 44)}") if named else (point.number,)
     if point.accuracy < y.low:
         words += (" (", point.shown_accuracy, ", off the scale)" if named else ")")

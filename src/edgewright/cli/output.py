@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self, TypeAlias
@@ -159,14 +159,17 @@ class Terminal:
             self._progress.stop()
 
 
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table for a `Screen`: its first column is text, which folds where it is long, and its others are figures, which do not."""
+def table(title: str, columns: list[str], rows: list[list[Any]], texts: Collection[int] = (0,)) -> Table:
+    """A table for a `Screen`: its columns named in `texts` (the first, unless told) fold where they are long; the others are figures,
+    which do not.
+    """
     drawn = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     drawn.title = printable(title, LONGEST_LINE) or None
-    text, *figures = (printable(name, LONGEST_CELL) for name in columns)
-    drawn.add_column(text, justify="left", overflow="fold")
-    for name in figures:
-        drawn.add_column(name, justify="right", no_wrap=True)
+    for at, name in enumerate(printable(name, LONGEST_CELL) for name in columns):
+        if at in texts:
+            drawn.add_column(name, justify="left", overflow="fold")
+        else:
+            drawn.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*("-" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row))
     return drawn
