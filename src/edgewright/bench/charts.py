@@ -90,10 +90,8 @@ def accuracy_against_latency(
         return ""
     wide = width >= 560
     height = 420 if wide else 340
-    best = max(point.accuracy for point in points)
     x = Scale(0, _latency_end(points, timed), 56, width - 14)
-    low, high = _accuracy_range([p.accuracy for p in points], best, accuracy_floor)
-    y = Scale(low, high, height - 48, 28)
+    y = Scale(*accuracy_range([p.accuracy for p in points], accuracy_floor), height - 48, 28)
     svg = drawing(width, height, "Accuracy against latency", (*_scatter_words(points, measure), *_timed_words(timed)))
     _grid(svg, x, y, width, "p50 latency, ms (left is faster)", measure)
     taken = [*_limit_lines(svg, x, y, latency_limit_ms, accuracy_floor), *(_mark_box(p, x, y) for p in points)]
@@ -112,7 +110,9 @@ def _latency_end(points: Sequence[Point], timed: Sequence[Timed]) -> float:
     return max(slowest, *(each.latency_ms for each in timed if each.latency_ms <= slowest * REACH), 0.0) * 1.1 or 1
 
 
-def _accuracy_range(values: Sequence[float], best: float, floor: float | None) -> tuple[float, float]:
+def accuracy_range(values: Sequence[float], floor: float | None) -> tuple[float, float]:
+    """The ends of the axis; what lies far below the best is below them."""
+    best = max(values)
     shown = [v for v in (*values, *([] if floor is None else [floor])) if v >= best - OFF_SCALE]
     low, high = min(shown), max(shown)
     room = max((high - low) * 0.22, 0.004)
@@ -128,8 +128,7 @@ def _timed_words(timed: Sequence[Timed]) -> Words:
 
 
 def _said_of(point: Point) -> str:
-    words = [point.role] if point.role != "other" else []
-    words += ["on the front"] if point.front else []
+    words = [word for word, holds in ((str(point.role), point.role != "other"), ("on the front", point.front)) if holds]
     return f" ({', '.join(words)})" if words else ""
 
 
@@ -191,7 +190,9 @@ def _rug(svg: ET.Element, timed: Sequence[Timed], x: Scale, ground: float) -> li
         group = ET.SubElement(svg, "g", {"class": "rug"})
         hover(group, _timed_in_words(each))
         # Two pixels are hard to point at.
-        ET.SubElement(group, "rect", {**pixels(x=x(each.latency_ms) - 4, y=ground - RUG_PX - 3, width=8, height=RUG_PX + 3), "class": "column"})
+        ET.SubElement(
+            group, "rect", {**pixels(x=x(each.latency_ms) - 4, y=ground - RUG_PX - 3, width=8, height=RUG_PX + 3), "class": "column"}
+        )
         line(group, x(each.latency_ms), ground - RUG_PX, x(each.latency_ms), ground, "tick-mark")
     room = [(x(each.latency_ms) - 2, ground - RUG_PX, x(each.latency_ms) + 2, ground) for each in within]
     if not beyond:
@@ -200,8 +201,8 @@ def _rug(svg: ET.Element, timed: Sequence[Timed], x: Scale, ground: float) -> li
     hover(group, tuple(word for each in beyond for word in (*_timed_in_words(each), "\n")))
     ET.SubElement(group, "path", {"d": f"M{x.end_px - 6:.1f} {ground - RUG_PX:.1f}v10l7 -5z"})
     words: Words = (_how_many(beyond), " slower")
-    text(group, x.end_px - 10, ground - 2, words, "name", "end")
-    return [*room, (x.end_px - 10 - len(plain_text(words)) * LETTER_PX, ground - 14, x.end_px, ground)]
+    text(group, x.end_px, ground - RUG_PX - 4, words, "name", "end")
+    return [*room, (x.end_px - len(plain_text(words)) * LETTER_PX, ground - RUG_PX - 16, x.end_px, ground)]
 
 
 def _timed_in_words(each: Timed) -> Words:
@@ -223,7 +224,7 @@ def _centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
 
 def _mark_box(point: Point, x: Scale, y: Scale) -> Box:
     cx, cy = _mark_centre(point, x, y)
-    return cx - 8, cy - 8, cx + 8, cy + 8
+    return cx - 13, cy - 10, cx + 13, cy + 10  # wider than the mark: a name beside another's mark would pass for its name
 
 
 def _mark_centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from edgewright.bench.charts import (
     Role,
     Timed,
     accuracy_against_latency,
+    accuracy_range,
     interval_strip,
     latency_distributions,
     line_key,
@@ -148,6 +149,7 @@ def render_report(material: ReportMaterial) -> str:
     """The whole HTML document."""
     evidence = {key: value for key, value in material.evidence.items() if value is not None}
     document = Document(evidence)
+    points = _points(document)
     page = {
         "title": material.title,
         "evidence": evidence,
@@ -164,12 +166,12 @@ def render_report(material: ReportMaterial) -> str:
         "layers": (layers := list(_layer_bars(document))),
         "regions": region_paths(document),
         "layer_strip": _both_widths(lambda width: layer_strip(layers, width=width)),
-        "scatter": _both_widths(lambda width: _scatter(document, width)),
+        "scatter": _both_widths(lambda width: _scatter(document, points, width)),
         "distributions": _both_widths(lambda width: latency_distributions(material.latency_samples_ms, _quantiles(document), width=width)),
         "candidates": list(candidates(document)),
         "overtaken": overtaken_paths(document),
         "varying": varying(document),
-        "legend": list(_legend(document)),
+        "legend": list(_legend(document, points)),
         "has_why": any(document.at(*path, "why") is not None for path in candidate_paths(document)),
         "says_precision": any(document.at(*path, "computes_in") is not None for path in document.paths("measurements")),
         "computes_in": {kind: computes_in(document, kind) for kind in ("baseline", "fitted")},
@@ -272,7 +274,7 @@ def candidates(document: Document) -> Iterator[Candidate]:
 def varying(document: Document) -> Collection[str]:
     """In what the points that were timed differ; where they do not, the page says it once."""
     rows = [document.at(*path) for path in (*candidate_paths(document), *overtaken_paths(document))]
-    whats = {key: {str(row.get(key)) for row in rows} for key in ("engine", "precision", "scheme", "threads")}
+    whats = {key: {str(row.get(key)) for row in rows} for key in ("engine", "precision", "threads")}
     whats["size"] = {str(row.get("size_wh") or row.get("imgsz")) for row in rows}
     return {key for key, values in whats.items() if len(values) > 1}
 
@@ -371,10 +373,10 @@ def _layer_bars(document: Document) -> Iterator[LayerBar]:
         yield LayerBar(ordinal(path), str(document.at(*path, "layer")), gain, charge, path in kept)
 
 
-def _scatter(document: Document, width: int) -> str:
+def _points(document: Document) -> list[Point]:
     measure = measure_on_selection(document)
     layers, shapes = _float_layers(document), {engine: at for at, engine in enumerate(engines(document))}
-    points = [
+    return [
         Point(
             number=each.number,
             name=(name := str(each.row.get("name"))),
@@ -390,16 +392,25 @@ def _scatter(document: Document, width: int) -> str:
         if (latency := document.figure("fixed 2", "candidates", each.at, "p50_ms")).value is not None
         and (accuracy := document.figure("fixed 4", "candidates", each.at, measure)).value is not None
     ]
-    before = next((point.accuracy for point in points if point.name == "baseline"), document.number("baseline", "map50_95"))
-    drop = document.number("budget", "max_drop")
+
+
+def _scatter(document: Document, points: Sequence[Point], width: int) -> str:
+    measure = measure_on_selection(document)
     return accuracy_against_latency(
         points,
         list(_timed(document)),
         width=width,
         measure="mAP50-95" if measure == "map50_95" else measure,
         latency_limit_ms=document.number("budget", "max_latency_ms"),
-        accuracy_floor=None if before is None or drop is None else before - drop / POINTS,
+        accuracy_floor=_accuracy_floor(document, points),
     )
+
+
+def _accuracy_floor(document: Document, points: Sequence[Point]) -> float | None:
+    """The accuracy on the selection split that the budget allows."""
+    before = next((point.accuracy for point in points if point.name == "baseline"), document.number("baseline", "map50_95"))
+    drop = document.number("budget", "max_drop")
+    return None if before is None or drop is None else before - drop / POINTS
 
 
 def _timed(document: Document) -> Iterator[Timed]:
@@ -410,22 +421,25 @@ def _timed(document: Document) -> Iterator[Timed]:
             yield Timed(ordinal(path), name, latency, why, engine)
 
 
-def _legend(document: Document) -> Iterator[tuple[Markup, str]]:
+def _legend(document: Document, points: Sequence[Point]) -> Iterator[tuple[Markup, str]]:
     """The signs of the scatter chart that stand on it, each with its words."""
     where = engines(document)
     refused = document.at("verdict") == "refuse"
-    signs = [(mark_key("baseline"), "baseline: the model as given"), (mark_key("chosen"), "nearest" if refused else "chosen")]
+    chosen = next((point.shape for point in points if point.role == "chosen"), 0)
+    signs = [(mark_key("baseline"), "baseline: the model as given"), (mark_key("chosen", chosen), "nearest" if refused else "chosen")]
     if len(where) > 1:
-        signs += [(mark_key("other", at), engine) for at, engine in enumerate(where[:SHAPES])]
-        signs += [(mark_key("other", SHAPES - 1), "other engines")] if len(where) > SHAPES else []
+        named = where if len(where) <= SHAPES else [*where[: SHAPES - 1], "other engines"]
+        signs += [(mark_key("other", at), engine) for at, engine in enumerate(named)]
     else:
         signs.append((mark_key("other"), "other candidates"))
     signs.append((line_key("front"), "front: nothing is both faster and more accurate"))
-    if document.paths("exploration", "float_sets"):
+    if sum(point.float_layers is not None for point in points) > 1:
         signs.append((line_key("path"), "from integers alone through larger and larger sets of layers in float"))
     if overtaken_paths(document):
         signs.append((line_key("rug"), "timed, not judged: listed below"))
-    signs.append((line_key("below"), "below the axis"))
+    values = [point.accuracy for point in points]
+    if values and min(values) < accuracy_range(values, _accuracy_floor(document, points))[0]:
+        signs.append((line_key("below"), "below the axis"))
     yield from ((Markup(sign), words) for sign, words in signs)  # noqa: S704 - built as trees, which escape
 
 

@@ -184,17 +184,18 @@ def _survey(document: Document) -> Iterable[Words]:
     if document.at("overtaken") is None or not candidates or (not gone and len(in_engines) < 2):
         return  # there was nothing to leave behind
     shares = [(how_many([path for path in every if _engine(document, path) == engine]), " in ", Name(engine)) for engine in in_engines]
-    yield (how_many(every), " points were timed, ", *(listed(shares) if len(shares) > 1 else ("all in ", Name(in_engines[0]))), ".")
+    where: Words = (", ", *listed(shares)) if len(shares) > 1 else (", all in ", Name(in_engines[0])) if shares else ()
+    yield (how_many(every), " points were timed", *where, ".")
     if not gone:
-        yield ("None was clearly slower than another that computes at least as exactly, so all of them were judged.",)
+        yield ("Nothing was clearly slower than another that computes at least as exactly, so all of them were judged.",)
         return
     yield (
         how_many(gone),
-        f" {_plural(len(gone), 'was', 'were')} not judged, because another is clearly faster that computes at least as exactly, on as ",
-        "large a picture: ",
+        f" {_plural(len(gone), 'was', 'were')} not judged, because another that computes at least as exactly, on no smaller a picture, is ",
+        "clearly faster: ",
         *listed(_behind_whom(document, gone)),
-        ". Float32 counts as more exact than half precision, that as more exact than integers, and among integers whoever keeps more layers ",
-        "in float. What a less exact one loses only an accuracy run can tell, so it drives out none that is more exact.",
+        ". Single precision counts as more exact than half precision, that as more exact than integers, and of integers whoever keeps ",
+        "more layers in float. What a less exact one loses only an accuracy run can tell, so it drives out none that is more exact.",
     )
 
 
@@ -306,11 +307,15 @@ def _candidates(document: Document) -> Iterable[Words]:
     for path in out:
         reasons.setdefault(tuple(str(each) for each in document.at(*path, "binding")), []).append(path)
     groups = [
-        (f"{'; ' if at else ''}on {' and '.join(broken)} ", *listed([(_name(document, path),) for path in paths]))
+        (f"{'; ' if at else ''}on {' and '.join(broken)} ", *_named_or_counted(document, paths))
         for at, (broken, paths) in enumerate(reasons.items())
     ]
     whole = ("None is within the budget. Out ",) if len(out) == len(rows) else (how_many(out), f" {_plural(len(out), 'is', 'are')} out: ")
     yield (*whole, *(word for group in groups for word in group), ".")
+
+
+def _named_or_counted(document: Document, paths: Sequence[Path]) -> Words:
+    return listed([(_name(document, path),) for path in paths]) if len(paths) <= MOST_NAMED else (how_many(paths), " of them")
 
 
 def measure_on_selection(document: Document) -> str:
@@ -335,8 +340,12 @@ def _front(document: Document) -> Iterable[Words]:
     front = front_paths(document)
     if len(front) < 2 or len(candidate_paths(document)) < 3:
         return
-    names = listed([(_name(document, path),) for path in front]) if len(front) <= MOST_NAMED else (how_many(front), " of them")
-    yield ("Nothing there is both faster and more accurate than ", *names, ": the front.")
+    yield (
+        "On the front, where none of the others is at once as fast and as accurate, ",
+        "are " if len(front) <= MOST_NAMED else "stand ",
+        *_named_or_counted(document, front),
+        ".",
+    )
 
 
 # --- why this one -----------------------------------------------------------------------------------------------------------------------

@@ -159,10 +159,11 @@ def _show_overtaken(overtaken: list[dict[str, Any]], console: Console) -> None:
             console.print(f"{each['name']}: {_ms(each['p50_ms'])} ms, not judged: {each['why']}")
         return
     rows = [
-        [each["name"], _ms(each["p50_ms"]), f"{each['speedup']:.2f}x", each["by"]] for each in sorted(overtaken, key=lambda each: each["p50_ms"])
+        [each["name"], _ms(each["p50_ms"]), f"{each['speedup']:.2f}x", each["by"]]
+        for each in sorted(overtaken, key=lambda each: each["p50_ms"])
     ]
-    columns = ["timed, not judged", "p50 ms", "speed", "computes at least as exactly, faster"]
-    console.print(table("", columns, rows, texts=(0, 3)))
+    title = f"{len(rows)} timed and not judged: something faster computes at least as exactly"
+    console.print(table(title, ["point", "p50 ms", "speed", "faster"], rows, texts=(0, 3)))
 
 
 def _computing(evidence: dict[str, Any], kind: str) -> str:
