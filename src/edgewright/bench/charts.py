@@ -4,6 +4,7 @@ Every chart is well-formed XML (built as a tree, never by pasting strings) and c
 It is drawn for a given width: a phone gets a chart of its own rather than a shrunken one. What colour says, shape or text says too.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from edgewright.bench.figures import Figure, Words, plain_text
 from edgewright.bench.svg import LETTER_PX, Box, Scale, drawing, hover, line, markup, pixels, placed_text, short, shortened, text
 
+Place: TypeAlias = tuple[float, float]
 Role: TypeAlias = Literal["baseline", "chosen", "other"]
 
 LINE_PX = 16
@@ -26,6 +28,7 @@ SHAPES = 4  # one an engine: disc, diamond, triangle, plus; the square is the mo
 REACH = 1.25  # times the slowest judged candidate: what was only timed and is slower still does not stretch the axis
 NAMED = 12  # of more candidates only the front, the baseline and the chosen one bear names beside their marks
 RUG_PX = 11
+MISLEADS = 120.0  # a place nearer to another's mark is as bad as hiding so many square pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +103,9 @@ def accuracy_against_latency(
     taken += _rug(svg, timed, x, y.start_px)
     for point in sorted(points, key=lambda p: p.role != "other"):
         _mark(svg, point, x, y)
+    centres = [_mark_centre(point, x, y) for point in points]
     for point in sorted(points, key=lambda p: (p.role == "other", not p.front)):
-        _label(svg, point, x, y, taken, named=wide and (len(points) <= NAMED or point.front or point.role != "other"))
+        _label(svg, point, centres, x, y, taken, named=wide and (len(points) <= NAMED or point.front or point.role != "other"))
     return markup(svg)
 
 
@@ -218,16 +222,16 @@ def _in(engine: str) -> str:
     return f" in {engine}" if engine else ""
 
 
-def _centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
+def _centre(point: Point, x: Scale, y: Scale) -> Place:
     return x(point.latency_ms), y(max(point.accuracy, y.low))
 
 
 def _mark_box(point: Point, x: Scale, y: Scale) -> Box:
     cx, cy = _mark_centre(point, x, y)
-    return cx - 13, cy - 10, cx + 13, cy + 10  # wider than the mark: a name beside another's mark would pass for its name
+    return cx - 8, cy - 8, cx + 8, cy + 8
 
 
-def _mark_centre(point: Point, x: Scale, y: Scale) -> tuple[float, float]:
+def _mark_centre(point: Point, x: Scale, y: Scale) -> Place:
     """Above the axis, where the point itself lies below it: an arrow stands between."""
     cx, cy = _centre(point, x, y)
     return cx, cy - 17 if point.accuracy < y.low else cy
@@ -278,22 +282,23 @@ def _key(width: int) -> ET.Element:
     return ET.Element("svg", {"viewBox": f"0 0 {width} 24", "width": str(width), "height": "24", "class": "sign", "aria-hidden": "true"})
 
 
-def _label(svg: ET.Element, point: Point, x: Scale, y: Scale, taken: list[Box], *, named: bool) -> None:
+def _label(svg: ET.Element, point: Point, centres: Sequence[Place], x: Scale, y: Scale, taken: list[Box], *, named: bool) -> None:
     """The candidate's number, and its name where there is width for it, at the nearest place that is free."""
     cx, cy = _mark_centre(point, x, y)
     words: Words = (point.number, f"  {shortened(point.name, 44)}") if named else (point.number,)
     if point.accuracy < y.low:
         words += (" (", point.shown_accuracy, ", off the scale)" if named else ")")
     wide = len(plain_text(words)) * LETTER_PX
-    box = _free_place((cx, cy), 19 if point.role == "chosen" else 14, wide, taken, x, y)
+    places = _places((cx, cy), 19 if point.role == "chosen" else 14, wide, x, y)
+    box = min(places, key=lambda place: round(_hidden(place, taken) + MISLEADS * _misleads(place, (cx, cy), centres)))
     taken.append(box)
-    if abs(box[1] + 8 - cy) > 20:
+    if abs(box[1] + 8 - cy) > 20 or _misleads(box, (cx, cy), centres):
         line(svg, cx, cy, min(max(cx, box[0]), box[2]), box[1] if box[1] > cy else box[3], "leader")
     text(svg, box[0], box[1] + 12, words, f"name {point.role}")
 
 
-def _free_place(centre: tuple[float, float], gap: float, wide: float, taken: Sequence[Box], x: Scale, y: Scale) -> Box:
-    """Right or left of the mark, above or below it, then further off; where nothing is free, the place that hides least."""
+def _places(centre: Place, gap: float, wide: float, x: Scale, y: Scale) -> list[Box]:
+    """Right or left of the mark, above or below it, then further off."""
     cx, cy = centre
     places = []
     for away in (0, 18, -18, 34, -34, 50, -50, 66, -66):
@@ -305,8 +310,21 @@ def _free_place(centre: tuple[float, float], gap: float, wide: float, taken: Seq
                 places.append((left, top, left + wide, top + LINE_PX))
     if not places:
         left = min(max(cx + gap, x.start_px + 2), x.end_px - wide)
-        return left, cy - 8, left + wide, cy + 8
-    return min(places, key=lambda place: round(sum(_overlap(place, other) for other in taken)))
+        return [(left, cy - 8, left + wide, cy + 8)]
+    return places
+
+
+def _hidden(place: Box, taken: Sequence[Box]) -> float:
+    return sum(_overlap(place, other) for other in taken)
+
+
+def _misleads(place: Box, own: Place, centres: Sequence[Place]) -> bool:
+    """Whether a name there would pass for that of another's mark, which is nearer."""
+    return any(_away(place, other) < _away(place, own) for other in centres)
+
+
+def _away(place: Box, centre: Place) -> float:
+    return math.hypot(max(place[0] - centre[0], centre[0] - place[2], 0.0), max(place[1] - centre[1], centre[1] - place[3], 0.0))
 
 
 def _overlap(a: Box, b: Box) -> float:
