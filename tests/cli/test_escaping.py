@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import yaml
 
-from bench.fit_evidence import whole_evidence
+from bench.fit_evidence import searched_evidence
 from edgewright.cli.failures import one_sentence
 from edgewright.cli.fit import show
 from edgewright.cli.output import LONGEST_LINE, Screen, Terminal, table
@@ -86,7 +86,7 @@ def failed(name):
 
 
 def shown(name):
-    show(poisoned(whole_evidence(), name), Path(name.replace("\0", "")), Screen(quiet=False, stderr=False))
+    show(poisoned(searched_evidence(), name), Path(name.replace("\0", "")), Screen(quiet=False, stderr=False))
 
 
 def poisoned(value, name):
