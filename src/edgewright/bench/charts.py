@@ -162,7 +162,9 @@ def _limit_lines(svg: ET.Element, x: Scale, y: Scale, latency_limit_ms: float | 
         at = x(latency_limit_ms)
         line(svg, at, y.end_px, at, y.start_px, "limit")
         yield at - 1, y.end_px, at + 1, y.start_px
-        yield placed_text(svg, at + 6, y.end_px + 12, "allowed latency", "limit-name")
+        name = "allowed latency"
+        fits = at + 6 + len(name) * LETTER_PX <= x.end_px
+        yield placed_text(svg, at + 6 if fits else at - len(name) * LETTER_PX, y.end_px + 12, name, "limit-name")
 
 
 def _path(svg: ET.Element, points: Sequence[Point], x: Scale, y: Scale) -> None:
