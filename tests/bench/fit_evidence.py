@@ -2,6 +2,7 @@
 
 import math
 
+SIZES_MB = {"float32": 12.851, "float16": 6.437, "bfloat16": 6.437}
 RULES = {"about_as_fast": 1.06}
 
 
@@ -70,7 +71,7 @@ def ranked(name, points, p50_ms, agreement, *, binding=(), **changed):
         binding=list(binding),
         verdict="refuse" if binding else "fits",
         speedup=round(25.413 / p50_ms, 3),
-        size_mb=12.851 if changed.get("precision") == "float32" else 3.571,
+        size_mb=SIZES_MB.get(changed.get("precision"), 3.571),
         **changed,
     )
 
@@ -254,3 +255,128 @@ def whole_evidence(**changed):
         "elapsed_s": 187.4,
     }
     return evidence(**{**parts, **changed})
+
+
+# --- of a search over engines and sizes -------------------------------------------------------------------------------------------------
+
+FOUND = "openvino int8, float stem"
+
+
+def form(engine, precision, size_wh=(640, 640), scheme="static"):
+    """Where and how a point computes, on what; float models have no scheme."""
+    scheme = scheme if precision == "int8" else None
+    return {"engine": engine, "precision": precision, "scheme": scheme, "imgsz": size_wh[0], "size_wh": list(size_wh)}
+
+
+def left_behind(name, by, p50_ms, by_p50_ms, **where):
+    why = f"{by} computes at least as exactly and ran {p50_ms / by_p50_ms:.2f}x as fast"
+    return {"name": name, "by": by, "p50_ms": p50_ms, "speedup": round(25.413 / p50_ms, 3), "why": why, "threads": 2, **where}
+
+
+def rival(name, points, p50_ms, agreement, why, *, binding=(), **where):
+    return {**ranked(name, points, p50_ms, agreement, binding=binding, **where), "why": why}
+
+
+def overtaken():
+    ort, vino, mnn, ncnn = ({"engine": engine} for engine in ("onnxruntime", "openvino", "mnn", "ncnn"))
+    wide = (640, 384)
+    return [
+        left_behind("int8 dynamic", "openvino float32", 31.617, 15.31, **form(**ort, precision="int8", scheme="dynamic")),
+        left_behind("float32, head cut", "openvino float32", 24.871, 15.31, **form(**ort, precision="float32")),
+        left_behind("mnn float32", "openvino float32", 29.113, 15.31, **form(**mnn, precision="float32")),
+        left_behind("mnn int8", "openvino int8, zero points", 18.713, 7.811, **form(**mnn, precision="int8")),
+        left_behind("ncnn float32", "openvino float32", 41.719, 15.31, **form(**ncnn, precision="float32")),
+        left_behind("int8, QOperator", "int8", 17.317, 12.211, **form(**ort, precision="int8")),
+        left_behind("mnn float32, 640x384", "openvino float32, 640x384", 16.391, 9.127, **form(**mnn, precision="float32", size_wh=wide)),
+        left_behind(
+            "openvino int8, 640x384", "openvino int8, float stem, 640x384", 5.931, 4.973, **form(**vino, precision="int8", size_wh=wide)
+        ),
+    ]
+
+
+def searched_evidence(**changed):
+    """A search over four engines and two sizes, one of which left before anybody looked at its accuracy."""
+    ort, vino, mnn, wide = "onnxruntime", "openvino", "mnn", (640, 384)
+    slower, close = (
+        "x the time of openvino int8, float stem",
+        "about as fast as openvino int8, float stem, and further from the float model",
+    )
+    rows = [
+        rival("baseline", 0.0, 25.413, 1.0, "too much latency", binding=["latency"], **form(ort, "float32")),
+        rival("int8", -0.97, 12.211, 0.91127, f"1.54{slower}", **form(ort, "int8")),
+        rival("openvino float32", 0.0, 15.31, 0.99973, f"1.93{slower}", **form(vino, "float32")),
+        rival("openvino bfloat16", -0.07, 11.713, 0.97719, f"1.47{slower}", **form(vino, "bfloat16")),
+        rival("openvino int8, zero points", -0.71, 7.811, 0.91813, close, **form(vino, "int8")),
+        {**rival(FOUND, -0.41, 7.943, 0.93871, None, **form(vino, "int8")), "verdict": "ship"},
+        rival("mnn float16", -0.03, 14.117, 0.98917, f"1.78{slower}", **form(mnn, "float16")),
+        rival(
+            "openvino float32, 640x384",
+            -1.13,
+            9.127,
+            0.90719,
+            "loses 1.13 points of 1.00",
+            binding=["accuracy"],
+            **form(vino, "float32", wide),
+        ),
+        rival(
+            "openvino int8, float stem, 640x384",
+            -1.97,
+            4.973,
+            0.87311,
+            "loses 1.97 points of 1.00",
+            binding=["accuracy"],
+            **form(vino, "int8", wide),
+        ),
+        rival("openvino int8, float stem, 3 layers float", -0.29, 8.719, 0.94317, f"1.10{slower}", **form(vino, "int8")),
+    ]
+    whole = whole_evidence()
+    parts = {
+        "reason": f"{FOUND} changes mAP50-95 by -0.39 points (95 % -1.07 to +0.31; allowed -1.00) and runs 3.19x as fast",
+        "fitted": {
+            **whole["fitted"],
+            "name": FOUND,
+            "engine": vino,
+            "map50_95": 0.42627,
+            "latency_ms": {"p50": 7.967, "p90": 8.211, "p99": 9.473},
+        },
+        "delta": {**whole["delta"], "map50_95": {"estimate": -0.39, "low": -1.07, "high": 0.31}},
+        "speedup": {"p50": {"estimate": 3.191, "low": 3.143, "high": 3.237}},
+        "candidates": rows,
+        "overtaken": overtaken(),
+        "exploration": exploration(float_sets=[{**float_set(3, 0.2, 0.03, -0.29, within=True), "name": rows[-1]["name"]}]),
+        "measurements": [
+            measurement("baseline", 2, 25.417, precision="float32", computes_in="float32", size_mb=12.851),
+            measurement(FOUND, 2, 7.967, engine=vino, computes_in="int8"),
+            measurement("baseline", 1, 47.113, precision="float32", computes_in="float32", size_mb=12.851),
+            measurement(FOUND, 1, 14.619, engine=vino, computes_in="int8"),
+        ],
+    }
+    return whole_evidence(**{**parts, **changed})
+
+
+def long_evidence(judged=20, timed=15):
+    """As long as a search gets: many points, in the longest names that recipes make."""
+    engines = ("onnxruntime", "openvino", "mnn", "ncnn")
+    winner = "openvino int8, zero points, float stem, 512x288"
+    sizes = [(640, 640), (640, 384), (512, 288)]
+    rows = [rival("baseline", 0.0, 25.413, 1.0, "too much latency", binding=["latency"], **form("onnxruntime", "float32"))]
+    for at in range(1, judged):
+        engine, precision, size_wh = engines[at % 4], ("float32", "float16", "int8")[at % 3], sizes[at % 3 if at % 2 else 0]
+        points, p50_ms = round(-0.05 - 2.3 * ((at * 7) % judged) / judged, 2), round(6.1 + 17 * ((at * 11) % judged) / judged + at / 37, 3)
+        name = f"{engine} {precision}, zero points, float head+stem, {at + 2} layers float, {size_wh[0]}x{size_wh[1]}"
+        broken = ["accuracy"] if points < -1 else []
+        why = f"loses {-points:.2f} points of 1.00" if broken else f"{p50_ms / 5.713:.2f}x the time of {winner}"
+        rows.append(rival(name, points, p50_ms, 0.9, why, binding=broken, **form(engine, precision, size_wh)))
+    rows[5] = {**rival(winner, -0.61, 5.713, 0.93, None, **form("openvino", "int8", (512, 288))), "verdict": "ship"}
+    gone = [
+        left_behind(
+            f"{engines[at % 4]} int8, zero points, float head+stem, {sizes[at % 3][0]}x{sizes[at % 3][1]}",
+            rows[1 + at % 6]["name"],
+            round(9.3 + at * at / 5 + at / 7, 3),
+            5.0 + at / 3,
+            **form(engines[at % 4], "int8", sizes[at % 3]),
+        )
+        for at in range(timed)
+    ]
+    fitted = {**whole_evidence()["fitted"], "name": winner, "engine": "openvino"}
+    return searched_evidence(candidates=rows, overtaken=gone, fitted=fitted)

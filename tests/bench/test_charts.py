@@ -1,12 +1,14 @@
 """The charts: well-formed whatever they are given, and saying in words and shapes what they show."""
 
+import re
+from dataclasses import replace
 from itertools import pairwise
 from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
 
-from edgewright.bench.charts import Point, accuracy_against_latency, interval_strip, latency_distributions
+from edgewright.bench.charts import Point, Timed, accuracy_against_latency, interval_strip, latency_distributions
 from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
 from edgewright.bench.figures import Document, ordinal
 
@@ -57,6 +59,91 @@ def test_marks_baseline_chosen_and_budget(width):
     assert svg.find("polyline") is None
 
 
+@WIDTHS
+def test_each_engine_has_a_shape_and_a_word(width):
+    points = [point(at + 1, f"point {at}", 10.0 + 5 * at, 0.43, "other", engine=f"engine {at}", shape=at) for at in range(6)]
+
+    svg = drawn(accuracy_against_latency(points, width=width, measure="mAP50-95"))
+
+    marks = [mark for mark in svg.iter("g") if mark.get("class") == "mark other"]
+    outlines = ["disc" if mark.find("circle") is not None else mark.find("path").get("d").partition("m")[2] for mark in marks]
+    assert len(set(outlines[:4])) == 4, "told apart without colour"
+    assert outlines[3] == outlines[4] == outlines[5], "there are four shapes; the last one stands for all others"
+    assert [mark.findtext("title").split(":")[0] for mark in marks] == [f"point {at} in engine {at}" for at in range(6)]
+
+
+@WIDTHS
+def test_the_front_goes_in_steps_from_the_fastest_to_the_most_accurate(width):
+    points = [
+        point(1, "baseline", 25.0, 0.43, "baseline", front=True),
+        point(2, "beaten", 14.0, 0.41, "other"),
+        point(3, "int8", 12.0, 0.42, "chosen", front=True),
+        point(4, "small", 8.0, 0.40, "other", front=True),
+    ]
+
+    svg = drawn(accuracy_against_latency(points, width=width, measure="mAP50-95"))
+
+    (front,) = [path.get("d") for path in svg.iter("path") if path.get("class") == "front"]
+    across = [float(step) for step in re.findall(r"H([\d.]+)", front)]
+    heights = [float(step) for step in re.findall(r"V([\d.]+)", front)]
+    assert len(across) == 4, "one a point, and on to the edge"
+    assert across == sorted(across)
+    assert heights == sorted(heights, reverse=True)
+    assert "int8 (chosen, on the front): 12.00 ms" in svg.findtext("desc")
+    assert "beaten: 14.00 ms" in svg.findtext("desc")
+
+
+@WIDTHS
+def test_what_was_only_timed_stands_on_the_axis(width):
+    points = [point(1, "baseline", 25.0, 0.43, "baseline"), point(2, "int8", 12.0, 0.425, "chosen")]
+    timed = [
+        Timed(ordinal((at,)), f"timed {at}", figure(ms), "int8 is faster", "mnn") for at, ms in enumerate((13.0, 24.0, 31.0, 60.0, 900.0))
+    ]
+
+    svg = drawn(accuracy_against_latency(points, timed, width=width, measure="mAP50-95"))
+
+    *ticks, beyond = (group for group in svg.iter("g") if group.get("class") == "rug")
+    assert [tick.findtext("title") for tick in ticks] == [
+        f"timed {at} in mnn: {ms:.2f} ms, not judged: int8 is faster" for at, ms in enumerate((13.0, 24.0, 31.0))
+    ]
+    lines = [tick.find("line") for tick in ticks]
+    assert len({line.get("y2") for line in lines}) == 1
+    assert [float(line.get("x1")) for line in lines] == sorted(float(line.get("x1")) for line in lines)
+    assert "timed 3 in mnn: 60.00 ms" in beyond.findtext("title")
+    assert "timed 4 in mnn: 900.00 ms" in beyond.findtext("title")
+    assert beyond.findtext("text") == "2 slower", "what is far off does not stretch the axis"
+    assert "timed 4 (timed, not judged): 900.00 ms" in svg.findtext("desc")
+
+
+@pytest.mark.parametrize(("count", "named"), [(12, 12), (13, 3)])
+def test_of_many_candidates_only_those_that_matter_bear_names(count, named):
+    rows = [point(at + 1, f"name {at}", 10.0 + at, 0.4 + at / 1000, "other", front=at == 3) for at in range(count - 2)]
+    points = [*rows, point(count - 1, "name b", 30.0, 0.43, "baseline"), point(count, "name c", 12.0, 0.42, "chosen")]
+
+    svg = drawn(accuracy_against_latency(points, width=960, measure="mAP50-95"))
+
+    assert sum("name" in (text.text or "") for text in svg.iter("text")) == named
+    numbers = [text for text in svg.iter("text") if (text.get("class") or "").startswith("name ")]
+    assert len(numbers) == count, "each bears its number"
+
+
+@WIDTHS
+def test_below_the_axis_a_mark_keeps_its_shape(width):
+    points = [
+        point(1, "good", 10.0, 0.43, "chosen"),
+        point(2, "broken", 8.0, 0.0, "other", shape=1),
+        point(3, "lost", 9.0, 0.0, "baseline"),
+    ]
+
+    svg = drawn(accuracy_against_latency(points, width=width, measure="mAP50-95"))
+
+    below = [mark for mark in svg.iter("g") if any(path.get("class") == "below" for path in mark.iter("path"))]
+    assert [(mark.get("class"), len(mark.findall("path")), len(mark.findall("rect"))) for mark in below] == [
+        ("mark other", 2, 0),
+        ("mark baseline", 1, 1),
+    ]
+
+
 @pytest.mark.parametrize(
     "points",
     [
@@ -68,7 +155,10 @@ def test_marks_baseline_chosen_and_budget(width):
 )
 @WIDTHS
 def test_draws_any_candidates(points, width):
-    drawn(accuracy_against_latency(points, width=width, measure="mAP50-95"))
+    timed = [Timed(ordinal((at,)), HOSTILE, figure(ms), HOSTILE) for at, ms in enumerate((0.0, 1e-6, 10.0, 1e9))]
+
+    drawn(accuracy_against_latency(points, timed, width=width, measure="mAP50-95"))
+    drawn(accuracy_against_latency([replace(each, front=True) for each in points], width=width, measure="mAP50-95"))
 
 
 def test_joins_the_sets_of_float_layers_from_the_smallest_to_the_largest():

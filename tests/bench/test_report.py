@@ -8,7 +8,20 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
-from fit_evidence import WINNER, audit, block, evidence, threshold, whole_evidence
+from fit_evidence import (
+    FOUND,
+    WINNER,
+    audit,
+    block,
+    evidence,
+    form,
+    long_evidence,
+    measurement,
+    ranked,
+    searched_evidence,
+    threshold,
+    whole_evidence,
+)
 
 from edgewright.bench.report import DASH, MINUS, Example, ReportMaterial, render_report
 from edgewright.detections import Detections
@@ -121,7 +134,7 @@ def test_shows_warnings():
 
 def test_escapes_everything_that_a_model_file_may_say():
     boxes = found([5, 5, 20, 20], classes=(HOSTILE,))
-    hostile = poisoned(whole_evidence(threshold=threshold(per_class={"cat": 0.3})))
+    hostile = poisoned(searched_evidence(threshold=threshold(per_class={"cat": 0.3})))
     html = render_report(
         material(
             title=HOSTILE,
@@ -168,10 +181,11 @@ OURS = ("class", "id", "href", "style", "role", "scope", "tabindex", "content", 
 
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
-def test_a_strange_name_makes_no_tag_and_no_attribute(name):
+@pytest.mark.parametrize("made", [whole_evidence, searched_evidence])
+def test_a_strange_name_makes_no_tag_and_no_attribute(made, name):
     def rendered(called):
         boxes = found([5, 5, 20, 20], classes=(called,))
-        document = poisoned(whole_evidence(threshold=threshold(per_class={"cat": 0.3})), called)
+        document = poisoned(made(threshold=threshold(per_class={"cat": 0.3})), called)
         del document["exploration"]["sensitivity"]["layers"][5:]  # like the first ones
         return render_report(
             material(
@@ -300,13 +314,14 @@ def test_keeps_the_order_of_losses_and_folds_long_lists():
     assert "12 more classes" in page.text
 
 
-NEW_PARTS = ["exploration", "regressions", "threshold", "rules", "measurements"]
+NEW_PARTS = ["exploration", "regressions", "threshold", "rules", "measurements", "overtaken"]
+LISTS = ("measurements", "overtaken")
 
 
 @pytest.mark.parametrize("missing", NEW_PARTS)
 @pytest.mark.parametrize("how", ["null", "absent", "empty"])
 def test_is_whole_without_what_older_documents_lack(missing, how):
-    document = whole_evidence(**{missing: {} if how == "empty" and missing != "measurements" else [] if how == "empty" else None})
+    document = searched_evidence(**{missing: None if how != "empty" else [] if missing in LISTS else {}})
     if how == "absent":
         del document[missing]
 
@@ -384,6 +399,148 @@ def test_draws_what_was_looked_at_and_lists_it():
     assert [f"{at} {each['layer']} " in listed for at, each in enumerate(asked, 1)] == [True] * 63
     assert "the first 3 layers, together +18.7" in listed
     assert f"{WINNER} 8 +37.1 +7.9 {MINUS}0.81 kept" in listed
+
+
+# --- a search over engines and sizes ----------------------------------------------------------------------------------------------------
+
+
+def as_at_a_desk(document):
+    """The words of the page but for those that only a phone shows."""
+    return Page(re.sub(r'<small class="narrow soft">.*?</small>', "", render_report(material(evidence=document)))).text
+
+
+def test_a_phone_has_the_reasons_under_the_names():
+    html = render_report(material(evidence=searched_evidence()))
+    rows = [*searched_evidence()["candidates"], *searched_evidence()["overtaken"]]
+
+    assert re.findall(r'<small class="narrow soft">(.*?)</small>', html) == [
+        row["why"] for row in sorted(rows, key=lambda row: row["p50_ms"] if "by" in row else 0) if row["why"]
+    ]
+    assert html.count('<td class="why wide">') == len(rows)
+
+
+def test_says_of_every_candidate_what_it_is_and_why_it_did_not_win():
+    table = as_at_a_desk(searched_evidence()).split("Numbers as in the table", 1)[1]
+    assert (
+        "No. Candidate Change points p50 ms Verdict Why it did not win Engine Precision Input px "
+        "mAP50-95 0 to 1 Agreement 0 to 1 Peak MiB Size MB" in table
+    )
+    assert f"2 int8 {MINUS}0.97 12.21 fits 1.54x the time of {FOUND} onnxruntime int8 static 640 × 640 0.4224 0.9113 118 3.57" in table  # noqa: RUF001
+    assert f"6 {FOUND}chosenfront {MINUS}0.41 7.94 ship openvino int8 static 640 × 640" in table, "the winner needs no reason"  # noqa: RUF001
+    assert f"8 openvino float32, 640x384 {MINUS}1.13 9.13 refuse loses 1.13 points of 1.00 openvino float32 640 × 384" in table  # noqa: RUF001
+
+
+def test_marks_the_front_in_the_table():
+    html = render_report(material(evidence=searched_evidence()))
+
+    assert re.findall(r'<th scope="row">([^<]*)(?:<span class="tag chosen">chosen</span>)?<span class="tag front">', html) == [
+        "openvino float32",
+        "openvino bfloat16",
+        "openvino int8, zero points",
+        FOUND,
+        "mnn float16",
+        "openvino int8, float stem, 640x384",
+        "openvino int8, float stem, 3 layers float",
+    ]
+
+
+def test_lists_what_was_timed_and_not_judged_the_fastest_first():
+    text = as_at_a_desk(searched_evidence())
+    table = text.split("Timed, not judged Point p50 ms Speed-up × Why it was left behind Engine Precision Input px", 1)[1]  # noqa: RUF001
+
+    assert table.lstrip().startswith(
+        "openvino int8, 640x384 5.93 4.29 openvino int8, float stem, 640x384 computes at least as exactly and ran 1.19x as fast "
+        "openvino int8 static 640 × 384"  # noqa: RUF001
+    )
+    ordered = sorted(searched_evidence()["overtaken"], key=lambda each: each["p50_ms"])
+    starts = [table.index(f"{each['name']} {each['p50_ms']:.2f} {each['speedup']:.2f} {each['why']}") for each in ordered]
+    assert starts == sorted(starts)
+
+
+def test_folds_a_long_list_of_what_was_not_judged():
+    text = page_of(evidence=long_evidence(timed=15)).text
+
+    assert "3 more, slower still" in text
+    assert "more, slower still" not in page_of(evidence=long_evidence(timed=12)).text
+
+
+@pytest.mark.parametrize(
+    ("engine", "size_wh", "said", "unsaid"),
+    [
+        ("onnxruntime", (640, 640), "All ran in onnxruntime at 2 threads on pictures of 640 × 640 pixels.", ["Engine", "Input px"]),  # noqa: RUF001
+        ("openvino", (640, 640), "All ran at 2 threads on pictures of 640 × 640 pixels.", ["Input px"]),  # noqa: RUF001
+        ("onnxruntime", (512, 288), "All ran in onnxruntime at 2 threads.", ["Engine"]),
+        ("openvino", (512, 288), "All ran at 2 threads.", []),
+    ],
+    ids=["nothing", "engines", "sizes", "both"],
+)
+def test_has_columns_for_what_varies_and_says_the_rest_once(engine, size_wh, said, unsaid):
+    rows = [
+        ranked("baseline", 0.0, 25.4, 1.0, **form("onnxruntime", "float32")),
+        ranked("x", 0.0, 9.1, 1.0, **form(engine, "int8", size_wh)),
+    ]
+    text = page_of(evidence=searched_evidence(candidates=rows, overtaken=[], measurements=[])).text
+    section = text.split("Every candidate", 1)[1].split("Latency Every single run")[0]
+
+    assert said in section
+    heads = section.split("No. Candidate")[1]
+    assert [word for word in unsaid if f" {word} " in heads] == []
+
+
+def test_an_older_document_s_pictures_have_one_side():
+    assert "All ran in onnxruntime at 2 threads on pictures of 640 pixels." in page_of(evidence=whole_evidence()).text
+    assert "Why it did not win" not in page_of(evidence=whole_evidence()).text
+
+
+@pytest.mark.parametrize(
+    ("engines", "words"),
+    [
+        (["onnxruntime"], ["other candidates"]),
+        (["onnxruntime", "mnn"], ["onnxruntime", "mnn"]),
+        (["a", "b", "c", "d", "e", "f"], ["a", "b", "c", "other engines"]),
+    ],
+    ids=["one", "two", "more than there are shapes"],
+)
+def test_the_legend_names_the_engines_in_words(engines, words):
+    rows = [ranked(f"of {each}", 0.0, 9.0 + at, 1.0, **form(each, "int8")) for at, each in enumerate(engines)]
+    html = render_report(material(evidence=searched_evidence(candidates=rows, overtaken=[])))
+    legend = re.findall(r"<li>(<svg.*?</svg>) (.*?)</li>", re.search(r'<ul class="legend">(.*?)</ul>', html).group(1))
+
+    assert [word for _, word in legend][2:-1] == words
+    assert len({sign for sign, _ in legend}) == len(legend), "no sign stands for two things"
+    assert legend[-1][1] == "front: nothing is both faster and more accurate"
+
+
+def test_says_what_the_engines_say_they_compute_in():
+    rows = [measurement("baseline", 2, 25.4, computes_in="float32"), measurement(FOUND, 2, 8.0, engine="openvino", computes_in="bfloat16")]
+    text = page_of(evidence=searched_evidence(measurements=rows)).text
+
+    assert "Computes in (says the engine) float32 bfloat16" in text
+    assert f"{FOUND} openvino int8 bfloat16 2 8.00" in text
+    assert "Computes" not in page_of(evidence=whole_evidence()).text
+
+
+SEARCHED_KEYS = [
+    *(("candidates", key) for key in ("why", "engine", "precision", "scheme", "size_wh", "threads", "imgsz", "p50_ms", "binding")),
+    *(("overtaken", key) for key in ("why", "by", "p50_ms", "speedup", "engine", "precision", "size_wh", "name")),
+    *(("measurements", key) for key in ("computes_in", "engine", "name")),
+]
+
+
+@pytest.mark.parametrize(("part", "key"), SEARCHED_KEYS, ids=".".join)
+@pytest.mark.parametrize("how", ["null", "absent"])
+def test_a_search_is_told_whole_when_a_key_is_missing(part, key, how):
+    document = searched_evidence()
+    for row in document[part]:
+        if how == "absent":
+            del row[key]
+        else:
+            row[key] = None
+
+    text = page_of(evidence=document).text
+
+    assert not re.search(r"\b(nan|inf)\b", text)
+    assert "Ship" in text
 
 
 def test_bounds_the_size_of_pictures():

@@ -1,19 +1,32 @@
 """What a fit tried and why the winner won, told truly in each case."""
 
 import pytest
-from fit_evidence import WINNER, block, evidence, exploration, float_set, layers, ranked, whole_evidence
+from fit_evidence import (
+    WINNER,
+    block,
+    evidence,
+    exploration,
+    float_set,
+    form,
+    layers,
+    left_behind,
+    long_evidence,
+    ranked,
+    searched_evidence,
+    whole_evidence,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.bench.figures import MINUS, Document, plain_text
-from edgewright.bench.story import ABOUT_AS_FAST, INTEGERS_ALONE, Story, tell_story
+from edgewright.bench.story import ABOUT_AS_FAST, INTEGERS_ALONE, Story, front_paths, tell_story
 from edgewright.compress import recipes
 from edgewright.fit import choose as rules
 from edgewright.fit.budget import Budget
 from edgewright.fit.choose import Figures
 
 FLOAT = {"precision": "float32", "scheme": None}
-PARTS = ("ranges", "layers", "float_sets", "candidates", "choice")
+PARTS = ("ranges", "layers", "survey", "float_sets", "candidates", "choice")
 
 
 def told(document):
@@ -266,6 +279,63 @@ STEPS = {
 }
 
 
+def searched_without(*parts, **changed):
+    return {key: value for key, value in searched_evidence(**changed).items() if key not in parts}
+
+
+ONE_ENGINE = [row for row in searched_evidence()["candidates"] if row["engine"] == "onnxruntime"]
+STEPS |= {
+    "points timed in several engines": (
+        searched_evidence(),
+        "survey",
+        [
+            "18 points were timed, 5 in onnxruntime, 8 in openvino, 4 in mnn and 1 in ncnn.",
+            "8 were not judged, because another that computes at least as exactly, on no smaller a picture, is clearly faster:",
+            "4 behind openvino float32, 1 behind openvino int8, float stem, 640x384, 1 behind openvino float32, 640x384 and",
+            "2 behind others.",
+            "so it drives out none that is more exact.",
+        ],
+    ),
+    "nothing left behind": (
+        searched_evidence(overtaken=[]),
+        "survey",
+        [
+            "10 points were timed, 2 in onnxruntime, 7 in openvino and 1 in mnn.",
+            "Nothing was clearly slower than another that computes at least as exactly, so all of them were judged.",
+        ],
+    ),
+    "one point left behind in one engine": (
+        searched_evidence(candidates=ONE_ENGINE, overtaken=[left_behind("slow", "int8", 30.0, 12.2, **form("onnxruntime", "int8"))]),
+        "survey",
+        ["3 points were timed, all in onnxruntime.", "1 was not judged,", "clearly faster: 1 behind int8."],
+    ),
+    "points of nobody knows which engine": (
+        searched_evidence(candidates=[{"name": "a"}], overtaken=[{"name": "b"}]),
+        "survey",
+        ["2 points were timed. 1 was not judged,"],
+    ),
+    "sets of layers in another engine's integers": (
+        searched_evidence(),
+        "float_sets",
+        ["Integers alone keep the accuracy budget (-0.41 points on the selection split)."],
+    ),
+    "several engines and no set": (
+        searched_evidence(exploration=exploration(float_sets=[])),
+        "float_sets",
+        ["No set of layers was tried."],
+    ),
+    "many candidates out for one reason": (
+        long_evidence(),
+        "candidates",
+        [
+            "11 are out: on latency baseline; on accuracy 10 of them.",
+            "On the front, where none of the others is at once as fast and as accurate, are",
+        ],
+    ),
+    "a long front": (searched_evidence(), "candidates", ["as accurate, stand 7 of them."]),
+}
+
+
 @pytest.mark.parametrize(("document", "part", "said"), STEPS.values(), ids=STEPS)
 def test_tells_what_was_tried(document, part, said):
     text = told(document)[part]
@@ -282,7 +352,61 @@ def test_tells_nothing_that_an_older_document_does_not_hold():
     assert story["choice"].startswith("On the judging split")
 
 
-@pytest.mark.parametrize("empty", [{}, {"exploration": None, "candidates": [None, 3, {}]}, {"fitted": {"name": "x"}, "candidates": [{}]}])
+@pytest.mark.parametrize(
+    "document",
+    [whole_evidence(), evidence(), searched_without("overtaken"), searched_evidence(candidates=ONE_ENGINE, overtaken=[])],
+    ids=["before there was a search", "first version", "without the key", "one engine"],
+)
+def test_speaks_of_no_survey_where_there_was_none(document):
+    assert told(document)["survey"] == ""
+
+
+# --- the front --------------------------------------------------------------------------------------------------------------------------
+
+
+def front_of(*figures, measure="map50_95"):
+    rows = [{"name": f"{at}", "p50_ms": p50_ms, measure: accuracy} for at, (p50_ms, accuracy) in enumerate(figures)]
+    return [path[1] for path in front_paths(Document({"candidates": rows}))]
+
+
+@pytest.mark.parametrize(
+    ("figures", "front"),
+    [
+        ([(25.0, 0.43), (12.0, 0.42), (14.0, 0.41)], [1, 0]),
+        ([(10.0, 0.4)], [0]),
+        ([(10.0, 0.4), (10.0, 0.4)], [0, 1]),
+        ([(10.0, 0.4), (10.0, 0.41), (12.0, 0.41)], [1]),
+        ([(None, 0.9), (10.0, None), (11.0, 0.1)], [2]),
+        ([(3.0, 0.1), (2.0, 0.2), (1.0, 0.3)], [2]),
+        ([], []),
+    ],
+    ids=["one beaten", "alone", "equal in both", "equal in one", "unknown", "one beats all", "none"],
+)
+@pytest.mark.parametrize("measure", ["map50_95", "agreement"])
+def test_the_front_is_what_none_beats(figures, front, measure):
+    assert front_of(*figures, measure=measure) == front
+
+
+@given(st.lists(st.tuples(st.integers(1, 6).map(float), st.integers(0, 5).map(float)), max_size=9))
+def test_whatever_is_not_on_the_front_is_beaten_by_one_that_is(figures):
+    front = front_of(*figures)
+
+    for at, (p50_ms, accuracy) in enumerate(figures):
+        beaten_by = [
+            each for each in front if figures[each][0] <= p50_ms and figures[each][1] >= accuracy and figures[each] != (p50_ms, accuracy)
+        ]
+        assert (at in front) == (not beaten_by)
+
+
+@pytest.mark.parametrize(
+    "empty",
+    [
+        {},
+        {"exploration": None, "candidates": [None, 3, {}]},
+        {"fitted": {"name": "x"}, "candidates": [{}]},
+        {"candidates": [{}], "overtaken": [None, 3, {}]},
+    ],
+)
 def test_stands_a_document_of_nothing(empty):
     assert isinstance(tell_story(Document(empty)), Story)
 

@@ -18,7 +18,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.fit_evidence import whole_evidence
+from bench.fit_evidence import searched_evidence
 from edgewright.cli.failures import one_sentence
 from edgewright.cli.fit import show
 from edgewright.cli.output import LONGEST_LINE, Lines, Terminal
@@ -93,7 +93,7 @@ def failed(name):
 
 
 def shown(name):
-    show(poisoned(whole_evidence(), name), Path(name.replace("\0", "")), Screen(quiet=False, stderr=False))
+    show(poisoned(searched_evidence(), name), Path(name.replace("\0", "")), Screen(quiet=False, stderr=False))
 
 
 def poisoned(value, name):

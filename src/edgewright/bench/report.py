@@ -6,7 +6,8 @@ Every number in it is one of evidence.json (`bench.figures`), but for what the p
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
@@ -14,11 +15,36 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from edgewright.bench.charts import Flag, Point, Role, accuracy_against_latency, interval_strip, latency_distributions
+from edgewright.bench.charts import (
+    NAMED,
+    SHAPES,
+    Flag,
+    Point,
+    Role,
+    Timed,
+    accuracy_against_latency,
+    accuracy_range,
+    interval_strip,
+    latency_distributions,
+    line_key,
+    mark_key,
+)
 from edgewright.bench.differences import Example, Pictured, difference, pictured
 from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
 from edgewright.bench.figures import DASH, MINUS, POINTS, Document, Figure, Name, Path, Words, how_many, ordinal, visible, written
-from edgewright.bench.story import INTEGERS_ALONE, candidate_paths, layer_paths, layers_kept_float, measure_of, region_paths, tell_story
+from edgewright.bench.story import (
+    candidate_paths,
+    engines,
+    front_paths,
+    integers_alone,
+    layer_paths,
+    layers_kept_float,
+    measure_of,
+    measure_on_selection,
+    overtaken_paths,
+    region_paths,
+    tell_story,
+)
 
 __all__ = ["DASH", "MINUS", "Example", "ReportMaterial", "difference", "render_report"]
 
@@ -67,11 +93,12 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A row of the candidates, its role and its number."""
+    """A row of the candidates, its role, its number, and whether no other beats it in both speed and accuracy."""
 
     at: int
     number: Figure
     role: Role
+    front: bool
     row: Mapping[str, Any]
 
 
@@ -122,6 +149,7 @@ def render_report(material: ReportMaterial) -> str:
     """The whole HTML document."""
     evidence = {key: value for key, value in material.evidence.items() if value is not None}
     document = Document(evidence)
+    points = _points(document)
     page = {
         "title": material.title,
         "evidence": evidence,
@@ -138,15 +166,21 @@ def render_report(material: ReportMaterial) -> str:
         "layers": (layers := list(_layer_bars(document))),
         "regions": region_paths(document),
         "layer_strip": _both_widths(lambda width: layer_strip(layers, width=width)),
-        "scatter": _both_widths(lambda width: _scatter(document, width)),
+        "scatter": _both_widths(lambda width: _scatter(document, points, width)),
         "distributions": _both_widths(lambda width: latency_distributions(material.latency_samples_ms, _quantiles(document), width=width)),
         "candidates": list(candidates(document)),
-        "varied": any(len({row.get(key) for row in evidence.get("candidates") or ()}) > 1 for key in ("threads", "imgsz")),
+        "overtaken": overtaken_paths(document),
+        "varying": varying(document),
+        "legend": list(_legend(document, points)),
+        "has_why": any(document.at(*path, "why") is not None for path in candidate_paths(document)),
+        "says_precision": any(document.at(*path, "computes_in") is not None for path in document.paths("measurements")),
+        "computes_in": {kind: computes_in(document, kind) for kind in ("baseline", "fitted")},
         "per_class": (per_class := drops(document, "per_class")),
         "per_size": (per_size := drops(document, "per_size")),
         "chance_alone": {drop.distinguishable for drop in (*per_class, *per_size)} == {False},
         "more_classes": how_many(document.paths("regressions", "per_class")[ROWS_SHOWN:]),
         "rows_shown": ROWS_SHOWN,
+        "names_shown": NAMED,
         "measurements": sorted(document.paths("measurements"), key=lambda path: document.number(*path, "threads") or 0),
         "threshold_classes": [("threshold", "per_class", str(name)) for name in document.at("threshold", "per_class") or ()],
         "examples": [_shown(example, fitted_title(document)) for example in most_different(material.examples)],
@@ -229,12 +263,36 @@ def changes(document: Document) -> Iterator[Change]:
 
 def candidates(document: Document) -> Iterator[Candidate]:
     """Every candidate's number, role (baseline, chosen, other) and row."""
-    chosen = document.at("fitted", "name")
+    chosen, front = document.at("fitted", "name"), front_paths(document)
     for path in candidate_paths(document):
         row = document.at(*path)
         is_chosen = row.get("name") == chosen if chosen is not None else row.get("verdict") in ("ship", "provisional")
         role: Role = "chosen" if is_chosen else "baseline" if row.get("name") == "baseline" else "other"
-        yield Candidate(int(path[1]), ordinal(path), role, row)
+        yield Candidate(int(path[1]), ordinal(path), role, path in front, row)
+
+
+def varying(document: Document) -> Collection[str]:
+    """In what the points that were timed differ; where they do not, the page says it once."""
+    rows = [document.at(*path) for path in (*candidate_paths(document), *overtaken_paths(document))]
+    whats = {key: {str(row.get(key)) for row in rows} for key in ("engine", "precision", "threads")}
+    whats["size"] = {str(row.get("size_wh") or row.get("imgsz")) for row in rows}
+    return {key for key, values in whats.items() if len(values) > 1}
+
+
+def input_size(document: Document, *path: str | int) -> Words:
+    """The pictures that a row's model takes; documents of the first versions name one side, because all were square."""
+    wide, high = (document.figure("plain", *path, "size_wh", side) for side in (0, 1))
+    if wide.value is None or high.value is None:
+        return (document.figure("plain", *path, "imgsz"),)
+    return (wide, " × ", high)  # noqa: RUF001 - the multiplication sign
+
+
+def computes_in(document: Document, kind: str) -> str | None:
+    """What the engine says that it ran the baseline or the fitted model in; it need not be what was asked for."""
+    name = document.at("fitted", "name") if kind == "fitted" else kind
+    rows = [document.at(*path) for path in document.paths("measurements")]
+    told = (row.get("computes_in") for row in rows if isinstance(row, Mapping) and row.get("name") == name)
+    return next((str(each) for each in told if each is not None), None)
 
 
 def drops(document: Document, kind: str) -> list[Drop]:
@@ -315,32 +373,81 @@ def _layer_bars(document: Document) -> Iterator[LayerBar]:
         yield LayerBar(ordinal(path), str(document.at(*path, "layer")), gain, charge, path in kept)
 
 
-def _scatter(document: Document, width: int) -> str:
-    rows = list(candidates(document))
-    measure = "map50_95" if any(document.number("candidates", row.at, "map50_95") is not None for row in rows) else "agreement"
-    layers = _float_layers(document)
-    points = [
-        Point(row.number, str(row.row.get("name")), latency, accuracy, row.role, layers.get(str(row.row.get("name"))))
-        for row in rows
-        if (latency := document.figure("fixed 2", "candidates", row.at, "p50_ms")).value is not None
-        and (accuracy := document.figure("fixed 4", "candidates", row.at, measure)).value is not None
+def _points(document: Document) -> list[Point]:
+    measure = measure_on_selection(document)
+    layers, shapes = _float_layers(document), {engine: at for at, engine in enumerate(engines(document))}
+    return [
+        Point(
+            number=each.number,
+            name=(name := str(each.row.get("name"))),
+            latency=latency,
+            shown_accuracy=accuracy,
+            role=each.role,
+            float_layers=layers.get(name),
+            engine=(engine := str(each.row.get("engine") or "")),
+            shape=shapes.get(engine, 0),
+            front=each.front,
+        )
+        for each in candidates(document)
+        if (latency := document.figure("fixed 2", "candidates", each.at, "p50_ms")).value is not None
+        and (accuracy := document.figure("fixed 4", "candidates", each.at, measure)).value is not None
     ]
-    before = next((point.accuracy for point in points if point.name == "baseline"), document.number("baseline", "map50_95"))
-    drop = document.number("budget", "max_drop")
+
+
+def _scatter(document: Document, points: Sequence[Point], width: int) -> str:
+    measure = measure_on_selection(document)
     return accuracy_against_latency(
         points,
+        list(_timed(document)),
         width=width,
         measure="mAP50-95" if measure == "map50_95" else measure,
         latency_limit_ms=document.number("budget", "max_latency_ms"),
-        accuracy_floor=None if before is None or drop is None else before - drop / POINTS,
+        accuracy_floor=_accuracy_floor(document, points),
     )
+
+
+def _accuracy_floor(document: Document, points: Sequence[Point]) -> float | None:
+    """The accuracy on the selection split that the budget allows."""
+    before = next((point.accuracy for point in points if point.name == "baseline"), document.number("baseline", "map50_95"))
+    drop = document.number("budget", "max_drop")
+    return None if before is None or drop is None else before - drop / POINTS
+
+
+def _timed(document: Document) -> Iterator[Timed]:
+    for path in overtaken_paths(document):
+        latency = document.figure("fixed 2", *path, "p50_ms")
+        name, why, engine = (str(document.at(*path, key) or "") for key in ("name", "why", "engine"))
+        if latency.value is not None:
+            yield Timed(ordinal(path), name, latency, why, engine)
+
+
+def _legend(document: Document, points: Sequence[Point]) -> Iterator[tuple[Markup, str]]:
+    """The signs of the scatter chart that stand on it, each with its words."""
+    where = engines(document)
+    refused = document.at("verdict") == "refuse"
+    chosen = next((point.shape for point in points if point.role == "chosen"), 0)
+    signs = [(mark_key("baseline"), "baseline: the model as given"), (mark_key("chosen", chosen), "nearest" if refused else "chosen")]
+    if len(where) > 1:
+        named = where if len(where) <= SHAPES else [*where[: SHAPES - 1], "other engines"]
+        signs += [(mark_key("other", at), engine) for at, engine in enumerate(named)]
+    else:
+        signs.append((mark_key("other"), "other candidates"))
+    signs.append((line_key("front"), "front: nothing is both faster and more accurate"))
+    if sum(point.float_layers is not None for point in points) > 1:
+        signs.append((line_key("path"), "from integers alone through larger and larger sets of layers in float"))
+    if overtaken_paths(document):
+        signs.append((line_key("rug"), "timed, not judged: listed below"))
+    values = [point.accuracy for point in points]
+    if values and min(values) < accuracy_range(values, _accuracy_floor(document, points))[0]:
+        signs.append((line_key("below"), "below the axis"))
+    yield from ((Markup(sign), words) for sign, words in signs)  # noqa: S704 - built as trees, which escape
 
 
 def _float_layers(document: Document) -> dict[str, int]:
     """How many layers each set among the candidates keeps in float; integers alone keep none."""
     sets = document.paths("exploration", "float_sets")
     layers = {str(document.at(*path, "name")): int(document.number(*path, "layers") or 0) for path in sets}
-    return {INTEGERS_ALONE: 0, **layers} if layers else {}
+    return {str(integers_alone(document)): 0, **layers} if layers else {}
 
 
 def _quantiles(document: Document) -> dict[str, list[Flag]]:
@@ -387,6 +494,7 @@ def _environment(document: Document) -> jinja2.Environment:
         "derived": document.derived,
         "rows": document.rows,
         "how_many": how_many,
+        "input_size": functools.partial(input_size, document),
         "written": written,
     }
     return environment

@@ -5,6 +5,7 @@ figures bear out; where the document is older and lacks a part, so does the stor
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,9 @@ from edgewright.bench.figures import Document, Figure, Name, Path, Words, how_ma
 # The rule of choice that the words rest on (`fit.choose`); a document that names its own (`rules`) is believed.
 ABOUT_AS_FAST = 1.06  # times the fastest one's p50
 BASELINE, INTEGERS_ALONE = "baseline", "int8"  # names among the candidates
+FLOAT_SET = re.compile(r", \d+ layers? float$")  # behind the name of the recipe that the layers go back to float in
 LAYERS_NAMED = 3
+MOST_NAMED = 6  # names in a sentence; more are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Story:
 
     ranges: tuple[Words, ...]
     layers: tuple[Words, ...]
+    survey: tuple[Words, ...]
     float_sets: tuple[Words, ...]
     candidates: tuple[Words, ...]
     choice: tuple[Words, ...]
@@ -33,8 +37,9 @@ def tell_story(document: Document) -> Story:
     return Story(
         ranges=(*_scales(document), *_ranges(document)),
         layers=tuple(_layers(document)),
+        survey=tuple(_survey(document)),
         float_sets=tuple(_float_sets(document)),
-        candidates=tuple(_candidates(document)),
+        candidates=(*_candidates(document), *_front(document)),
         choice=(*_choice(document), *_judging(document), *_reserves(document)),
     )
 
@@ -157,13 +162,66 @@ def _gain_for_charge(document: Document, path: Path) -> Words:
     return (Name(str(document.at(*path, "layer"))), " (", gain, " % of the disagreement, for ", charge, " % of the time)")
 
 
+# --- what was timed and never judged -----------------------------------------------------------------------------------------------------
+
+
+def overtaken_paths(document: Document) -> list[Path]:
+    """Every point that was timed and left behind, the fastest first."""
+    paths = [path for path in document.paths("overtaken") if isinstance(document.at(*path), Mapping)]
+    return sorted(paths, key=lambda path: _p50(document, path))
+
+
+def engines(document: Document) -> list[str]:
+    """The engines of all that was timed, that of the model as given first."""
+    paths = [*candidate_paths(document), *overtaken_paths(document)]
+    return list(dict.fromkeys(engine for path in paths if (engine := _engine(document, path)) is not None))
+
+
+def _survey(document: Document) -> Iterable[Words]:
+    """Who was timed where, and who went before anybody looked at accuracy (`fit.survey`)."""
+    candidates, gone = candidate_paths(document), overtaken_paths(document)
+    every, in_engines = [*candidates, *gone], engines(document)
+    if document.at("overtaken") is None or not candidates or (not gone and len(in_engines) < 2):
+        return  # there was nothing to leave behind
+    shares = [(how_many([path for path in every if _engine(document, path) == engine]), " in ", Name(engine)) for engine in in_engines]
+    where: Words = (", ", *listed(shares)) if len(shares) > 1 else (", all in ", Name(in_engines[0])) if shares else ()
+    yield (how_many(every), " points were timed", *where, ".")
+    if not gone:
+        yield ("Nothing was clearly slower than another that computes at least as exactly, so all of them were judged.",)
+        return
+    yield (
+        how_many(gone),
+        f" {_plural(len(gone), 'was', 'were')} not judged, because another that computes at least as exactly, on no smaller a picture, is ",
+        "clearly faster: ",
+        *listed(_behind_whom(document, gone)),
+        ". Single precision counts as more exact than half precision, that as more exact than integers, and of integers whoever keeps ",
+        "more layers in float. What a less exact one loses only an accuracy run can tell, so it drives out none that is more exact.",
+    )
+
+
+def _behind_whom(document: Document, gone: Sequence[Path]) -> list[Words]:
+    """How many went behind each, the most first; of a long list, the rest together."""
+    behind: dict[str, list[Path]] = {}
+    for path in gone:
+        behind.setdefault(str(document.at(*path, "by")), []).append(path)
+    ordered = sorted(behind.items(), key=lambda each: -len(each[1]))
+    told: list[Words] = [(how_many(paths), " behind ", Name(by)) for by, paths in ordered[:LAYERS_NAMED]]
+    rest = [path for _, paths in ordered[LAYERS_NAMED:] for path in paths]
+    return [*told, (how_many(rest), " behind others")] if rest else told
+
+
+def _engine(document: Document, path: Path) -> str | None:
+    engine = document.at(*path, "engine")
+    return None if engine is None else str(engine)
+
+
 # --- which layers to keep in float ------------------------------------------------------------------------------------------------------
 
 
 def _float_sets(document: Document) -> Iterable[Words]:
     if document.at("exploration", "sensitivity") is None:
         return
-    alone = _row_named(document, INTEGERS_ALONE)
+    alone = _row_named(document, integers_alone(document))
     enough = None if alone is None else "accuracy" not in (document.at(*alone, "binding") or ())
     tried = [path for path in document.paths("exploration", "float_sets") if document.at(*path, "within_budget") is not None]
     if alone is not None and enough:
@@ -209,6 +267,17 @@ def _float_sets(document: Document) -> Iterable[Words]:
         yield ("Closest to it came ", *_set_in_words(document, closest), ".")
 
 
+def integers_alone(document: Document) -> str | None:
+    """The candidate all in integers that layers were brought back to float in: the sets carry its name.
+
+    Where no set was tried and there are several engines, the document does not say in which one it would have been.
+    """
+    for path in document.paths("exploration", "float_sets"):
+        name = str(document.at(*path, "name"))
+        return FLOAT_SET.sub("", name) if FLOAT_SET.search(name) else INTEGERS_ALONE
+    return INTEGERS_ALONE if len(engines(document)) < 2 else None
+
+
 def _set_in_words(document: Document, path: Path) -> Words:
     charge = document.figure("points, signed 1", *path, "expected_charge")
     return (_name(document, path), ": ", *_points(document, path), ", for an expected ", charge, " % of the time")
@@ -238,11 +307,45 @@ def _candidates(document: Document) -> Iterable[Words]:
     for path in out:
         reasons.setdefault(tuple(str(each) for each in document.at(*path, "binding")), []).append(path)
     groups = [
-        (f"{'; ' if at else ''}on {' and '.join(broken)} ", *listed([(_name(document, path),) for path in paths]))
+        (f"{'; ' if at else ''}on {' and '.join(broken)} ", *_named_or_counted(document, paths))
         for at, (broken, paths) in enumerate(reasons.items())
     ]
     whole = ("None is within the budget. Out ",) if len(out) == len(rows) else (how_many(out), f" {_plural(len(out), 'is', 'are')} out: ")
     yield (*whole, *(word for group in groups for word in group), ".")
+
+
+def _named_or_counted(document: Document, paths: Sequence[Path]) -> Words:
+    return listed([(_name(document, path),) for path in paths]) if len(paths) <= MOST_NAMED else (how_many(paths), " of them")
+
+
+def measure_on_selection(document: Document) -> str:
+    """The key of the candidates' accuracy on the selection split."""
+    known = any(document.number(*path, "map50_95") is not None for path in candidate_paths(document))
+    return "map50_95" if known else "agreement"
+
+
+def front_paths(document: Document) -> list[Path]:
+    """The candidates that no other beats: none is as fast and as accurate, and more so in one of the two. The fastest first."""
+    measure = measure_on_selection(document)
+    places = [
+        (p50, -accuracy, path)
+        for path in candidate_paths(document)
+        if (p50 := document.number(*path, "p50_ms")) is not None and (accuracy := document.number(*path, measure)) is not None
+    ]
+    beaten = [any(b[0] <= a[0] and b[1] <= a[1] and b[:2] != a[:2] for b in places) for a in places]
+    return [path for *_, path in sorted(place for place, lost in zip(places, beaten, strict=True) if not lost)]
+
+
+def _front(document: Document) -> Iterable[Words]:
+    front = front_paths(document)
+    if len(front) < 2 or len(candidate_paths(document)) < 3:
+        return
+    yield (
+        "On the front, where none of the others is at once as fast and as accurate, ",
+        "are " if len(front) <= MOST_NAMED else "stand ",
+        *_named_or_counted(document, front),
+        ".",
+    )
 
 
 # --- why this one -----------------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from edgewright.errors import InputError
 from edgewright.printable import printable
 
 LARGEST_SIDE = 8192
+FEW_LEFT_BEHIND = 3  # a sentence each; more make a table
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -132,12 +133,12 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
     images = evidence["calibration"]["selection_images"]
     columns = ["candidate", "mAP", "points", "agree", "p50 ms", "speed", "MiB", "MB", ""]
     console.print(table(f"mAP50-95 on the selection split ({images} images), {evidence['baseline']['threads']} thread(s)", columns, rows))
-    for each in evidence["overtaken"]:
-        console.print(f"{each['name']}: {_ms(each['p50_ms'])} ms, not judged: {each['why']}")
+    _show_overtaken(evidence.get("overtaken") or [], console)
     delta, speedup = evidence["delta"]["map50_95"], evidence["speedup"]["p50"]
     before, after = evidence["baseline"], evidence["fitted"]
     for name, text in (
         ("mAP50-95", f"{_map(before['map50_95'])} -> {_map(after['map50_95'])}, {_points(delta)} on {evidence['delta']['images']} images"),
+        ("engine", f"{_computing(evidence, 'baseline')} -> {_computing(evidence, 'fitted')}"),
         ("p50", f"{_ms(before['latency_ms']['p50'])} -> {_ms(after['latency_ms']['p50'])} ms, {_times(speedup)}"),
         ("memory", f"{before['peak_mib']:.0f} -> {after['peak_mib']:.0f} MiB"),
         ("size", f"{before['size_mb']:.1f} -> {after['size_mb']:.1f} MB"),
@@ -150,6 +151,29 @@ def show(evidence: dict[str, Any], out: Path, console: Console) -> None:
         console.print(f"warning: {warning}")
     console.print(f"\n{evidence['verdict'].upper()}: {evidence['reason']}", style="bold")
     console.print(f"report: {out / 'report.html'}")
+
+
+def _show_overtaken(overtaken: list[dict[str, Any]], console: Console) -> None:
+    """What was timed and never judged: why in a sentence each, or for many in a table what each was left behind by."""
+    if len(overtaken) <= FEW_LEFT_BEHIND:
+        for each in overtaken:
+            console.print(f"{each['name']}: {_ms(each['p50_ms'])} ms, not judged: {each['why']}")
+        return
+    rows = [
+        [each["name"], _ms(each["p50_ms"]), f"{each['speedup']:.2f}x", each["by"]]
+        for each in sorted(overtaken, key=lambda each: each["p50_ms"])
+    ]
+    title = f"{len(rows)} timed and not judged: something faster computes at least as exactly"
+    console.print(table(title, ["point", "p50 ms", "speed", "faster"], rows, texts=(0, 3)))
+
+
+def _computing(evidence: dict[str, Any], kind: str) -> str:
+    """Where the baseline or the fitted model runs, and in what, as the engine itself says."""
+    block = evidence[kind]
+    name = block.get("name", kind)
+    told = next((row.get("computes_in") for row in evidence["measurements"] if row["name"] == name), None)
+    asked = block["precision"]
+    return f"{block['engine']} in {told or asked}" + (f" (asked for {asked})" if told not in (None, asked) else "")
 
 
 def _map(value: float | None) -> str:

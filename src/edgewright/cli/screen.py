@@ -1,6 +1,7 @@
 """What Rich draws: tables, and a live bar on a terminal. Only whoever draws one imports it, which takes as long as numpy."""
 
 import os
+from collections.abc import Collection
 from typing import Any
 
 from rich import box
@@ -49,14 +50,17 @@ def live_bar(screen: Screen) -> Progress:
     )
 
 
-def table(title: str, columns: list[str], rows: list[list[Any]]) -> Table:
-    """A table for a `Screen`: its first column is text, which folds where it is long, and its others are figures, which do not."""
+def table(title: str, columns: list[str], rows: list[list[Any]], texts: Collection[int] = (0,)) -> Table:
+    """A table for a `Screen`: its columns named in `texts` (the first, unless told) fold where they are long; the others are figures,
+    which do not.
+    """
     drawn = Table(title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     drawn.title = printable(title, LONGEST_LINE) or None
-    text, *figures = (printable(name, LONGEST_CELL) for name in columns)
-    drawn.add_column(text, justify="left", overflow="fold")
-    for name in figures:
-        drawn.add_column(name, justify="right", no_wrap=True)
+    for at, name in enumerate(printable(name, LONGEST_CELL) for name in columns):
+        if at in texts:
+            drawn.add_column(name, justify="left", overflow="fold")
+        else:
+            drawn.add_column(name, justify="right", no_wrap=True)
     for row in rows:
         drawn.add_row(*("-" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row))
     return drawn
