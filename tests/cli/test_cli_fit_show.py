@@ -6,7 +6,7 @@ import pytest
 
 from bench.fit_evidence import FOUND, long_evidence, measurement, overtaken, searched_evidence, whole_evidence
 from edgewright.cli.fit import FEW_LEFT_BEHIND, show
-from edgewright.cli.output import Screen
+from edgewright.cli.screen import Screen
 
 COLUMNS = 100
 
