@@ -7,6 +7,7 @@ from pathlib import Path
 from edgewright.data.circuit_boards import conveyor_frames, write_dataset
 from edgewright.data.video import WebmWriter
 from edgewright.detector import open_detector
+from edgewright.errors import HostError
 from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.evidence import Evidence
 from edgewright.fit.watch import Watch
@@ -22,8 +23,15 @@ FPS = 24.0
 
 
 def demo_model() -> Path:
-    """The detector that ships with the package; its card lies beside it."""
-    return Path(str(files("edgewright"))) / "demo_model" / "circuit_boards.onnx"
+    """The detector that comes with the source; its card lies beside it.
+
+    Raises:
+        HostError: this is an install from a wheel, which leaves it out.
+    """
+    path = Path(str(files("edgewright"))) / "demo_model" / "circuit_boards.onnx"
+    if not path.is_file():
+        raise HostError("the demo's detector is not in this install", fix="run `make demo` in a clone of the repository")
+    return path
 
 
 def demo(folder: Path, watch: Watch) -> Evidence:

@@ -12,7 +12,7 @@ from edgewright.compress.integer_outputs import give_integers
 from edgewright.compress.placement import place_pairs
 from edgewright.compress.quantize import float_nodes, quantize_static
 from edgewright.compress.recipes import INT8
-from edgewright.compress.schemes import ARM, OPENVINO, OPENVINO_ZERO_POINTS, TENSORRT, X86_SATURATING, X86_VNNI
+from edgewright.compress.schemes import ARM_SIGNED, OPENVINO, OPENVINO_ZERO_POINTS, TENSORRT, X86_SATURATING, X86_VNNI
 from edgewright.data.images import read_image
 from edgewright.engines import open_engine
 from edgewright.graph.camera_input import take_camera_frames
@@ -47,7 +47,7 @@ def assert_same_to_a_step(cut, before, form, found):
 
 
 @pytest.mark.parametrize("options", TINY.values(), ids=TINY.keys())
-@pytest.mark.parametrize("scheme", [X86_VNNI, ARM, OPENVINO, OPENVINO_ZERO_POINTS], ids=["x86", "arm", "openvino", "zero points"])
+@pytest.mark.parametrize("scheme", [X86_VNNI, ARM_SIGNED, OPENVINO, OPENVINO_ZERO_POINTS], ids=["x86", "arm", "openvino", "zero points"])
 def test_the_integers_are_worth_what_the_floats_said(tmp_path, options, scheme):
     cut = cut_tiny(tmp_path, **options)
     model, kept = quantized(cut, tmp_path, scheme)
@@ -60,7 +60,7 @@ def test_the_integers_are_worth_what_the_floats_said(tmp_path, options, scheme):
     assert_same_to_a_step(cut, outputs_of(model, feed), form, outputs_of(form.model, feed))
 
 
-@pytest.mark.parametrize("scheme", [X86_VNNI, X86_SATURATING, ARM], ids=["x86", "seven bits", "arm"])
+@pytest.mark.parametrize("scheme", [X86_VNNI, X86_SATURATING, ARM_SIGNED], ids=["x86", "seven bits", "arm"])
 def test_integer_operators_lose_their_last_step_alone(tmp_path, scheme):
     cut = cut_tiny(tmp_path)
     model, kept = quantized(cut, tmp_path, scheme, container="qoperator")
@@ -73,7 +73,7 @@ def test_integer_operators_lose_their_last_step_alone(tmp_path, scheme):
     assert "DequantizeLinear" not in {node.op_type for node in form.model.graph.node if {*node.output} & {*cut.head.outputs}}
 
 
-@pytest.mark.parametrize("scheme", [X86_VNNI, ARM], ids=["x86", "arm"])
+@pytest.mark.parametrize("scheme", [X86_VNNI, ARM_SIGNED], ids=["x86", "arm"])
 def test_pairs_lose_their_second_half_and_nothing_is_rounded_again(tmp_path, scheme):
     cut = cut_tiny(tmp_path)
     model, kept = quantized(cut, tmp_path, scheme)

@@ -11,7 +11,7 @@ from edgewright.compress.calibrate import TensorStatistics, observe
 from edgewright.compress.head_cut import cut_head, raw_head
 from edgewright.compress.quantize import choose_ranges, float_nodes, name_nodes, nodes_kept_float, quantize_dynamic, quantize_static
 from edgewright.compress.recipes import PLAIN, RECIPES, TUTORIAL_RECIPE, Recipe
-from edgewright.compress.schemes import ARM, SCHEMES, TENSORRT, TUTORIAL, X86_SATURATING, X86_VNNI, scheme_for, scheme_named
+from edgewright.compress.schemes import ARM, ARM_SIGNED, SCHEMES, TENSORRT, TUTORIAL, X86_SATURATING, X86_VNNI, scheme_for, scheme_named
 from edgewright.engines import open_engine
 from edgewright.errors import InputError
 from edgewright.graph.head import recognise
@@ -52,7 +52,7 @@ def test_the_scheme_follows_the_instruction_set(isa, expected):
 
 
 def test_schemes_are_called_what_the_field_calls_them():
-    assert (X86_VNNI.name, ARM.name, TUTORIAL.name) == ("u8s8", "s8s8", "s8s8")
+    assert (X86_VNNI.name, ARM.name, ARM_SIGNED.name, TUTORIAL.name) == ("u8s8", "u8s8", "s8s8", "s8s8")
 
 
 @pytest.mark.parametrize("recipe", [r for r in RECIPES if r.mode == "static"], ids=lambda r: r.name)

@@ -13,7 +13,7 @@ from edgewright.artifact import InputSpec
 from edgewright.compress.placement import place_pairs
 from edgewright.compress.quantize import float_nodes, quantize_static
 from edgewright.compress.recipes import INT8
-from edgewright.compress.schemes import ARM, OPENVINO, OPENVINO_ZERO_POINTS, TENSORRT, X86_VNNI
+from edgewright.compress.schemes import ARM_SIGNED, OPENVINO, OPENVINO_ZERO_POINTS, TENSORRT, X86_VNNI
 from edgewright.detector import to_tensor
 from edgewright.engines import open_engine
 from edgewright.errors import ModelError
@@ -119,7 +119,7 @@ def test_an_input_that_no_convolution_reads_first_is_scaled_by_itself(reader):
 
 @pytest.mark.parametrize("integers", FORMS)
 @pytest.mark.parametrize("options", TINY.values(), ids=TINY.keys())
-@pytest.mark.parametrize("scheme", [X86_VNNI, ARM, OPENVINO, TENSORRT], ids=["x86", "arm", "openvino", "tensorrt"])
+@pytest.mark.parametrize("scheme", [X86_VNNI, ARM_SIGNED, OPENVINO, TENSORRT], ids=["x86", "arm", "openvino", "tensorrt"])
 def test_an_integer_detector_answers_frames_as_it_answered_floats(tmp_path, options, scheme, integers):
     cut = cut_tiny(tmp_path, **options)
     model = quantized(cut, tmp_path, scheme)
@@ -177,7 +177,7 @@ def test_an_integer_bias_keeps_its_worth(tmp_path, container, integers):
 
 
 @pytest.mark.parametrize("integers", FORMS)
-@pytest.mark.parametrize("scheme", [X86_VNNI, ARM], ids=["x86", "arm"])
+@pytest.mark.parametrize("scheme", [X86_VNNI, ARM_SIGNED], ids=["x86", "arm"])
 def test_integer_operators_take_frames(tmp_path, scheme, integers):
     cut = cut_tiny(tmp_path)
     model = quantized(cut, tmp_path, scheme, container="qoperator")

@@ -60,7 +60,16 @@ BY_TARGET = "by target"  # the scheme of ONNX Runtime that suits the board's ins
 
 X86_VNNI = Scheme("uint8", "int8", per_channel=True, reduce_range=False, why="x86 with VNNI multiplies u8 by s8 without saturation")
 X86_SATURATING = Scheme("uint8", "int8", per_channel=True, reduce_range=True, why="x86 without VNNI saturates u8 by s8 sums: 7-bit weights")
-ARM = Scheme("int8", "int8", per_channel=True, reduce_range=False, why="Arm's signed kernels (SDOT, SMMLA) take both sides as they are")
+ARM = Scheme(
+    "uint8",
+    "int8",
+    per_channel=True,
+    reduce_range=False,
+    why="what an x86 machine with VNNI measures holds on Arm, bit for bit; UDOT multiplies it",
+)
+ARM_SIGNED = Scheme(
+    "int8", "int8", per_channel=True, reduce_range=False, why="Arm's signed kernels (SDOT, SMMLA) take both sides as they are"
+)
 TENSORRT = Scheme(
     "int8",
     "int8",
@@ -88,6 +97,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "x86-vnni": X86_VNNI,
     "x86": X86_SATURATING,
     "arm64": ARM,
+    "arm64-signed": ARM_SIGNED,
     "tensorrt": TENSORRT,
     "openvino": OPENVINO,
     "openvino-zero-points": OPENVINO_ZERO_POINTS,
