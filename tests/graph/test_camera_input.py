@@ -19,7 +19,6 @@ from edgewright.engines import open_engine
 from edgewright.errors import ModelError
 from edgewright.graph.camera_input import take_camera_frames
 from edgewright.graph.head import recognise
-from edgewright.vision.letterbox import Letterbox
 from graph.small_models import model_of, random, value
 from tiny_detector import build_tiny_detector
 
@@ -277,9 +276,8 @@ def test_a_detector_feeds_it_as_its_input_says(tmp_path):
     cut = cut_tiny(tmp_path)
     camera = take_camera_frames(cut.model, cut.input)
     frame = drawn((90, 50))
-    box = Letterbox.fit((90, 50), cut.input.size_wh)
     artifacts = [type("Fitted", (), {"input": spec}) for spec in (cut.input, camera.input)]
-    floats, pixels = (to_tensor(frame, box, artifact) for artifact in artifacts)
+    floats, pixels = (to_tensor(frame, artifact) for artifact in artifacts)
     assert (pixels.dtype, pixels.shape) == (np.uint8, camera.input.shape)
     for a, b in zip(outputs_of(cut.model, {"images": floats}), outputs_of(camera.model, {"images": pixels}), strict=True):
         assert np.abs(a - b).max() <= SAME * max(1, np.abs(a).max())
