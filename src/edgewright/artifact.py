@@ -32,6 +32,7 @@ LONGEST_WORD = 40  # characters of what has no meaning of its own but to be one 
 MOST_CLASSES = 1 << 16
 MOST_INPUT_VALUES = 1 << 28  # 1 GiB of float32
 MOST_SIZE = 1e12  # of any figure: more is none, and squares of it still are numbers
+MOST_THREADS = 1024
 MOST_DEEP = 16  # scheme, target and lineage
 SHA256 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 MOST_GRIDS = 16  # real heads have two to five
@@ -164,6 +165,12 @@ class Artifact:
     def model_path(self) -> Path:
         """The file the engine opens."""
         return self.folder / self.files[0].path
+
+    @property
+    def threads(self) -> int | None:
+        """With how many threads it ran fastest where it was fitted; None where that was left open."""
+        found = self.target.get("threads")
+        return found if isinstance(found, int) and 1 <= found <= MOST_THREADS else None
 
     @property
     def beside(self) -> tuple[Path, ...]:

@@ -117,7 +117,8 @@ def to_tensor(image_rgb: ImageRgb, artifact: Artifact) -> NDArray[Any]:
 
 
 def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
-    """Open an artifact folder or a YOLO detector as an ONNX file, with `threads` threads (default: all cores).
+    """Open an artifact folder or a YOLO detector as an ONNX file, with `threads` threads (default: those that it was fitted for, else all
+    cores).
 
     A child process has examined it and run it once before (`edgewright.door`).
 
@@ -127,7 +128,8 @@ def open_detector(path: str | Path, *, threads: int | None = None) -> Detector:
     """
     path = Path(path)
     artifact = admit_artifact(path) if path.is_dir() else admit_detector(path)
-    return Detector(artifact, open_artifact(artifact, threads=threads or os.cpu_count() or 1))
+    cores = os.cpu_count() or 1
+    return Detector(artifact, open_artifact(artifact, threads=threads or min(artifact.threads or cores, cores)))
 
 
 def _pixels(picture: Picture) -> ImageRgb:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgewright.fit.budget import Budget
-from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Figures, choose, decide, fallback, violated
+from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Figures, best_threads, choose, decide, fallback, violated
 from edgewright.stats import Interval
 
 FLOAT = Figures(BASELINE, "float32", 0.43, 0.0, 1.0, 50.0, 130.0, 12.8)
@@ -137,3 +137,16 @@ def test_what_was_not_measured_makes_a_verdict_provisional_and_proves_nothing():
     assert assumed.reason.endswith("provisional, because nothing was measured on rpi5")
     lossy = replace(INT8, delta_points=-3.0)
     assert decide(lossy, Interval(-3, -4, -2), SAME, Budget(max_drop=1.0), assumed=("x",)).verdict == "refuse"
+
+
+@pytest.mark.parametrize(
+    ("p50_ms", "threads"),
+    [
+        ({1: 40.0, 2: 22.0}, 2),
+        ({1: 40.0, 2: 22.0, 4: 21.5}, 2),
+        ({1: 20.0, 2: 21.0}, 1),
+        ({3: 10.0}, 3),
+    ],
+)
+def test_the_fewest_threads_that_are_about_as_fast_are_asked_for(p50_ms, threads):
+    assert best_threads(p50_ms) == threads

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from edgewright.cli.output import JsonPath, Quiet, Terminal, Threads, printer_for, write_json
+from edgewright.cli.output import JsonPath, Quiet, Terminal, printer_for, write_json
 from edgewright.errors import InputError
 
 EXAMPLES = """
@@ -32,7 +32,9 @@ def detect(
     out: Annotated[Path | None, typer.Option(metavar="OUT", help="A .webm for a video, or a folder for pictures with boxes drawn.")] = None,
     jsonl: Annotated[Path | None, typer.Option(metavar="FILE", help="A line of JSON a frame; - is standard output.")] = None,
     score: Annotated[float | None, typer.Option(min=0, max=1, help="Show boxes above this score.", show_default="the artifact's")] = None,
-    threads: Threads = 0,
+    threads: Annotated[
+        int | None, typer.Option(min=0, max=1024, help="Threads of the engine; 0 is all cores.", show_default="as fitted, else all cores")
+    ] = None,
     json_path: JsonPath = None,
     quiet: Quiet = False,
 ) -> None:
@@ -48,7 +50,7 @@ def detect(
     frames = boxes = 0
     pictures = open_source(source)
     with (
-        open_detector(model, threads=threads or None) as detector,
+        open_detector(model, threads=os.cpu_count() if threads == 0 else threads) as detector,
         open_sinks(pictures, out=out, jsonl=jsonl) as write,
         Terminal(quiet=quiet) as terminal,
         closing(ahead(iter(pictures))) as coming,

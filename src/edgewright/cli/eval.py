@@ -43,6 +43,7 @@ def evaluate(
     """Measure mAP by the COCO protocol: score > 0.001, best class a box, NMS at IoU 0.7, at most 300 boxes an image."""
     from edgewright.accuracy import coco  # noqa: PLC0415 - heavy: not for --help
     from edgewright.accuracy.predictions import predict  # noqa: PLC0415
+    from edgewright.board.profile import usable_cores  # noqa: PLC0415 - heavy: not for --help
     from edgewright.data.cameras import open_camera, through_camera  # noqa: PLC0415
     from edgewright.data.dataset import ALL, open_dataset  # noqa: PLC0415
     from edgewright.detector import open_detector  # noqa: PLC0415
@@ -59,7 +60,7 @@ def evaluate(
     samples = dataset.split(split)
     if through is not None:
         dataset = through_camera(dataset, through, seed)
-    with open_detector(model, threads=threads or None) as detector, Terminal(quiet=quiet) as terminal:
+    with open_detector(model, threads=threads or usable_cores()) as detector, Terminal(quiet=quiet) as terminal:
         terminal.stage("eval")
         for line in dataset.warnings:
             terminal.note(line)

@@ -8,7 +8,7 @@ miss. So mAP says who may run, speed who leads, and among those about as fast as
 disagreement where it can be told of all, else by agreement.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -102,6 +102,12 @@ def why_not(figures: Figures, winner: Figures, budget: Budget) -> str | None:
     if figures.p50_ms > winner.p50_ms * ABOUT_AS_FAST:
         return f"{figures.p50_ms / winner.p50_ms:.2f}x the time of {winner.name}"
     return f"about as fast as {winner.name}, and further from the float model"
+
+
+def best_threads(p50_ms: Mapping[int, float]) -> int:
+    """The fewest threads that are about as fast as the fastest number of them."""
+    fastest = min(p50_ms.values())
+    return min(count for count, each in p50_ms.items() if each <= fastest * ABOUT_AS_FAST)
 
 
 def decide(winner: Figures, delta: Interval, speedup: Interval, budget: Budget, *, assumed: Sequence[str] = ()) -> Decision:

@@ -128,6 +128,7 @@ class Evidence:
             "fitted": {
                 "name": judged.winner,
                 **self._model_block(self.fitted, judged.fitted, judged.fitted_cost, has_truth=self.labelled),
+                "runs_with_threads": self.fitted.threads,
                 "scheme": scheme,
                 "float_nodes": [] if scheme is None else scheme["float_nodes"],
             },

@@ -19,7 +19,7 @@ from edgewright.bench.measure import GLANCE_MS, Job, Measurement, ratio
 from edgewright.board.profile import Board
 from edgewright.compress.recipes import INT8, Recipe
 from edgewright.errors import EngineError
-from edgewright.fit.choose import BASELINE, Figures, choose, contenders, decide, fallback
+from edgewright.fit.choose import BASELINE, Figures, best_threads, choose, contenders, decide, fallback
 from edgewright.fit.evidence import Evidence, Judged, OperatingPoint
 from edgewright.fit.explore import (
     LOOK_IMAGES,
@@ -314,7 +314,7 @@ class _Fit:
             threads=self.shop.threads,
             labelled=self.labelled,
             baseline=self.shop.baseline,
-            fitted=self.candidates[judged.winner],
+            fitted=self._with_threads(self.candidates[judged.winner], judged),
             judged=judged,
             ranking=tuple(ranking),
             candidates=self.candidates,
@@ -328,6 +328,16 @@ class _Fit:
             elapsed_s=self.shop.seconds,
             command=self.request.command,
         )
+
+    def _with_threads(self, winner: Artifact, judged: Judged) -> Artifact:
+        """The winner, told with how many threads to run: those it was measured with, or fewer where fewer do. Left open where all cores
+        are best, so that a board with more of them uses them, and where another board will run it.
+        """
+        mine = [each for each in judged.measurements if each.job.name == judged.winner]
+        best = best_threads({each.job.threads: each.latency.p50 for each in mine})
+        if self.request.board is not None or (not self.request.threads and best == self.shop.cores):
+            return winner
+        return replace(winner, target={**winner.target, "threads": best})
 
     # --- parts of stages ----------------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import onnx
 from edgewright.accuracy.predictions import Predictions, predict
 from edgewright.artifact import Artifact, sha256_of
 from edgewright.bench.measure import Job, Measurement, measure, run_once
-from edgewright.board.profile import Board, usable_cores
+from edgewright.board.profile import HOST, Board, usable_cores
 from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
 from edgewright.compress.candidates import (
     FloatForms,
@@ -53,6 +53,7 @@ from edgewright.whole_file import make_folder
 
 CLOSENESS_IMAGES = 32  # of the selection split, on which candidates that are about as fast are told apart
 USUAL_STRIDE = 32
+HALVES = {"float16": "fp16", "bfloat16": "bf16"}  # by the instructions that a board needs for them
 SCALE_IMAGES = 8  # ranges that are 16 times apart are so on any few pictures
 SENSITIVITY_IMAGES = 6  # of the look pictures: sixty layers are run on each
 
@@ -67,7 +68,7 @@ class Workshop:
         self.watch = watch
         self.cores = usable_cores()
         self.threads = request.threads or self.cores
-        self.engines = engines_for(request.engines)
+        self.engines = engines_for(request.engines, board)
         self.sizes_wh = sizes_for(request, baseline)
         self.left_out: list[str] = []  # recipes whose model could not be made, and why
         self._journal = journal
@@ -447,14 +448,21 @@ class Feeds(Sequence[Feed]):
         return len(self._pictures)
 
 
-def engines_for(wanted: Sequence[str] | None) -> dict[str, tuple[Precision, ...]]:
-    """The engines to try, and what each computes float graphs in; None is every one that is installed.
+def engines_for(wanted: Sequence[str] | None, board: Board) -> dict[str, tuple[Precision, ...]]:
+    """The engines to try, and what each computes float graphs in, here and, if that is another, on the board too; None is every engine that
+    is installed.
 
     Raises:
         InputError: no such engine.
         EngineError: one that was named is not installed.
     """
-    return {name: engine_module(name).float_precisions() for name in (installed_engines() if wanted is None else wanted)}
+    names = installed_engines() if wanted is None else wanted
+    return {name: tuple(each for each in engine_module(name).float_precisions() if _has(board, each)) for name in names}
+
+
+def _has(board: Board, precision: Precision) -> bool:
+    """Whether it multiplies in that precision; of this machine the engines know better than the kernel's flags."""
+    return board.name == HOST or HALVES.get(precision) is None or HALVES[precision] in board.isa
 
 
 def sizes_for(request: FitRequest, baseline: Artifact) -> tuple[tuple[int, int], ...]:
