@@ -3,6 +3,7 @@
     python benchmarks/arm64.py                          # makes artifacts of YOLOv8n itself
     python benchmarks/arm64.py --artifact fitted        # one that was fitted; may be given again
     python benchmarks/arm64.py --processor cortex-a72   # a Raspberry Pi 4: said, and not written down
+    python benchmarks/arm64.py --pictures 2             # a quick look, not written down either
 
 It needs root, mmdebstrap and QEMU (it says which is missing, exit code 3), the network for wheels and the test data
 (EDGEWRIGHT_TEST_DATA, default ../shared/data). The board stays in .arm64/ and is used again. Exit code 1: an answer, a test or the size
@@ -220,7 +221,7 @@ def main() -> int:
         said = f"{error.stdout or ''}{error.stderr or ''}".splitlines()[-LAST_LINES:]
         print(f"exit status {error.returncode} of {' '.join(map(str, error.cmd[-WORDS:]))}:", *said, sep="\n", file=sys.stderr)
         return 3
-    if asked.processor == PROCESSOR:
+    if (asked.processor, asked.pictures) == (PROCESSOR, PICTURES):
         write_result("arm64", found, seconds=time.monotonic() - began)
         render()
     broken = broken_promises(found)
