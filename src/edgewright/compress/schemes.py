@@ -11,7 +11,8 @@ quantization makes activations signed (ArmNeonIsQuantActivationsUnsigned). The a
 asymmetric in both, and no sum saturates. Their answers differ where a product of QLinearMul lies about half way between two integers,
 since the zero point, which they have 128 apart, is added in float32 before rounding; such a last bit is then spread by all layers behind
 it. On an emulated Cortex-A76 a U8S8 network answers what it answers on VNNI, nearly always bit for bit; an S8S8 one does not, since x86
-computes it in float (docs/performance.md, `make arm64`). Which one is faster on a given board is for a measurement there to say.
+computes it in float (docs/performance.md, `make arm64`). A verdict that was reached on a desk should hold on the board, so U8S8 is the
+choice. Which one is faster on a given board is for a measurement there to say.
 
 TensorRT. NVIDIA's "Explicit Quantization": Q/DQ pairs in front of convolutions, symmetric (zero point 0), one scale a channel for weights;
 biases stay float, and outputs are not quantized, because what follows may need them precise. Weights are written as floats behind a
@@ -37,7 +38,8 @@ class Scheme:
     """How activations and weights become integers. Weights are symmetric, one scale a channel where `per_channel`.
 
     Activations have a zero point of their own, or 0 where `symmetric`. `placement` says where pairs of Q/DQ stand: around every
-    operator that can be an integer one, biases included; or in front of convolutions and matrix products alone, biases left float.
+    operator that can be an integer one, biases included; or, biases left float, in front of convolutions and matrix products alone, or
+    behind activations (`compress.placement`).
     """
 
     activation: Literal["uint8", "int8"]
