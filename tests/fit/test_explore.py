@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewright.compress.recipes import INT8, PLAIN, RECIPES
+from edgewright.compress.recipes import INT8, PLAIN, RECIPES, deployed
 from edgewright.compress.sensitivity import NEXT_TO_NOTHING, LayerSensitivity, Sensitivity, by_gain_for_charge
 from edgewright.fit.explore import (
     CHARGES,
@@ -20,6 +20,10 @@ from edgewright.fit.explore import (
     range_trials,
     with_bias_correction,
 )
+
+
+ORT = {"onnxruntime": ("float32",)}
+VNNI = {"avx2", "vnni"}
 
 
 def sensitivity(*gains_and_charges: tuple[float, float]) -> Sensitivity:
@@ -45,25 +49,52 @@ def test_the_closest_look_makes_the_candidates_but_plain_min_max_stays_plain():
     looks = (Look(range_trials()[1], 0.07), Look(with_bias_correction(Look(range_trials()[3], 0.06)), 0.04), Look(PLAIN, 0.09))
     base = Exploration(16, (), looks, closest(looks).recipe.name).base_recipe
     assert (base.name, base.ranges, base.bias_correction, base.float_parts) == ("int8", "entropy", True, ())
-    made = {recipe.name: recipe for recipe in candidates_from(base)}
+    made = {recipe.name: recipe for recipe in candidates_from(base, ORT, VNNI)}
     assert set(made) == {recipe.name for recipe in RECIPES}
-    assert made[PLAIN.name] == PLAIN
-    assert made["int8, float head"] == replace(base, name="int8, float head", float_parts=("head",))
-    assert made["int8 dynamic"] == next(recipe for recipe in RECIPES if recipe.name == "int8 dynamic")
+    assert made[PLAIN.name] == deployed(PLAIN)
+    assert made["int8, float head"] == deployed(replace(base, name="int8, float head", float_parts=("head",)))
+    assert made["int8 dynamic"] == deployed(next(recipe for recipe in RECIPES if recipe.name == "int8 dynamic"))
 
 
 def test_nodes_that_join_ranges_far_apart_stay_in_float_throughout():
     trials = range_trials(("last_concat",))
     assert {trial.float_layers for trial in trials[1:]} == {("last_concat",)}
     base = Exploration(16, (), (Look(trials[2], 0.05),), trials[2].name).base_recipe
-    made = {recipe.name: recipe for recipe in candidates_from(base)}
+    made = {recipe.name: recipe for recipe in candidates_from(base, ORT, VNNI)}
     assert made["int8, float head"].float_layers == ("last_concat",)
-    assert made[PLAIN.name] == PLAIN
+    assert made[PLAIN.name] == deployed(PLAIN)
     assert growing_set(base, OTHERS, 1).recipe.float_layers == ("last_concat", "conv0", "act0")
 
 
 def test_without_an_exploration_the_standing_list_is_tried():
-    assert candidates_from(Exploration().base_recipe) == RECIPES
+    assert candidates_from(Exploration().base_recipe, ORT, VNNI) == tuple(map(deployed, RECIPES))
+
+
+def test_every_engine_has_its_precisions_and_its_integers():
+    engines = {"onnxruntime": ("float32",), "openvino": ("float32", "bfloat16"), "mnn": ("float32",), "ncnn": ("float32", "float16")}
+    base = replace(INT8, ranges="entropy", bias_correction=True)
+    made = {recipe.name: recipe for recipe in candidates_from(base, engines, VNNI)}
+    assert len(made) == len(candidates_from(base, engines, VNNI))
+    assert {name for name in made if name.startswith(("mnn", "ncnn"))} == {"mnn float32", "mnn int8", "ncnn float32", "ncnn float16"}
+    ours = [recipe for recipe in made.values() if recipe.engine == "openvino"]
+    assert {recipe.precision for recipe in ours} == {"float32", "bfloat16", "int8"}
+    integers = [recipe for recipe in ours if recipe.mode == "static"]
+    assert {(recipe.scheme, recipe.float_parts) for recipe in integers} == {
+        (scheme, parts) for scheme in ("openvino", "openvino-zero-points") for parts in ((), ("stem",))
+    }
+    assert all((recipe.ranges, recipe.bias_correction) == ("entropy", True) for recipe in integers)
+    assert made["mnn int8"].mode == "float"  # its converter makes the integers
+
+
+def test_an_arm_board_gets_no_integers_in_openvino_which_computes_in_halves_there():
+    made = candidates_from(INT8, {"openvino": ("float32", "float16")}, {"neon", "dotprod", "fp16"})
+    assert {recipe.precision for recipe in made} == {"float32", "float16"}
+
+
+def test_what_is_deployed_takes_bytes_and_gives_integers_where_the_engine_can():
+    assert deployed(INT8).forms == ("camera frames", "integer outputs")
+    assert deployed(replace(INT8, mode="dynamic")).forms == ("camera frames",)
+    assert deployed(replace(INT8, engine="ncnn", mode="float", precision="float32")).forms == ()
 
 
 def test_sets_grow_by_gain_for_charge_from_what_is_free():
