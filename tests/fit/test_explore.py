@@ -21,7 +21,6 @@ from edgewright.fit.explore import (
     with_bias_correction,
 )
 
-
 ORT = {"onnxruntime": ("float32",)}
 VNNI = {"avx2", "vnni"}
 
