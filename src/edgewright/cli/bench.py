@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgewright.bench.end_to_end import FrameMeasurement
     from edgewright.bench.measure import Job, Measurement
     from edgewright.bench.peak import Peak
-    from edgewright.cli.peers import Peers
+    from edgewright.bench.peers.taking_part import Peers
 
 EXAMPLES = """
 [bold]Examples[/bold]
@@ -118,11 +118,13 @@ def _source(path: Path | None) -> Path | None:
 def _peers_of(
     model: "Job", counts: list[int], data: Path | None, python: Path | None, source: Path | None, terminal: Terminal, *, wanted: bool
 ) -> Iterator["Peers"]:
-    from edgewright.cli.peers import Peers, open_peers  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.bench.peers.taking_part import Peers  # noqa: PLC0415 - heavy: not for --help
 
     if not wanted:
         yield Peers()
         return
+    from edgewright.cli.peers import open_peers  # noqa: PLC0415 - needs the tools that quantize, which a board has not
+
     with open_peers(model, counts, data=data, python=python, source=source, watch=terminal) as peers:
         yield peers
 

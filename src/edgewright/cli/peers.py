@@ -12,6 +12,7 @@ from edgewright.bench.jobs import job_for
 from edgewright.bench.measure import Job
 from edgewright.bench.peers import nncf, ultralytics
 from edgewright.bench.peers.environment import Peer, first_with, look_into
+from edgewright.bench.peers.taking_part import LeftOut, Peers
 from edgewright.bench.process import MeasuredProcess
 from edgewright.compress.candidates import calibration_feeds
 from edgewright.compress.recipes import TUTORIAL_RECIPE
@@ -26,30 +27,6 @@ from edgewright.fit.watch import Watch
 TUTORIAL = "tutorial recipe"
 CALIBRATION_PICTURES = 64
 BUILD = "see docs/reference/bench.md for an environment with it, and name it with --peer-python"
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """A peer that is not among the rows, and why."""
-
-    name: str
-    reason: str
-
-    def to_json(self) -> dict[str, str]:
-        return {"name": self.name, "reason": self.reason}
-
-
-@dataclass(slots=True)
-class Peers:
-    """What takes part: `jobs` and, where there is a source, their `frame_jobs`, in the same order; and what does not.
-
-    `artifacts`: those of the peers that our own Detector runs, by name, so that they can be judged as well.
-    """
-
-    jobs: list[Job] = field(default_factory=list)
-    frame_jobs: list[FrameJob] = field(default_factory=list)
-    artifacts: dict[str, Path] = field(default_factory=dict)
-    left_out: list[LeftOut] = field(default_factory=list)
 
 
 @contextmanager

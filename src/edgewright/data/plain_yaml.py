@@ -35,6 +35,8 @@ def parse_yaml(text: str) -> Yaml:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
             builder.take(event)
     except yaml.YAMLError as error:
+        if "nesting depth" in str(error):  # libyaml's own limit, which it may meet before we see the first of them
+            raise ValueError(f"nested more than {MOST_DEPTH} deep") from error
         raise ValueError(printable(" ".join(str(error).split()), 200)) from error
     return builder.document
 
