@@ -182,7 +182,8 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(model, monkeypat
 def test_what_reports_to_its_maker_is_not_loaded(model):
     code = (
         "import sys; from pathlib import Path; from edgewright.engines import open_engine; "
-        f"open_engine('openvino', Path({str(model)!r}), threads=1).close(); print(sorted(n for n in sys.modules if n.startswith('openvino_telemetry')))"
+        f"open_engine('openvino', Path({str(model)!r}), threads=1).close(); "
+        "print(sorted(name for name in sys.modules if name.startswith('openvino_telemetry')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.strip() == "[]"
