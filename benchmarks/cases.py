@@ -69,7 +69,7 @@ def engines_threads() -> dict[str, Any]:
 
 
 def engines_vnni() -> dict[str, Any]:
-    """The same with one thread and OpenVINO kept from what few boards have: AMX and AVX-512's halves. ONNX Runtime's float32 uses neither."""
+    """One thread, OpenVINO kept from what few boards have: AMX and AVX-512's halves. ONNX Runtime's float32 uses neither."""
     model, data = DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml"
     told, out = Path(SCRATCH.name) / "vnni.json", Path(SCRATCH.name) / "vnni"
     command = [sys.executable, "-m", "edgewright", "fit", str(model), "--data", str(data), "--out", str(out), "--max-drop", "1.5"]
