@@ -204,6 +204,7 @@ def _arm64_section(r: dict[str, Any]) -> str:
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
+    "engines_vnni": _fit_section("One thread, OpenVINO held to AVX-512 VNNI (`ONEDNN_MAX_CPU_ISA=AVX512_CORE_VNNI`)"),
     "coco": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1 --engines onnxruntime`"),
     "line": _fit_section("YOLOv8n fitted to a camera over a line, `--frame 640x360 --threads 1`, no labels"),
     "line_onnxruntime": _fit_section("The same, `--engines onnxruntime`"),

@@ -1,5 +1,6 @@
 """The OpenVINO engine behind the seam: it says what ONNX Runtime says, in the precision that was asked for."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -176,3 +177,13 @@ def test_an_engine_that_is_not_installed_says_how_to_install_it(model, monkeypat
     assert "pip install 'edgewright[openvino]'" in caught.value.fix
     with pytest.raises(EngineError, match="OpenVINO is not installed"):
         openvino_engine.float_precisions()
+
+
+def test_what_reports_to_its_maker_is_not_loaded(model):
+    code = (
+        "import sys; from pathlib import Path; from edgewright.engines import open_engine; "
+        f"open_engine('openvino', Path({str(model)!r}), threads=1).close(); "
+        "print(sorted(name for name in sys.modules if name.startswith('openvino_telemetry')))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.strip() == "[]"

@@ -7,7 +7,6 @@ died; and at last {"admitted": {...}}, {"refused": {...}} or {"missing": "packag
 """
 
 import argparse
-import importlib
 import importlib.util
 import json
 import os
@@ -173,8 +172,8 @@ def detector(path: Path, examination: Examination) -> dict[str, Any]:
 def artifact(path: Path, examination: Examination) -> dict[str, Any]:
     """An artifact folder, all its digests right; its model is sound, as far as this machine can tell, and has answered noise with boxes."""
     described = Artifact.load(path)
-    with suppress(ImportError):  # if it is not there, opening it says what to install
-        importlib.import_module(engine_module(described.engine).PACKAGE)
+    with suppress(EdgewrightError):  # if it is not there, opening it says what to install
+        engine_module(described.engine).version()  # imported before memory is limited
     examination.begin(path, [described.folder / file.path for file in described.files])
     if examination.with_graph and described.model_path.suffix == ONNX:
         from edgewright.graph.lint import refuse_unsound  # noqa: PLC0415

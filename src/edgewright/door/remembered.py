@@ -16,7 +16,6 @@ import secrets
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +42,8 @@ def key_of(kind: str, what: dict[str, Any], engine: str) -> str | None:
     if _folder() is None:
         return None
     try:
-        version = str(import_module(engine_module(engine).PACKAGE).__version__)
-    except (ImportError, AttributeError, EdgewrightError):
+        version = engine_module(engine).version()
+    except EdgewrightError:
         return None
     rests_on = [kind, what, __version__, engine, version, _processor()]
     return hashlib.sha256(json.dumps(rests_on, sort_keys=True).encode()).hexdigest()

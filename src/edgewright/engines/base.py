@@ -65,6 +65,14 @@ class EngineModule(Protocol):
     PACKAGE: str  # what it imports
     SUFFIX: str  # of the file that it opens
 
+    def version(self) -> str:
+        """The runtime's own version; the package is imported for it.
+
+        Raises:
+            EngineError: it is not installed.
+        """
+        ...
+
     def float_precisions(self) -> tuple[Precision, ...]:
         """What a float graph can be computed in on this processor, float32 first.
 

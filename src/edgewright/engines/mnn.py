@@ -57,7 +57,7 @@ class MnnEngine:
         self._path = path
         self._inputs = ports.inputs
         computes_in = "int8" if ports.precision == "int8" else "float32" if precision == "int8" else precision
-        self._description = EngineDescription("mnn", str(self._mnn.version()), threads, ports.inputs, computes_in)
+        self._description = EngineDescription("mnn", version(), threads, ports.inputs, computes_in)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -90,6 +90,11 @@ class MnnEngine:
 def open_model(path: Path, threads: int, precision: Precision) -> MnnEngine:
     """Open MNN's own file, with the names of its inputs and outputs beside it."""
     return MnnEngine(path, threads, precision)
+
+
+def version() -> str:
+    """As its library says it."""
+    return str(_mnn().version())
 
 
 def float_precisions() -> tuple[Precision, ...]:

@@ -38,7 +38,7 @@ class NcnnEngine:
         for load, file in ((self._net.load_param, path), (self._net.load_model, path.with_suffix(WEIGHTS))):
             if not file.is_file() or load(os.fspath(file)) != 0:
                 raise EngineError(f"ncnn refuses {printable(file.name)}", fix="convert the ONNX model again, or use another engine")
-        self._description = EngineDescription("ncnn", str(ncnn.__version__), threads, self._ports.inputs, precision)
+        self._description = EngineDescription("ncnn", version(), threads, self._ports.inputs, precision)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -75,6 +75,11 @@ class NcnnEngine:
 def open_model(path: Path, threads: int, precision: Precision) -> NcnnEngine:
     """Open ncnn's param file, with the bin of the same name and the names of inputs and outputs beside it."""
     return NcnnEngine(path, threads, precision)
+
+
+def version() -> str:
+    """Its day, as its wheels are numbered."""
+    return str(_ncnn().__version__)
 
 
 def float_precisions() -> tuple[Precision, ...]:

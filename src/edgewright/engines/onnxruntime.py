@@ -23,10 +23,7 @@ class OnnxRuntimeEngine:
     """An `InferenceSession` with its threads fixed, so that a measurement means the same twice."""
 
     def __init__(self, path: Path, threads: int) -> None:
-        try:
-            import onnxruntime  # noqa: PLC0415 - heavy: only when a model is opened
-        except ImportError as error:
-            raise missing("ONNX Runtime", "ort") from error
+        onnxruntime = _onnxruntime()
         _refuse_undecodable(path)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -43,7 +40,7 @@ class OnnxRuntimeEngine:
         _give_back_what_parsing_took()
         self._path = path
         precision = "int8" if is_of_integers(path) else "float32"
-        self._description = EngineDescription("onnxruntime", onnxruntime.__version__, threads, self._inputs(), precision)
+        self._description = EngineDescription("onnxruntime", version(), threads, self._inputs(), precision)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -72,9 +69,22 @@ def open_model(path: Path, threads: int, precision: Precision) -> OnnxRuntimeEng
     return OnnxRuntimeEngine(path, threads)
 
 
+def version() -> str:
+    """Its release."""
+    return str(_onnxruntime().__version__)
+
+
 def float_precisions() -> tuple[Precision, ...]:
     """Its kernels for processors compute in float32, whatever weights are stored in."""
     return ("float32",)
+
+
+def _onnxruntime() -> Any:
+    try:
+        import onnxruntime  # noqa: PLC0415 - heavy: only when a model is opened
+    except ImportError as error:
+        raise missing("ONNX Runtime", "ort") from error
+    return onnxruntime
 
 
 def _refuse_undecodable(path: Path) -> None:

@@ -1,9 +1,11 @@
 """OpenVINO on the CPU: float graphs in the precision asked for, quantized ones in int8 with the rest in float32.
 
 Left alone it picks a precision by the processor (bf16 on servers, f16 on Arm) and calls the model FP32, so the hint is always given.
-ONNX is read with its own front end and never through `convert_model`, which loads a telemetry package.
+ONNX is read with its own front end and never through `convert_model`, which reports to its maker; the package for that, which importing
+OpenVINO brings along, is kept out of the process.
 """
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +22,7 @@ SUFFIX = ".xml"
 HINTS = {"float32": "f32", "float16": "f16", "bfloat16": "bf16", "int8": "f32"}
 CAPABILITIES = {"float16": "FP16", "bfloat16": "BF16", "int8": "INT8"}
 NAMES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16", "i8": "int8", "u8": "int8"}
+TELEMETRY = "openvino_telemetry"
 WEIGHTED = {"Convolution", "FullyConnected", "MatMul", "Deconvolution"}
 
 
@@ -48,7 +51,7 @@ class OpenVinoEngine:
         self._compiled = compiled
         self._names = tuple(port.get_any_name() for port in compiled.inputs)
         self._description = EngineDescription(
-            "openvino", _version(), threads, tuple(_spec(port) for port in compiled.inputs), _computes_in(compiled)
+            "openvino", version(), threads, tuple(_spec(port) for port in compiled.inputs), _computes_in(compiled)
         )
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -74,6 +77,11 @@ def open_model(path: Path, threads: int, precision: Precision) -> OpenVinoEngine
     return OpenVinoEngine(path, threads, precision)
 
 
+def version() -> str:
+    """Its release, without the build."""
+    return str(_openvino().__version__).partition("-")[0]
+
+
 def float_precisions() -> tuple[Precision, ...]:
     """What the processor multiplies in: it takes any hint, and computes in float32 where it cannot."""
     able = _core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
@@ -83,26 +91,28 @@ def float_precisions() -> tuple[Precision, ...]:
 
 def convert(source: Path, folder: Path, precision: Precision) -> list[Path]:
     """Write model.xml and model.bin; float weights are halved where they will be computed with in halves anyway."""
-    core = _core()
-    import openvino  # noqa: PLC0415 - heavy; that it is there is known by now
-
-    target = folder / "model.xml"
-    openvino.save_model(core.read_model(source), target, compress_to_fp16=precision in {"float16", "bfloat16"})
+    openvino, target = _openvino(), folder / "model.xml"
+    openvino.save_model(openvino.Core().read_model(source), target, compress_to_fp16=precision in {"float16", "bfloat16"})
     return [target, target.with_suffix(".bin")]
 
 
 def _core() -> Any:
+    return _openvino().Core()
+
+
+def _openvino() -> Any:
+    """The package, imported when a model is opened, and without `openvino_telemetry`."""
+    had = TELEMETRY in sys.modules
+    if not had:
+        sys.modules[TELEMETRY] = None  # type: ignore[assignment]  # so an import is made to fail (importlib's documentation)
     try:
-        import openvino  # noqa: PLC0415 - heavy: only when a model is opened
+        import openvino  # noqa: PLC0415 - heavy
     except ImportError as error:
         raise missing("OpenVINO", "openvino") from error
-    return openvino.Core()
-
-
-def _version() -> str:
-    import openvino  # noqa: PLC0415 - heavy
-
-    return str(openvino.__version__).partition("-")[0]
+    finally:
+        if not had:
+            del sys.modules[TELEMETRY]  # whoever else wants it may have it
+    return openvino
 
 
 def _spec(port: Any) -> TensorSpec:

@@ -56,6 +56,15 @@ def open_model(path: Path, threads: int, precision: Precision) -> ReferenceEngin
     return ReferenceEngine(path, precision)
 
 
+def version() -> str:
+    """That of onnx, whose evaluator it is."""
+    try:
+        import onnx  # noqa: PLC0415 - not on a board
+    except ImportError as error:
+        raise missing("onnx", "fit") from error
+    return str(onnx.__version__)
+
+
 def float_precisions() -> tuple[Precision, ...]:
     """As numpy does."""
     return ("float32",)
