@@ -14,10 +14,13 @@ import subprocess
 import time
 from typing import Any
 
-from cases import CASES, NEED_PEERS, has_peers
+from cases import CASES, DATA, NEED_PEERS, SCRATCH, has_peers
 from edgewright.board.profile import Board
 from edgewright.fit.evidence import tool_versions
 from page import RESULTS, ROOT, render
+
+# Where things lie on the machine that measured is nobody's business.
+PLACES = {SCRATCH.name: "SCRATCH", str(DATA): "DATA", str(ROOT): "EDGEWRIGHT"}
 
 
 def record(name: str) -> None:
@@ -37,8 +40,11 @@ def write_result(name: str, result: dict[str, Any], *, seconds: float) -> None:
         "seconds": round(seconds),
         "result": result,
     }
+    text = json.dumps(document, indent=1)
+    for place, called in PLACES.items():
+        text = text.replace(place, called)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
 def _git(*words: str) -> str:
