@@ -44,7 +44,7 @@ PICTURES = 32
 FLOAT_PICTURES = 4  # QEMU computes float32 in software, a minute a picture
 PYTHON, EDGEWRIGHT = "/opt/edgewright/bin/python", "/opt/edgewright/bin/edgewright"  # on the board
 WORDS, LAST_LINES = 4, 20  # of a command that failed, and of what it said
-TEST_NEEDS = ("onnx", "pytest", "pytest-timeout")
+TEST_NEEDS = ("onnx", "hypothesis", "pytest", "pytest-timeout")
 RECIPES = (
     Recipe("float32, head cut", "float32", "float"),
     replace(INT8, name="int8, S8S8", scheme="arm64-signed"),
