@@ -79,6 +79,7 @@ def test_agrees_on_every_float_model(engine, precision, name, test_data, cut_mod
 
 
 def test_two_threads_answer_the_same(tiny, cut_models):
+    pytest.importorskip("MNN")
     form, expected = cut_models(tiny["silu"])
     assert_agrees(check_engine("mnn", form, expected=expected, threads=2))
 

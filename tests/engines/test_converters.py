@@ -11,6 +11,10 @@ from edgewright.engines.conversion import convert
 from edgewright.errors import EdgewrightError, EngineError
 from tiny_detector import save_tiny_detector
 
+pytest.importorskip("openvino")  # a board has one engine; test_conformance says that none is left out elsewhere
+pytest.importorskip("MNN")
+pytest.importorskip("ncnn")
+
 CONVERTERS = ("openvino", "mnn", "ncnn")
 
 

@@ -14,6 +14,9 @@ from edgewright.engines import TensorSpec, open_engine
 from edgewright.engines.conversion import convert
 from edgewright.errors import EngineError
 
+pytest.importorskip("MNN")  # a board has one engine; test_conformance says that none is left out elsewhere
+pytest.importorskip("ncnn")
+
 
 def save(path, nodes, inputs, outputs, held=()):
     ports = [[helper.make_tensor_value_info(*port) for port in each] for each in (inputs, outputs)]
