@@ -84,7 +84,7 @@ def fit(
         images=images,
         engines=None if engines == "all" else tuple(engines.split(",")),
         sizes_wh=parse_sizes(sizes, "--sizes"),
-        frame_wh=next(iter(parse_sizes(frame, "--frame")), None),
+        frame_wh=parse_frame(frame),
         seed=seed,
         resume=resume,
         command=shlex.join(["edgewright", *sys.argv[1:]]),
@@ -112,6 +112,18 @@ def parse_sizes(text: str | None, option: str) -> tuple[tuple[int, int], ...]:
             )
         found.append((int(sides[0]), int(sides[-1])))
     return tuple(found)
+
+
+def parse_frame(text: str | None) -> tuple[int, int] | None:
+    """The one size of a camera's pictures.
+
+    Raises:
+        InputError: it is none, or several.
+    """
+    found = parse_sizes(text, "--frame")
+    if len(found) > 1:
+        raise InputError("--frame names several sizes", got=printable(text or "", 80), expected="one, as 1280x720; --sizes takes several")
+    return next(iter(found), None)
 
 
 def show(evidence: dict[str, Any], out: Path, console: Console) -> None:

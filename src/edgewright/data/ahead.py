@@ -56,7 +56,7 @@ class _Belt(Generic[Thing]):
             if isinstance(things, Generator):
                 try:
                     things.close()
-                except BaseException as error:  # noqa: BLE001
+                except BaseException as error:  # noqa: BLE001 - the same, at the edge of the thread
                     self._error = self._error or error
             with self._changed:
                 self._is_loaded = True

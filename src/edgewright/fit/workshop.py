@@ -41,7 +41,7 @@ from edgewright.data.images import read_image
 from edgewright.detector import Detector
 from edgewright.engines import Precision, engine_module, installed_engines, open_artifact, open_engine
 from edgewright.engines.conversion import convert, has_own_format
-from edgewright.errors import EngineError, InputError
+from edgewright.errors import EngineError, InputError, ModelError
 from edgewright.fit.evidence import tool_versions
 from edgewright.fit.explore import FLOORS, LOOK_IMAGES
 from edgewright.fit.journal import Journal, Step, digest_of
@@ -120,7 +120,7 @@ class Workshop:
             try:
                 make_model(forms, recipe, statistics, shifts, self.board, path)
                 files = self._converted(recipe, path, converted)
-            except EngineError as error:
+            except (EngineError, ModelError) as error:  # a graph that one form or engine cannot take ends no search
                 return {"error": str(error)}, []
             return {"files": [each.name for each in files]}, [path, *files]
 
