@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch trains the demo detector and nothing else: pip install 'edgewright[train]'")
+torch = pytest.importorskip("torch", reason="torch trains the demo detector and nothing else: pip install 'edgewright[learn]'")
 sys.path.insert(0, str(Path(__file__).parents[2] / "training"))
 
 from demo_detector.loop import Recipe, Run  # noqa: E402

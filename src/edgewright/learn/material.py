@@ -1,0 +1,91 @@
+"""Frames as a student sees them: cut, flipped and re-lit afresh for every step, with nobody to say what is in them.
+
+Batches depend on (seed, step) alone, so a run that was interrupted sees what an uninterrupted one would have seen. Whatever is done to a
+picture, the teacher sees the same picture, so its answers are right for it, whether or not the picture is one of this world.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgewright.artifact import InputSpec
+from edgewright.data.camera_model import CameraModel, Exposure, Jpeg, Sensor, Tone, WhiteBalance
+from edgewright.data.images import read_image
+from edgewright.detections import ImageRgb
+from edgewright.vision.letterbox import GREY, Letterbox
+
+# What a fixed camera's picture changes by over days: light, colour, noise, compression. Mild, since the frames come from that camera.
+USUAL_CAMERA = CameraModel(
+    "usual changes",
+    exposure=Exposure((-0.7, 0.5)),
+    sensor=Sensor((0.0, 2.0), (8_000, 20_000), (2, 8)),
+    white_balance=WhiteBalance((-25, 25)),
+    tone=Tone((0.85, 1.2)),
+    jpeg=Jpeg((55, 95)),
+)
+ZOOM = (0.75, 1.35)  # of a picture in the network's own scale
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """Pictures by path, and how a batch is made of them.
+
+    `size_wh`: of the pictures of a batch, smaller than the network's input where training on cuts is enough; `zoomed`, `flipped`,
+    `through_camera`: the share of pictures that are.
+    """
+
+    paths: Sequence[Path]
+    input: InputSpec
+    size_wh: tuple[int, int]
+    seed: int = 0
+    batch: int = 8
+    zoomed: float = 0.5
+    flipped: float = 0.5
+    through_camera: float = 0.25
+    camera: CameraModel = USUAL_CAMERA
+
+    def pictures(self, step: int) -> NDArray[np.uint8]:
+        """The batch of a step, [N, H, W, 3] RGB: every picture once before any comes again."""
+        rng = np.random.default_rng([self.seed, step])
+        return np.stack([self._picture(rng, self._at(step * self.batch + k)) for k in range(self.batch)])
+
+    def _at(self, place: int) -> Path:
+        round_, at = divmod(place, len(self.paths))
+        return self.paths[int(np.random.default_rng([self.seed, round_, 1]).permutation(len(self.paths))[at])]
+
+    def _picture(self, rng: np.random.Generator, path: Path) -> ImageRgb:
+        zoom = rng.uniform(*ZOOM) if rng.random() < self.zoomed else 1.0
+        wide, high = (max(32, round(side * zoom)) for side in self.input.size_wh)
+        image = read_image(path)
+        drawn = Letterbox.fit((image.shape[1], image.shape[0]), (wide, high)).apply(image)
+        cut = _cut(rng, drawn, self.size_wh)
+        if rng.random() < self.flipped:
+            cut = cut[:, ::-1]
+        cut = np.ascontiguousarray(cut)
+        return self.camera.apply(cut, rng) if rng.random() < self.through_camera else cut
+
+
+def _cut(rng: np.random.Generator, drawn: ImageRgb, size_wh: tuple[int, int]) -> ImageRgb:
+    """A window of that size, anywhere in the picture; grey where the picture is smaller."""
+    (wide, high), (rows, columns) = size_wh, drawn.shape[:2]
+    left, top = (int(rng.integers(0, max(have - want, 0) + 1)) for have, want in ((columns, wide), (rows, high)))
+    window = drawn[top : top + high, left : left + wide]
+    if window.shape[:2] == (high, wide):
+        return window
+    whole = np.full((high, wide, 3), GREY, np.uint8)
+    x, y = (int(rng.integers(0, room + 1)) for room in (wide - window.shape[1], high - window.shape[0]))
+    whole[y : y + window.shape[0], x : x + window.shape[1]] = window
+    return whole
+
+
+def to_input(pictures: NDArray[np.uint8], spec: InputSpec) -> Tensor:
+    """Pictures [N, H, W, 3] RGB as the network takes them, [N, 3, H, W] float32."""
+    ordered = pictures if spec.colour == "RGB" else pictures[..., ::-1]
+    tensor = torch.from_numpy(np.ascontiguousarray(ordered)).permute(0, 3, 1, 2).float()
+    mean = torch.tensor(spec.mean).reshape(1, 3, 1, 1)
+    return ((tensor - mean) * spec.scale).contiguous(memory_format=torch.channels_last)
