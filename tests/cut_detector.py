@@ -44,7 +44,7 @@ class CutDetector:
 
     @property
     def ranges(self) -> Ranges:
-        return choose_ranges(self.model.graph, self.head, self.statistics, INT8)
+        return choose_ranges(self.model, self.head, self.statistics, INT8)
 
     def feed(self, frame_rgb) -> dict[str, np.ndarray]:
         """A picture as the float network eats it."""

@@ -38,12 +38,20 @@ from edgewright.whole_file import (
     write_whole,
 )
 
-FIT, QUANTIZE, CALIBRATE = ".fit", ".quantize", ".calibrate"
-WORKS: Final = (FIT, QUANTIZE, CALIBRATE)
+FIT, QUANTIZE, CALIBRATE, RECOVER = ".fit", ".quantize", ".calibrate", ".recover"
+WORKS: Final = (FIT, QUANTIZE, CALIBRATE, RECOVER)
 STAGED = "staged"
 INTENT = "publication.json"
 MOST_INTENT_BYTES = 1 << 16
-FIXED_NAMES: Final = (FILE_NAME, "evidence.json", "report.html", "calibration.json", "calibration.jpg", "calibration.npz")
+FIXED_NAMES: Final = (
+    FILE_NAME,
+    "evidence.json",
+    "report.html",
+    "recovery.json",
+    "calibration.json",
+    "calibration.jpg",
+    "calibration.npz",
+)
 # In ONNX, or in an engine's own format: what it opens, its weights, the names of its ports.
 MODEL = re.compile(r"model-[0-9a-f]{12}\.(onnx|xml|bin|mnn|param|ports\.json)")
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -36,7 +36,7 @@ def network(tmp_path_factory):
 
 def shifts_of(network, scheme, folder, recipe=RECIPE):
     model, head, statistics = network
-    ranges = choose_ranges(model.graph, head, statistics, recipe)
+    ranges = choose_ranges(model, head, statistics, recipe)
     return bias_shifts(model, PICTURES, ranges, scheme, nodes_kept_float(model.graph, recipe), opened, folder / "twin.onnx")
 
 
@@ -124,7 +124,7 @@ def test_a_convolution_without_a_bias_gets_one_and_the_model_given_is_unchanged(
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 def test_encodings_are_those_the_quantizer_writes(network, scheme, tmp_path):
     model, head, statistics = network
-    ranges = choose_ranges(model.graph, head, statistics, RECIPE)
+    ranges = choose_ranges(model, head, statistics, RECIPE)
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     quantize_static(copy, head, statistics, RECIPE, scheme, tmp_path / "int8.onnx")

@@ -176,10 +176,10 @@ def test_floors_fit_what_an_output_holds(cut):
     roles = {"class": -8.0, "objectness": -8.0, "combined": -8.0, "decoded": -40.0}
     for role, expected in roles.items():
         head = HeadSpec("yolov8", (8,), None, (HeadOutput("images", role, 8),))
-        assert choose_ranges(model.graph, head, {**statistics, "images": _stats(-40, 9)}, QDQ)["images"] == (expected, 9.0), role
+        assert choose_ranges(model, head, {**statistics, "images": _stats(-40, 9)}, QDQ)["images"] == (expected, 9.0), role
     for reg_max, expected in {16: -6.0, 1: -40.0, None: -40.0}.items():
         head = HeadSpec("yolov8", (8,), reg_max, (HeadOutput("images", "box", 8),))
-        assert choose_ranges(model.graph, head, {**statistics, "images": _stats(-40, 9)}, QDQ)["images"] == (expected, 9.0), reg_max
+        assert choose_ranges(model, head, {**statistics, "images": _stats(-40, 9)}, QDQ)["images"] == (expected, 9.0), reg_max
 
 
 def test_float_parts_hold_no_integer_weights(cut, tmp_path):
@@ -217,23 +217,23 @@ def test_what_only_feeds_a_silu_is_clipped_where_silu_is_flat(cut):
     model, head, statistics = cut
     sigmoid = next(node for node in model.graph.node if node.op_type == "Sigmoid")
     wide = {**statistics, sigmoid.input[0]: _stats(-40, 9)}
-    ranges = choose_ranges(model.graph, head, wide, QDQ)
+    ranges = choose_ranges(model, head, wide, QDQ)
     assert ranges[sigmoid.input[0]][0] == pytest.approx(-6.0)
-    assert choose_ranges(model.graph, head, wide, PLAIN)[sigmoid.input[0]][0] == -40
+    assert choose_ranges(model, head, wide, PLAIN)[sigmoid.input[0]][0] == -40
 
 
 def test_logits_keep_their_upper_end_and_lose_what_no_threshold_sees(cut):
     model, head, statistics = cut
     box, cls = head.outputs[:2]
     wide = {**statistics, box.name: _stats(-20, 30), cls.name: _stats(-50, 3)}
-    ranges = choose_ranges(model.graph, head, wide, QDQ)
+    ranges = choose_ranges(model, head, wide, QDQ)
     assert ranges[cls.name] == pytest.approx((-8.0, 3.0))
     assert ranges[box.name] == pytest.approx((-6.0, 30.0))
 
 
 def test_zero_is_always_inside_a_range(cut):
     model, head, statistics = cut
-    ranges = choose_ranges(model.graph, head, {**statistics, "images": _stats(0.4, 0.9)}, PLAIN)
+    ranges = choose_ranges(model, head, {**statistics, "images": _stats(0.4, 0.9)}, PLAIN)
     assert all(low <= 0 <= high for low, high in ranges.values())
 
 

@@ -11,7 +11,8 @@ from edgewright.cli.failures import one_sentence
 from edgewright.errors import InputError
 from edgewright.version import __version__
 
-VERBS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")  # modules of this package, in the order of the work
+# Modules of this package, in the order of the work.
+VERBS = ("fit", "calibrate", "recover", "quantize", "bench", "eval", "inspect", "detect")
 
 
 def command_line(verbs: Sequence[str] = VERBS) -> typer.Typer:

@@ -192,7 +192,7 @@ def watch_shifts(
     """What the recipe's way of encoding shifts the mean of each convolution by, whichever of them a recipe then keeps in float."""
     model, everything = onnx.load(forms.source_of(recipe)), forms.suited(replace(recipe, float_parts=(), float_layers=()))
     feeds = islice(calibration_feeds(forms.baseline, calibration), BIAS_IMAGES)
-    ranges = choose_ranges(model.graph, forms.head_of(recipe), statistics, recipe)
+    ranges = choose_ranges(model, forms.head_of(recipe), statistics, recipe)
     kept = nodes_kept_float(model.graph, everything)
     return bias_shifts(
         model, feeds, ranges, scheme_of(recipe, board), kept, lambda path: open_engine("onnxruntime", path, threads=threads), scratch
@@ -228,9 +228,9 @@ def _in_form(
 ) -> onnx.ModelProto:
     """The model as it meets the world."""
     if "integer outputs" in recipe.forms:
-        source, head = onnx.load(forms.source_of(recipe)).graph, forms.head_of(recipe)
+        source, head = onnx.load(forms.source_of(recipe)), forms.head_of(recipe)
         ranges = choose_ranges(source, head, statistics, recipe)
-        model = give_integers(model, head, ranges, nodes_kept_float(source, recipe), scheme_of(recipe, board)).model
+        model = give_integers(model, head, ranges, nodes_kept_float(source.graph, recipe), scheme_of(recipe, board)).model
     if "camera frames" in recipe.forms:
         # OpenVINO computes the first convolution in float where it meets bare integers.
         integers: Bytes = "as rounded floats" if recipe.engine == "openvino" else "as integers"

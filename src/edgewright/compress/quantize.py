@@ -18,6 +18,7 @@ from edgewright.compress.placement import place_pairs
 from edgewright.compress.recipes import Part, Recipe
 from edgewright.compress.schemes import Scheme
 from edgewright.errors import EngineError, InputError
+from edgewright.graph.metadata import trained_ranges
 from edgewright.printable import printable
 from edgewright.whole_file import write_whole
 
@@ -47,7 +48,7 @@ def quantize_static(
         InputError: a float layer that is not there, or a scheme that the container cannot hold.
         EngineError: ONNX Runtime's quantizer cannot take this graph.
     """
-    ranges = choose_ranges(model.graph, head, statistics, recipe)
+    ranges = choose_ranges(model, head, statistics, recipe)
     kept, quantized = nodes_kept_float(model.graph, recipe), io.BytesIO()
     if scheme.placement == "behind activations":
         if recipe.container == "qoperator":
@@ -117,9 +118,11 @@ def quantize_dynamic(source: Path, target: Path) -> None:
     write_whole(target, quantized.getvalue())
 
 
-def choose_ranges(graph: onnx.GraphProto, head: HeadSpec, statistics: Mapping[str, TensorStatistics], recipe: Recipe) -> Ranges:
-    """The range each tensor is encoded in: the recipe's rule, and what the graph itself says about a tensor."""
-    rule = RULES[recipe.ranges]
+def choose_ranges(model: onnx.ModelProto, head: HeadSpec, statistics: Mapping[str, TensorStatistics], recipe: Recipe) -> Ranges:
+    """The range each tensor is encoded in: what the network was trained for, if it was; else the recipe's rule, and what the graph itself
+    says about a tensor.
+    """
+    graph, rule = model.graph, RULES[recipe.ranges]
     ranges = {name: rule(stats) for name, stats in statistics.items()}
     # Rare large logits are the detections themselves: from the head convolutions on, nothing is cut off but what a floor says.
     behind = {*float_nodes(graph, ("head", "decode"))}
@@ -130,6 +133,7 @@ def choose_ranges(graph: onnx.GraphProto, head: HeadSpec, statistics: Mapping[st
     for name, floor in floors.items():
         if floor is not None and name in ranges:
             ranges[name] = (max(ranges[name][0], floor), ranges[name][1])
+    ranges |= {name: found for name, found in trained_ranges(model).items() if name in ranges}
     return {name: _with_zero(found) for name, found in ranges.items()}
 
 

@@ -5,6 +5,8 @@ literal and never evaluated, and believed only where it has the expected form; o
 """
 
 import ast
+import json
+import math
 import re
 import warnings
 
@@ -14,6 +16,9 @@ from edgewright.printable import printable
 
 MAX_NAMES_CHARACTERS = 64 * 1024
 MAX_SIDE = 65_536
+RANGES_KEY = "edgewright.ranges"  # what quantization-aware training leaves for whoever quantizes: tensor -> [low, high]
+MAX_RANGES_CHARACTERS = 4 << 20
+LARGEST_VALUE = 1e6
 SIDE = re.compile(r"\s*(\d{1,5})\s*", re.ASCII)
 SIDES = re.compile(r"\s*[\[(]\s*(\d{1,5})\s*(?:,\s*(\d{1,5})\s*)?,?\s*[\])]\s*", re.ASCII)
 
@@ -31,6 +36,25 @@ def class_names(model: onnx.ModelProto) -> tuple[str, ...] | None:
 def image_size(model: onnx.ModelProto) -> tuple[int, int] | None:
     """Width and height of the picture, which the metadata gives as [height, width] or as one side."""
     return parse_size(metadata_value(model, "imgsz") or "")
+
+
+def trained_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
+    """The ranges that the network was trained to be quantized with, by tensor; empty where it was not, or says so in no way we know."""
+    text = metadata_value(model, RANGES_KEY) or ""
+    try:
+        parsed = json.loads(text) if 0 < len(text) <= MAX_RANGES_CHARACTERS else {}
+        return {name: _range(values) for name, values in parsed.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+
+
+def _range(values: object) -> tuple[float, float]:
+    if not isinstance(values, list) or len(values) != 2 or not all(isinstance(each, int | float) for each in values):
+        raise TypeError("no range")
+    low, high = float(values[0]), float(values[1])
+    if not (math.isfinite(low) and math.isfinite(high) and -LARGEST_VALUE <= low <= 0 <= high <= LARGEST_VALUE and low < high):
+        raise ValueError("no range that holds zero")
+    return low, high
 
 
 def declared_stride(model: onnx.ModelProto) -> int | None:

@@ -22,19 +22,21 @@ from edgewright.learn.checkpoint import AGAIN, Checkpoint
 from edgewright.learn.losses import Loss
 
 Batch = TypeVar("Batch")
+Model = TypeVar("Model", bound=nn.Module)
+Taught_contra = TypeVar("Taught_contra", bound=nn.Module, contravariant=True)
 Report = Callable[[int, Loss, float], None]  # step, its loss, seconds so far
 
 PREPARED_AHEAD = 3
 LARGEST_GRADIENT = 10.0  # its norm; a stray batch moves no further
 
 
-class Lesson(Protocol[Batch]):
+class Lesson(Protocol[Taught_contra, Batch]):
     """What is learned from."""
 
     def batch(self, step: int) -> Batch:
         """The batch of a step, which depends on its number alone; prepared ahead, in a thread of its own."""
 
-    def loss(self, model: nn.Module, batch: Batch, step: int) -> Loss:
+    def loss(self, model: Taught_contra, batch: Batch, step: int) -> Loss:
         """How wrong the model is about it."""
 
 
@@ -62,10 +64,10 @@ class Schedule:
         return self.average_decay * (1 - math.exp(-(step + 1) / 300))
 
 
-class Training(Generic[Batch]):
+class Training(Generic[Model, Batch]):
     """A model in training, its running average (Polyak), and how far it has come."""
 
-    def __init__(self, model: nn.Module, schedule: Schedule, lesson: Lesson[Batch]) -> None:
+    def __init__(self, model: Model, schedule: Schedule, lesson: Lesson[Model, Batch]) -> None:
         self.model, self.schedule, self.lesson = model, schedule, lesson
         self.average = copy.deepcopy(model)
         self.average.requires_grad_(False)

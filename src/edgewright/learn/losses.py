@@ -35,6 +35,9 @@ class Loss:
     score: float
     side: float
 
+    def __add__(self, other: "Loss") -> "Loss":
+        return Loss(self.total + other.total, self.box + other.box, self.score + other.score, self.side + other.side)
+
 
 @dataclass(frozen=True, slots=True)
 class BoxesInBatch:

@@ -7,14 +7,16 @@ random directions (Hutchinson's estimator), each cell weighted by how sure the n
 convolution's channel has the derivative sum(weight * gradient) over that channel's weights and bias.
 
 Time. A multiply-add saved in a layer that waits for memory saves nothing. So each width is halved by itself and the network timed in
-the engine that it is for; what a layer saves is then its multiply-adds times what one of them costs there.
+the engine that it is for; what more is taken from it is then worth its multiply-adds times what one of them was seen to cost there.
 
 Choice. Greedily, the least importance for the time first (a knapsack, as in HALP, arXiv 2110.10811), in steps of as many channels as
 the kernels work on at once, until the target is met.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -24,7 +26,7 @@ from torch import Tensor
 
 from edgewright.artifact import HeadSpec
 from edgewright.learn.cells import Cells, read_cells
-from edgewright.learn.channels import ChannelMap, Width, without_channels
+from edgewright.learn.channels import ChannelMap, without_channels
 from edgewright.learn.trainable import Trainable
 from edgewright.progress import Progress, unseen
 
@@ -35,7 +37,6 @@ LEAST_RATE, MOST_RATE = 0.25, 4.0  # of the network's mean cost of a multiply-ad
 SIDE_SHARE = 0.5  # how much the boxes' derivative counts beside the classes'
 
 Kept = NDArray[np.bool_]
-Timer = Callable[[Sequence[onnx.ModelProto]], Sequence[float]]  # models -> milliseconds each
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,22 +102,33 @@ def _gradient(weight: Tensor) -> Tensor:
     return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
-def costs(model: onnx.ModelProto, channels: ChannelMap, timer: Timer, progress: Progress = unseen) -> tuple[float, NDArray[np.float64]]:
-    """Milliseconds of the whole network, and of one multiply-add of each width, [widths], as `timer` measures them."""
+class Clock(Protocol):
+    """What times variants of a network in the engine that it is for."""
+
+    def open(self, model: onnx.ModelProto) -> Any:
+        """A variant, opened."""
+
+    def milliseconds(self, engine: Any) -> float:
+        """How long one run takes."""
+
+    def saved_share(self, before: Any, model: onnx.ModelProto) -> float:
+        """The share of that time which another variant saves."""
+
+
+def costs(model: onnx.ModelProto, channels: ChannelMap, clock: Clock, progress: Progress = unseen) -> tuple[float, NDArray[np.float64]]:
+    """Milliseconds of the whole network, and of one multiply-add of each width, [widths], by the clock."""
     kept = channels.everything()
     macs = channels.macs(kept)
-    whole: list[float] = []
-    saved = np.zeros(len(channels.widths))
-    for at, width in enumerate(channels.widths):
-        halved = kept.copy()
-        halved[width.numbers[len(width.numbers) // 2 :]] = False
-        before, after = timer([model, without_channels(model, channels, halved)])
-        whole.append(before)
-        gone = macs - channels.macs(halved)
-        saved[at] = (before - after) / before / (gone / macs) if gone else 0.0
-        progress(at + 1, len(channels.widths))
-    total_ms = float(np.median(whole))
-    return total_ms, np.clip(saved, LEAST_RATE, MOST_RATE) * total_ms / macs
+    shares = np.ones(len(channels.widths))
+    with closing(clock.open(model)) as whole:
+        total_ms = clock.milliseconds(whole)
+        for at, width in enumerate(channels.widths):
+            halved = kept.copy()
+            halved[width.numbers[len(width.numbers) // 2 :]] = False
+            gone = 1 - channels.macs(halved) / macs
+            shares[at] = clock.saved_share(whole, without_channels(model, channels, halved)) / gone if gone else 1.0
+            progress(at + 1, len(channels.widths))
+    return total_ms, np.clip(shares, LEAST_RATE, MOST_RATE) * total_ms / macs
 
 
 def choose(
@@ -165,8 +177,3 @@ def _next_step(channels: int, gone: int, step: int) -> int:
 def widths_of(channels: ChannelMap, kept: Kept) -> list[tuple[int, int]]:
     """Channels before and after, of each width that lost some."""
     return [(len(width.numbers), int(kept[width.numbers].sum())) for width in channels.widths if not kept[width.numbers].all()]
-
-
-def all_widths(channels: ChannelMap) -> Sequence[Width]:
-    """The widths, for those who want to show them."""
-    return channels.widths

@@ -9,7 +9,8 @@ constants, anchors and shapes among them, stay as they are. The running statisti
 kept, since a small batch on site would spoil them.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnx
@@ -24,9 +25,15 @@ from edgewright.graph.walk import opset_of, real_inputs, subgraphs
 from edgewright.graph.weights import LEARNED, WEIGHTS, own_constants, scopes
 from edgewright.learn.operators import Function, build
 
-Round = Callable[[str, Tensor], Tensor]  # a tensor's name and value -> the value as it is rounded there
 
-SILU = "x * sigmoid(x)"
+class Round(Protocol):
+    """What quantization would do to a weight or a feature map."""
+
+    def __call__(self, name: str, value: Tensor) -> Tensor:
+        """The tensor of that name as it is rounded there."""
+
+    def ranges(self) -> Mapping[str, tuple[float, float]]:
+        """The range that each tensor is now rounded within."""
 
 
 class Trainable(nn.Module):

@@ -1,0 +1,233 @@
+"""`recover`: a detector in ONNX and a folder of frames in, a changed detector out that answers as the given one does.
+
+The student learns in `learn.recover`; here it is opened, judged on pictures that it did not learn from, and laid down with its evidence.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgewright.accuracy.agreement import AGREE_ABOVE, compare_by_agreement, evaluate_agreement
+from edgewright.accuracy.coco import evaluate
+from edgewright.accuracy.compare import AccuracyDelta, compare
+from edgewright.accuracy.predictions import Predictions, predict
+from edgewright.artifact import Artifact, describe_file
+from edgewright.board.profile import usable_cores
+from edgewright.compress.candidates import FloatForms, prepare_float_forms
+from edgewright.data.audit import audit
+from edgewright.data.calibration import CalibrationSet
+from edgewright.data.dataset import Dataset, Sample
+from edgewright.detector import Detector
+from edgewright.engines import engine_module, is_installed, open_engine
+from edgewright.errors import EngineError, HostError, InputError
+from edgewright.fit.evidence import tool_versions
+from edgewright.fit.finish import stage_artifact
+from edgewright.fit.opening import open_float_model, open_material
+from edgewright.fit.watch import Silent, Watch
+from edgewright.graph.cost import mac_count, parameter_count
+from edgewright.graph.load import load_model
+from edgewright.learn.recipe import parse_recipe
+from edgewright.result_folder import RECOVER, empty, publish, refuse_foreign, staging, working_folder
+from edgewright.whole_file import make_folder, remove, write_whole
+
+SCHEMA = 1
+LOOKED_AT = 64  # frames on which the teacher is asked whether it knows this domain
+SEES_SOMETHING = 0.1  # the share of frames in which a detector of this domain finds anything
+MOST_JUDGED = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class RecoverRequest:
+    """What to make of which model, with which frames.
+
+    `data`: a folder of frames or a data set, whose val split only judges; `recipe`: as `learn.recipe` reads it; `teacher`: another detector
+    of the same classes (None: the model itself); `engine`: the runtime that the student is for; `scale`: of every change's passes over
+    the frames; `labels`: whether the data set's labels may be learned from as well.
+    """
+
+    model: Path
+    data: Path
+    out: Path
+    recipe: str = "swap"
+    teacher: Path | None = None
+    engine: str = "onnxruntime"
+    threads: int = 0
+    seed: int = 0
+    scale: float = 1.0
+    labels: bool = False
+    resume: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """The artifact in the folder asked for, and everything that is in `recovery.json`."""
+
+    artifact: Artifact
+    document: Mapping[str, Any]
+
+
+def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered:
+    """Change a detector as the recipe says, and let it learn its answers back.
+
+    Raises:
+        InputError: the model, the frames, the recipe, the teacher or the folder cannot be used.
+        HostError: PyTorch or the engine is missing.
+    """
+    need_torch()
+    from edgewright.learn.recover import Material, Recovery  # noqa: PLC0415 - heavy, and an extra
+
+    watch = watch or Silent()
+    changes = parse_recipe(request.recipe)
+    if not is_installed(request.engine):
+        raise EngineError(
+            f"{request.engine} is not installed", fix=f"run: pip install 'edgewright[{engine_module(request.engine).PACKAGE}]'"
+        )
+    baseline, dataset, warnings = open_material(request.model, request.data)
+    if request.labels and not dataset.labelled:
+        raise InputError("--labels has no labels to learn from", got=f"{request.data}, pictures alone", fix="leave it out")
+    teacher = None if request.teacher is None else open_float_model(request.teacher)
+    with _workspace(request.out, resume=request.resume) as work:
+        watch.stage("open")
+        forms = _forms(baseline, work / "given")
+        taught_by = None if teacher is None else _forms(teacher, work / "teacher")
+        warnings += _doubts(dataset, teacher or baseline, request.seed)
+        recovery = Recovery(
+            forms,
+            Material(dataset, dataset.split("train"), request.labels),
+            work / "stages",
+            watch=watch,
+            teacher=taught_by,
+            engine=request.engine,
+            threads=request.threads,
+            seed=request.seed,
+            scale=request.scale,
+        )
+        stages = recovery.run(changes)
+        made = _as_artifact(baseline, stages[-1].path)
+        watch.stage("judge")
+        judged = _judge(baseline, made, dataset, watch)
+        document = {
+            "schema": SCHEMA,
+            "model": {"name": baseline.name, "digest": baseline.digest},
+            "teacher": {"name": (teacher or baseline).name, "digest": (teacher or baseline).digest},
+            "recipe": [change.name for change in changes],
+            "engine": request.engine,
+            "seed": request.seed,
+            "frames": {"learned_from": len(recovery.studio.paths), "held_out": len(recovery.held_out), "labels": request.labels},
+            "stages": [stage.to_json() for stage in stages],
+            **judged,
+            "size": {"before": _size(baseline), "after": _size(made)},
+            "warnings": warnings,
+            "tools": tool_versions() | recovery.tools,
+            "elapsed_s": round(sum(stage.seconds for stage in stages), 1),
+        }
+        staged = staging(work)
+        lineage = {**baseline.lineage, "recovered": {"recipe": document["recipe"], "seed": request.seed}}
+        artifact = stage_artifact(replace(made, lineage=lineage), baseline.name, baseline.threshold, staged)
+        write_whole(staged / "recovery.json", (json.dumps(document, indent=2) + "\n").encode())
+        publish(staged, request.out)
+        remove(work / "stages")
+        return Recovered(replace(artifact, folder=request.out), document)
+
+
+def need_torch() -> None:
+    """Raises:
+    HostError: PyTorch or safetensors is not installed.
+    """
+    for package in ("torch", "safetensors"):
+        try:
+            __import__(package)
+        except ImportError as error:
+            raise HostError(
+                f"training needs the package {package}, which is not installed", fix="run: pip install 'edgewright[learn]'"
+            ) from error
+
+
+def _forms(artifact: Artifact, folder: Path) -> FloatForms:
+    make_folder(folder)
+    return prepare_float_forms(artifact, folder)
+
+
+def _as_artifact(baseline: Artifact, path: Path) -> Artifact:
+    """The student's file, read as the given model is."""
+    return replace(baseline, folder=path.parent, files=(describe_file(path, path.parent),))
+
+
+def _doubts(dataset: Dataset, teacher: Artifact, seed: int) -> list[str]:
+    """What is odd about the frames: the audit's findings, and a teacher that sees nothing in them."""
+    samples = dataset.split("train")
+    drawn = np.random.default_rng([seed, 3]).permutation(len(samples))[:LOOKED_AT]
+    few = tuple(samples[at] for at in sorted(drawn))
+    found = audit(dataset, CalibrationSet(few, (), seed)) if few else None
+    doubts = [f"frames: {finding.what}" for finding in (found.findings if found else ()) if finding.code.startswith("domain-")]
+    said = _predictions(teacher, dataset, few)
+    seeing = sum(len(said.shown(at, AGREE_ABOVE)) > 0 for at in range(said.images))
+    if said.images and seeing < SEES_SOMETHING * said.images:
+        doubts.append(
+            f"the teacher finds something in {seeing} of {said.images} frames: it can teach nothing on pictures of another domain"
+        )
+    return doubts
+
+
+def _judge(baseline: Artifact, made: Artifact, dataset: Dataset, watch: Watch) -> dict[str, Any]:
+    """Both models on the val split, which nobody learned from; without labels, the given model's boxes are the truth there."""
+    samples = dataset.split("val")[:MOST_JUDGED]
+    before = _predictions(baseline, dataset, samples, watch, 0)
+    after = _predictions(made, dataset, samples, watch, 1)
+    agreement = evaluate_agreement(after, before).report
+    if not dataset.labelled:
+        delta = compare_by_agreement(after, before)
+        return {
+            "accuracy": "agreement with the given model: there are no labels, so this is no mAP",
+            "judged_on": before.images,
+            "before": None,
+            "after": None,
+            "agreement": {"map50": agreement.map50, "map50_95": agreement.map50_95},
+            "delta": _delta(delta),
+        }
+    first, second = evaluate(before), evaluate(after)
+    return {
+        "accuracy": "mAP on the val split, which nothing was learned from",
+        "judged_on": before.images,
+        "before": {"map50": first.report.map50, "map50_95": first.report.map50_95},
+        "after": {"map50": second.report.map50, "map50_95": second.report.map50_95},
+        "agreement": {"map50": agreement.map50, "map50_95": agreement.map50_95},
+        "delta": _delta(compare(second, first)),
+    }
+
+
+def _delta(delta: AccuracyDelta) -> dict[str, Any]:
+    return {
+        name: {"estimate": i.estimate, "low": i.low, "high": i.high} for name, i in (("map50", delta.map50), ("map50_95", delta.map50_95))
+    }
+
+
+def _predictions(
+    artifact: Artifact, dataset: Dataset, samples: tuple[Sample, ...], watch: Watch | None = None, part: int = 0
+) -> Predictions:
+    def advance(done: int, total: int) -> None:
+        if watch is not None:
+            watch.advance(part * total + done, 2 * total)
+
+    with Detector(artifact, open_engine("onnxruntime", artifact.model_path, threads=usable_cores())) as detector:
+        return predict(detector, dataset, samples, progress=advance)
+
+
+def _size(artifact: Artifact) -> dict[str, Any]:
+    model = load_model(artifact.model_path)
+    return {"macs": mac_count(model), "parameters": parameter_count(model), "bytes": artifact.size_bytes}
+
+
+@contextmanager
+def _workspace(out: Path, *, resume: bool) -> Iterator[Path]:
+    """The working folder of `out`, locked; emptied unless `resume`."""
+    refuse_foreign(out)
+    with working_folder(out, RECOVER) as work:
+        if not resume:
+            empty(work)
+        yield work

@@ -1,0 +1,380 @@
+"""The story of a recovery: the given network teaches what has been made of it, on frames that nobody labelled.
+
+Change after change (`changes`), each is taught by the loop and written down before the next begins: `NN-name.onnx` with its facts beside
+it, so that a recovery which was killed goes on in the middle of an exercise (its checkpoint) or at the next one. Held-out frames say when
+to stop: a student that no longer comes nearer to its teacher there has learned what it can, and its best state is what is kept.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+import torch
+
+from edgewright.accuracy.agreement import evaluate_agreement
+from edgewright.accuracy.coco import evaluate
+from edgewright.accuracy.predictions import Predictions, class_translation, predict
+from edgewright.artifact import describe_file
+from edgewright.board.profile import Board, usable_cores
+from edgewright.compress.candidates import FloatForms
+from edgewright.data.dataset import Dataset, Sample, Truth
+from edgewright.detector import Detector
+from edgewright.engines import open_engine
+from edgewright.errors import InputError
+from edgewright.graph.metadata import trained_ranges
+from edgewright.learn.cells import read_cells
+from edgewright.learn.changes import Change, Exercise
+from edgewright.learn.loop import Schedule, Training
+from edgewright.learn.losses import Loss, label_loss, teacher_loss
+from edgewright.learn.material import Frames, LabelledBatch, to_input
+from edgewright.learn.student import Student, check_teacher
+from edgewright.learn.studio import Studio
+from edgewright.learn.trainable import Trainable
+from edgewright.regular_file import read_regular
+from edgewright.whole_file import make_folder, write_whole
+
+FEWEST_FRAMES = 32
+HELD_OUT_SHARE, FEWEST_HELD_OUT, MOST_HELD_OUT = 0.06, 8, 48
+CUT = 0.65  # of the input's side: a convolution learns from cuts what it learns from the whole, in less than half of the time
+CUT_STEP = 32
+PIXELS_A_BATCH = 16 * 416 * 416  # with 16 bits about 2 GB for YOLOv8n
+FEWEST_IN_BATCH, MOST_IN_BATCH = 4, 32
+CHECKS = 6  # of an exercise on the held-out frames
+PATIENCE = 3  # checks without a better one, after which an exercise ends
+WORSE = 0.002  # of agreement, that is no chance
+SHORTEST_WARMUP, LONGEST_WARMUP = 5, 30
+MOST_FACTS_BYTES = 4 << 20
+AVERAGED_OVER = 0.998
+
+
+class Watch(Protocol):
+    """Told of each stage, its steps and what is worth a line."""
+
+    def stage(self, name: str) -> None: ...
+    def advance(self, done: int, total: int) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """What to learn from: samples of `dataset`, whose labels are learned from only where `labels` says so."""
+
+    dataset: Dataset
+    frames: Sequence[Sample]
+    labels: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A look at the held-out frames: after how many steps, agreement with the teacher (0..1), mAP50 and mAP50-95 where there are labels."""
+
+    step: int
+    agreement: float
+    map50: float | None = None
+    map50_95: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What one change made: the student, the curve of its exercise, what it decided and how long it took."""
+
+    name: str
+    student: Student
+    path: Path
+    checks: tuple[Check, ...]
+    said: Mapping[str, Any]
+    steps: int
+    seconds: float
+
+    @property
+    def agreement(self) -> float:
+        """With the teacher, of what was kept."""
+        return max((check.agreement for check in self.checks), default=0.0)
+
+    def to_json(self) -> dict[str, Any]:
+        checks = [{"step": c.step, "agreement": c.agreement, "map50": c.map50, "map50_95": c.map50_95} for c in self.checks]
+        return {
+            "change": self.name,
+            "steps": self.steps,
+            "seconds": round(self.seconds, 1),
+            "agreement": self.agreement,
+            "checks": checks,
+            "said": dict(self.said),
+        }
+
+
+class Recovery:
+    """A network, its teacher, the frames, and a folder in which what is done is found again.
+
+    Raises:
+        InputError: too few frames, a teacher of another kind, or a network that cannot be trained.
+    """
+
+    def __init__(
+        self,
+        forms: FloatForms,
+        material: Material,
+        folder: Path,
+        *,
+        watch: Watch,
+        teacher: FloatForms | None = None,
+        engine: str = "onnxruntime",
+        threads: int = 0,
+        seed: int = 0,
+        scale: float = 1.0,
+    ) -> None:
+        self.watch, self.folder, self.seed, self.scale = watch, folder, seed, scale
+        make_folder(folder)
+        self.baseline = forms.baseline
+        self.student = Student.of(forms)
+        taught_by = forms if teacher is None else teacher
+        check_teacher(taught_by.baseline, forms.baseline)
+        board, cores = Board.detect(), usable_cores()
+        self.material, self.held_out = _hold_out(material, seed)
+        frames = Frames([sample.image for sample in self.material.frames], self.student.input, *_batch_of(self.student.input.size_wh), seed)
+        lecturer = Student.of(taught_by)
+        torch.set_num_threads(cores)
+        torch.set_flush_denormal(True)
+        self.bfloat16 = "bf16" in board.isa or "amx_int8" in board.isa
+        self.studio = Studio(
+            baseline=forms.baseline,
+            teacher=_laid_out(lecturer.trainable()).requires_grad_(False),
+            teacher_head=lecturer.head,
+            student_head=self.student.head,
+            frames=frames,
+            paths=frames.paths,
+            folder=folder,
+            engine=engine,
+            board=board,
+            threads=threads or cores,
+            cores=cores,
+        )
+        self._taught: Predictions | None = None
+        self._identity = _digest([
+            forms.baseline.digest, taught_by.baseline.digest, [str(path) for path in frames.paths], seed, scale, engine,
+            torch.__version__, cores, self.bfloat16, material.labels,
+        ])  # fmt: skip
+
+    def run(self, changes: Sequence[Change]) -> list[Stage]:
+        """Change after change; each stage as it was left, those that an earlier run had finished recalled."""
+        stages: list[Stage] = []
+        student, before = self.student, self._identity
+        for at, change in enumerate(changes, 1):
+            before = _digest([before, repr(change)])
+            stem = self.folder / f"{at:02}-{_slug(change.name)}-{before[:8]}"
+            stage = self._recalled(stem, change) or self._taught_stage(stem, change, student)
+            stages.append(stage)
+            student = stage.student
+        return stages
+
+    @property
+    def tools(self) -> dict[str, str]:
+        """What it was computed with: the same tools, seed and threads give the same weights on the same machine."""
+        return {"torch": torch.__version__, "threads": str(self.studio.cores), "precision": "bfloat16" if self.bfloat16 else "float32"}
+
+    # --- a stage ------------------------------------------------------------------------------------------------------------------------
+
+    def _taught_stage(self, stem: Path, change: Change, student: Student) -> Stage:
+        torch.manual_seed(self.seed)
+        began = time.monotonic()
+        self.watch.stage(f"{change.name}: prepare")
+        exercise = change.begin(student, self.studio, self.watch.advance)
+        prepared_s = time.monotonic() - began
+        steps = max(1, round(change.epochs * self.scale * len(self.studio.paths) / self.studio.frames.batch))
+        warmup = int(np.clip(steps // 20, SHORTEST_WARMUP, LONGEST_WARMUP))
+        schedule = Schedule(
+            steps, change.learning_rate, 0.0, warmup, AVERAGED_OVER, save_every=max(1, steps // (2 * CHECKS)), bfloat16=self.bfloat16
+        )
+        lesson = _Lesson(self.studio, exercise, steps, self.material)
+        training = Training(_laid_out(exercise.model), schedule, lesson)
+        checkpoint = stem.with_suffix(".safetensors")
+        curve = _Curve.read(stem.with_suffix(".curve.json"))
+        if checkpoint.exists():
+            training.resume(checkpoint)
+            self.watch.note(f"{change.name}: going on from step {training.step} of {steps}")
+        self.watch.stage(change.name)
+        every = max(1, -(-steps // CHECKS))
+        while not training.is_done and not curve.is_over:
+            training.train(checkpoint=checkpoint, report=self._report(steps), stop_after=every - training.step % every)
+            self._look(exercise, training, curve, stem)
+        best = curve.best_path(stem)
+        taught = onnx.load(best)
+        learned = replace(student, model=taught, ranges=trained_ranges(taught))
+        path = stem.with_suffix(".onnx")
+        write_whole(path, learned.with_ranges().SerializeToString())
+        seconds = prepared_s + training.elapsed_s + curve.seconds
+        facts = {"checks": curve.rows, "said": dict(exercise.said), "steps": training.step, "seconds": seconds}
+        write_whole(stem.with_suffix(".json"), json.dumps(facts).encode())
+        for leftover in (checkpoint, stem.with_suffix(".curve.json"), best):
+            leftover.unlink(missing_ok=True)
+        return Stage(change.name, learned, path, curve.checks, exercise.said, training.step, seconds)
+
+    def _look(self, exercise: Exercise, training: Training[Trainable, LabelledBatch], curve: "_Curve", stem: Path) -> None:
+        """Hold the averaged student against its teacher on frames that it does not learn from, and keep it if it is the best so far."""
+        began = time.monotonic()
+        share = training.step / training.schedule.steps
+        average = training.average
+        exercise.at(average, 1.0)
+        student = exercise.finish(average)
+        exercise.at(average, share)
+        trial = stem.with_suffix(".trial.onnx")
+        write_whole(trial, student.with_ranges().SerializeToString(), sync=False)
+        # While an old activation is still being faded out, the student without it is nobody yet.
+        check = self._checked(trial, training.step)
+        curve.add(check, seconds=time.monotonic() - began)
+        if check.step == curve.best.step:
+            trial.replace(curve.best_path(stem))
+        else:
+            trial.unlink()
+        curve.write(stem.with_suffix(".curve.json"))
+        figures = f", mAP50 {check.map50:.3f}" if check.map50 is not None else ""
+        self.watch.note(f"step {check.step} of {training.schedule.steps}: agreement with the teacher {check.agreement:.3f}{figures}")
+
+    def _checked(self, path: Path, step: int) -> Check:
+        found = self._predictions(path)
+        if self._taught is None:
+            self._taught = self._predictions(None)
+        agreement = evaluate_agreement(found, self._taught).report.map50_95
+        if not self.material.dataset.labelled:
+            return Check(step, agreement)
+        report = evaluate(found).report
+        return Check(step, agreement, report.map50, report.map50_95)
+
+    def _predictions(self, path: Path | None) -> Predictions:
+        """What the student at `path`, or the teacher, says of the held-out frames."""
+        given = self.baseline
+        artifact = given if path is None else replace(given, folder=path.parent, files=(describe_file(path, path.parent),))
+        with Detector(artifact, open_engine("onnxruntime", artifact.model_path, threads=self.studio.cores)) as detector:
+            return predict(detector, self.material.dataset, self.held_out)
+
+    def _report(self, steps: int) -> Callable[[int, Loss, float], None]:
+        return lambda step, _loss, _seconds: self.watch.advance(step, steps)
+
+    def _recalled(self, stem: Path, change: Change) -> Stage | None:
+        """A stage that an earlier run finished with the very same inputs."""
+        path, told = stem.with_suffix(".onnx"), stem.with_suffix(".json")
+        if not (path.is_file() and told.is_file()):
+            return None
+        try:
+            facts = json.loads(read_regular(told, MOST_FACTS_BYTES))
+            model = onnx.load(path)
+            checks = tuple(Check(**row) for row in facts["checks"])
+            student = replace(self.student, model=model, ranges=trained_ranges(model))
+            return Stage(change.name, student, path, checks, dict(facts["said"]), int(facts["steps"]), float(facts["seconds"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+@dataclass(slots=True)
+class _Curve:
+    """The checks of an exercise so far, and when to stop."""
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0  # that the checks took
+
+    @classmethod
+    def read(cls, path: Path) -> "_Curve":
+        """What an interrupted exercise had seen; nothing where that cannot be read."""
+        try:
+            found = json.loads(read_regular(path, MOST_FACTS_BYTES))
+            curve = cls([dict(row) for row in found["rows"]], float(found["seconds"]))
+            return curve if all(check.agreement >= 0 for check in curve.checks) else cls()
+        except (OSError, ValueError, KeyError, TypeError):
+            return cls()
+
+    def write(self, path: Path) -> None:
+        write_whole(path, json.dumps({"rows": self.rows, "seconds": self.seconds}).encode())
+
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        return tuple(Check(**row) for row in self.rows)
+
+    @property
+    def best(self) -> Check:
+        """The last of those that are as good as the best: more training on the way to the same agreement does no harm."""
+        most = max(check.agreement for check in self.checks)
+        return [check for check in self.checks if check.agreement >= most - WORSE][-1]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last checks brought nothing."""
+        return bool(self.rows) and len(self.rows) - 1 - self.checks.index(self.best) >= PATIENCE
+
+    def add(self, check: Check, *, seconds: float) -> None:
+        self.rows.append({"step": check.step, "agreement": check.agreement, "map50": check.map50, "map50_95": check.map50_95})
+        self.seconds += seconds
+
+    @staticmethod
+    def best_path(stem: Path) -> Path:
+        return stem.with_suffix(".best.onnx")
+
+
+class _Lesson:
+    """Frames, and what the teacher says of them; with labels, those as well."""
+
+    def __init__(self, studio: Studio, exercise: Exercise, steps: int, material: Material) -> None:
+        self._studio, self._exercise, self._steps = studio, exercise, steps
+        self._material = material
+        of_model = class_translation(studio.baseline.classes, material.dataset.classes)  # the model's classes, as the data set numbers them
+        self._of_data = {int(number): at for at, number in enumerate(of_model) if number >= 0}
+
+    def batch(self, step: int) -> LabelledBatch:
+        frames = self._studio.frames
+        return frames.labelled(step, self._truth) if self._material.labels else LabelledBatch(frames.pictures(step))
+
+    def _truth(self, index: int, size_wh: tuple[int, int]) -> Truth:
+        """What is in a frame, its classes as the network numbers them."""
+        found = self._material.frames[index].truth(size_wh, len(self._material.dataset.classes))
+        return replace(found, class_ids=np.array([self._of_data[int(number)] for number in found.class_ids], np.int64))
+
+    def loss(self, model: Trainable, batch: LabelledBatch, step: int) -> Loss:
+        self._exercise.at(model, step / self._steps)
+        images = to_input(batch.pictures, self._studio.frames.input)
+        cells = read_cells(self._studio.student_head, model(images))
+        loss = teacher_loss(cells, self._studio.taught(images))
+        return loss if batch.truth is None else loss + label_loss(cells, batch.truth)
+
+
+def _hold_out(material: Material, seed: int) -> tuple[Material, list[Sample]]:
+    """The frames to learn from, and a few to say when to stop.
+
+    Raises:
+        InputError: there are too few.
+    """
+    samples = list(material.frames)
+    if len(samples) < FEWEST_FRAMES:
+        raise InputError(
+            "too few frames to learn from",
+            got=f"{len(samples)}",
+            expected=f"at least {FEWEST_FRAMES}, better some hundreds",
+            fix="record more",
+        )
+    count = int(np.clip(round(len(samples) * HELD_OUT_SHARE), FEWEST_HELD_OUT, MOST_HELD_OUT))
+    drawn = set(np.random.default_rng([seed, 2]).permutation(len(samples))[:count].tolist())
+    kept = tuple(sample for at, sample in enumerate(samples) if at not in drawn)
+    return replace(material, frames=kept), [samples[at] for at in sorted(drawn)]
+
+
+def _batch_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], int]:
+    """The size of cuts, and how many make a batch: as many pixels, whatever the network's input."""
+    wide, high = (min(side, -(-round(side * CUT) // CUT_STEP) * CUT_STEP) for side in input_wh)
+    return (wide, high), int(np.clip(PIXELS_A_BATCH // (wide * high), FEWEST_IN_BATCH, MOST_IN_BATCH))
+
+
+def _laid_out(model: Trainable) -> Trainable:
+    """In the memory layout that convolutions on a CPU run fastest in."""
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _digest(document: Any) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _slug(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)

@@ -1,0 +1,163 @@
+"""Where a student is changed and taught: its teacher, the frames, the clock and the quantizer that changes may ask."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor
+
+from edgewright.artifact import Artifact, HeadSpec
+from edgewright.board.profile import Board
+from edgewright.compress.calibrate import TensorStatistics, observe
+from edgewright.compress.head_cut import cut_head
+from edgewright.compress.quantize import quantize_static
+from edgewright.compress.recipes import INT8, Recipe
+from edgewright.compress.schemes import scheme_for, scheme_named
+from edgewright.data.images import read_image
+from edgewright.detector import to_tensor
+from edgewright.door import remembered
+from edgewright.engines import Engine, open_engine
+from edgewright.learn.cells import Cells, read_cells
+from edgewright.learn.material import Frames, to_input
+from edgewright.learn.student import Student
+from edgewright.learn.trainable import Trainable
+from edgewright.regular_file import read_regular
+from edgewright.whole_file import write_whole
+
+CALIBRATION_FRAMES = 48
+WARM_RUNS, PAIRS = 3, 12  # of one model against another
+IMPORTANCE_BATCHES = 12
+MOST_FIGURES_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Studio:
+    """What a recovery works with.
+
+    `baseline`: the given model, which says how pictures are fed; `teacher`: in eval form; `paths`: of all frames to learn from; `engine`:
+    the runtime that the student is for, whose scheme `QuantizeAware` trains for and whose time `PruneChannels` saves, with `threads`.
+    """
+
+    baseline: Artifact
+    teacher: Trainable
+    teacher_head: HeadSpec
+    student_head: HeadSpec
+    frames: Frames
+    paths: Sequence[Path]
+    folder: Path
+    engine: str
+    board: Board
+    threads: int
+    cores: int
+
+    def taught(self, images: Tensor) -> Cells:
+        """What the teacher says of pictures."""
+        with torch.no_grad():
+            return read_cells(self.teacher_head, self.teacher(images))
+
+    def few_batches(self) -> Iterator[Tensor]:
+        """Batches as the network meets them in deployment, by which channels are weighed."""
+        plain = replace(self.frames, zoomed=0.0, flipped=0.0, through_camera=0.0)
+        for step in range(IMPORTANCE_BATCHES):
+            yield to_input(plain.pictures(step), self.baseline.input)
+
+    def quantized(self, student: Student) -> onnx.ModelProto:
+        """The student up to its raw head as Q/DQ, in the scheme and placement of the engine it is for."""
+        return self._quantize(cut_head(student.model, student.head), student, self.statistics(student))
+
+    def statistics(self, student: Student) -> dict[str, TensorStatistics]:
+        """Ranges over frames that are spread over all there are."""
+        cut, scratch = self.folder / "calibrated.onnx", self.folder / "watched.onnx"
+        write_whole(cut, cut_head(student.model, student.head).SerializeToString(), sync=False)
+        spread = np.linspace(0, len(self.paths) - 1, min(CALIBRATION_FRAMES, len(self.paths))).astype(int)
+        feeds = ({self.baseline.input.name: to_tensor(read_image(self.paths[at]), self.baseline)} for at in spread)
+        return observe(cut, feeds, lambda path: open_engine("onnxruntime", path, threads=self.cores), scratch)
+
+    def stopwatch(self, student: Student) -> "Stopwatch":
+        """A clock for variants of the student: integers, in the engine that it is for."""
+        return Stopwatch(self, student, self.statistics(student))
+
+    def measured_once(self, name: str, what: Any, measure: Callable[[], list[float]]) -> list[float]:
+        """Figures that decide something, measured once on this machine: what is decided by them is then decided the same way again.
+
+        They lie in the recovery's folder, so that a resumed one goes on with its own, and in the cache.
+        """
+        path = self.folder / f"{name}-{hashlib.sha256(json.dumps(what).encode()).hexdigest()[:12]}.json"
+        key = remembered.key_of(name, {"what": what, "threads": self.threads}, self.engine)
+        for found in (_figures_in(path), remembered.recall(key)):
+            if (figures := _as_figures(found)) is not None:
+                return figures
+        figures = measure()
+        write_whole(path, json.dumps({"figures": figures}).encode())
+        remembered.remember(key, {"figures": figures})
+        return figures
+
+    def _quantize(self, cut: onnx.ModelProto, student: Student, statistics: dict[str, TensorStatistics]) -> onnx.ModelProto:
+        target = self.folder / "quantized.onnx"
+        quantize_static(cut, student.head, statistics, self.recipe, self._scheme, target)
+        return onnx.load(target)
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the student will be quantized."""
+        return replace(INT8, engine=self.engine)
+
+    @property
+    def _scheme(self) -> Any:
+        # On x86 without AMX all 256 levels cost nothing; with AMX, a correction that is small beside what they save in accuracy.
+        return scheme_named("openvino") if self.engine == "openvino" else scheme_for(self.board.isa)
+
+
+def _figures_in(path: Path) -> Any:
+    try:
+        return json.loads(read_regular(path, MOST_FIGURES_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+
+
+def _as_figures(found: Any) -> list[float] | None:
+    figures = found.get("figures") if isinstance(found, dict) else None
+    sound = isinstance(figures, list) and figures and all(isinstance(each, int | float) and each > 0 for each in figures)
+    return [float(each) for each in figures] if sound and figures else None
+
+
+class Stopwatch:
+    """Times variants of a student, pair by pair in turn, in one process: what slows the machine slows both."""
+
+    def __init__(self, studio: Studio, student: Student, statistics: dict[str, TensorStatistics]) -> None:
+        self._studio, self._student, self._statistics = studio, student, statistics
+        self._feed = {studio.baseline.input.name: np.zeros(studio.baseline.input.shape, np.float32)}
+
+    def open(self, model: onnx.ModelProto) -> Engine:
+        """A variant, whose channels may be fewer, opened in the engine."""
+        made = self._studio._quantize(cut_head(model, self._student.head), self._student, self._statistics)  # noqa: SLF001 - one module
+        path = self._studio.folder / "timed.onnx"
+        write_whole(path, made.SerializeToString(), sync=False)
+        return open_engine(self._studio.engine, path, threads=self._studio.threads, precision="int8")
+
+    def saved_share(self, before: Engine, model: onnx.ModelProto) -> float:
+        """The share of `before`'s time that the variant saves: median over pairs of runs."""
+        with closing(self.open(model)) as after:
+            for _ in range(WARM_RUNS):
+                self._run(before), self._run(after)
+            ratios = [self._run(after) / self._run(before) for _ in range(PAIRS)]
+        return 1 - float(np.median(ratios))
+
+    def milliseconds(self, engine: Engine) -> float:
+        """The median of a few runs."""
+        for _ in range(WARM_RUNS):
+            self._run(engine)
+        return float(np.median([self._run(engine) for _ in range(PAIRS)]))
+
+    def _run(self, engine: Engine) -> float:
+        started = time.perf_counter()
+        engine.run(self._feed)
+        return (time.perf_counter() - started) * 1e3
