@@ -15,6 +15,7 @@ from edgewright.errors import InputError
 from edgewright.printable import printable
 
 LARGEST_SIDE = 8192
+USUAL_CHANGES = "swap,prune=0.4,qat"
 FEW_LEFT_BEHIND = 3  # a sentence each; more make a table
 
 EXAMPLES = """
@@ -27,6 +28,8 @@ EXAMPLES = """
   edgewright fit yolov8n.onnx --data coco/data.yaml --out fitted --resume      (after Ctrl-C, a crash or a power cut)
 
   edgewright fit yolov8n.onnx --data line/ --out fitted --engines onnxruntime,openvino --frame 1280x720 --sizes 512,416
+
+  edgewright fit yolov8n.onnx --data frames/ --out fitted --recover           (swaps SiLU, prunes, and lets it learn its answers back)
 
   edgewright fit yolov8n.onnx --data frames/ --out fitted --board rpi5        (no labels, another board: provisional at best)
 
@@ -64,6 +67,11 @@ def fit(
     frame: Annotated[
         str | None, typer.Option(metavar="WxH", help="The camera's pictures, as 1280x720: try the input shape they fill.")
     ] = None,
+    recover: Annotated[bool, typer.Option("--recover", help="Try changed networks that learn the model's answers.")] = False,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="CHANGES", help="What --recover changes; see `edgewright recover`.", show_default=USUAL_CHANGES)
+    ] = None,
+    effort: Annotated[float, typer.Option(min=0.01, max=100, help="Times as many passes of --recover over the frames.")] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Decides among equal calibration images, and the bootstrap.")] = 0,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a stopped fit was.")] = False,
     json_path: JsonPath = None,
@@ -85,6 +93,8 @@ def fit(
         engines=None if engines == "all" else tuple(engines.split(",")),
         sizes_wh=parse_sizes(sizes, "--sizes"),
         frame_wh=parse_frame(frame),
+        recover=changes_of(recover=recover, recipe=recipe),
+        effort=effort,
         seed=seed,
         resume=resume,
         command=shlex.join(["edgewright", *sys.argv[1:]]),
@@ -95,6 +105,17 @@ def fit(
     show(document, out, console_for(quiet=quiet, json_path=json_path))
     write_json(document, json_path)
     raise typer.Exit(0 if evidence.ships else 1)
+
+
+def changes_of(*, recover: bool, recipe: str | None) -> str | None:
+    """The changes to try, None for none.
+
+    Raises:
+        InputError: changes are named, and not asked for.
+    """
+    if recipe is not None and not recover:
+        raise InputError("--recipe says what --recover changes", got="no --recover", fix="add it, or leave --recipe out")
+    return (recipe or USUAL_CHANGES) if recover else None
 
 
 def parse_sizes(text: str | None, option: str) -> tuple[tuple[int, int], ...]:

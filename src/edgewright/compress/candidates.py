@@ -280,5 +280,6 @@ def describe_candidate(
             "source_digest": forms.baseline.lineage["source_digest"],
             "calibration_digest": calibration_digest if static else None,
             "tools": dict(tools),
+            **({"recovered": forms.baseline.lineage["recovered"]} if "recovered" in forms.baseline.lineage else {}),
         },
     )

@@ -36,7 +36,8 @@ class Recipe:
     `float_layers` are single nodes of the recipe's source that stay in float as well, by name. `bias_correction` takes the mean error
     that quantization leaves in each convolution out of its bias. `container` is how integers are written down: Q/DQ pairs round float
     operators, which the runtime fuses, or integer operators. `engine` is what runs it; `forms` is how it meets the world, `size_wh` what
-    size of picture it takes (None: as given).
+    size of picture it takes (None: as given). `source` names the float network it is made of: none is the given one, others have been
+    taught by it (`learn`).
     """
 
     name: str
@@ -55,6 +56,7 @@ class Recipe:
     engine: str = "onnxruntime"
     forms: tuple[Form, ...] = ()
     size_wh: tuple[int, int] | None = None
+    source: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -19,6 +19,7 @@ from edgewright.engines import installed_engines
 from edgewright.fit.budget import Budget
 from edgewright.fit.choose import ABOUT_AS_FAST, BASELINE, Decision, Figures, violated, why_not
 from edgewright.fit.explore import Exploration
+from edgewright.fit.recovered import RecoveredStage, recovery_story
 from edgewright.fit.survey import Overtaken
 from edgewright.stats import units_to_settle
 from edgewright.version import __version__
@@ -92,6 +93,8 @@ class Evidence:
     calibration: CalibrationSet
     audit: Mapping[str, Any]
     exploration: Exploration
+    recovery: tuple[RecoveredStage, ...]
+    sources: Mapping[str, str]  # the float network that each candidate is made of, as its recipe names it
     regressions: Regressions
     selection_images: int
     warnings: tuple[str, ...]
@@ -140,6 +143,7 @@ class Evidence:
             "threshold": judged.operating_point.to_json(),
             "regressions": self.regressions.to_json(),
             "exploration": self.exploration.to_json(),
+            "recovery": recovery_story(self.recovery, self.ranking, self.sources),
             "measurements": [measurement.row() for measurement in judged.measurements],
             "rules": {"about_as_fast": ABOUT_AS_FAST},
             "lineage": {
@@ -195,6 +199,7 @@ class Evidence:
             "threads": self.threads,
             "imgsz": wide,
             "size_wh": [wide, high],
+            "source": self.sources.get(name, ""),
         }
 
 

@@ -24,14 +24,14 @@ from edgewright.data.calibration import CalibrationSet
 from edgewright.data.dataset import Dataset, Sample
 from edgewright.detector import Detector
 from edgewright.engines import engine_module, is_installed, open_engine
-from edgewright.errors import EngineError, HostError, InputError
+from edgewright.errors import EngineError, InputError
 from edgewright.fit.evidence import tool_versions
 from edgewright.fit.finish import stage_artifact
 from edgewright.fit.opening import open_float_model, open_material
 from edgewright.fit.watch import Silent, Watch
 from edgewright.graph.cost import mac_count, parameter_count
 from edgewright.graph.load import load_model
-from edgewright.learn.recipe import parse_recipe
+from edgewright.learn.extra import need_torch
 from edgewright.result_folder import RECOVER, empty, publish, refuse_foreign, staging, working_folder
 from edgewright.whole_file import make_folder, remove, write_whole
 
@@ -79,6 +79,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
         HostError: PyTorch or the engine is missing.
     """
     need_torch()
+    from edgewright.learn.recipe import parse_recipe  # noqa: PLC0415 - heavy, and an extra
     from edgewright.learn.recover import Material, Recovery  # noqa: PLC0415 - heavy, and an extra
 
     watch = watch or Silent()
@@ -133,19 +134,6 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
         publish(staged, request.out)
         remove(work / "stages")
         return Recovered(replace(artifact, folder=request.out), document)
-
-
-def need_torch() -> None:
-    """Raises:
-    HostError: PyTorch or safetensors is not installed.
-    """
-    for package in ("torch", "safetensors"):
-        try:
-            __import__(package)
-        except ImportError as error:
-            raise HostError(
-                f"training needs the package {package}, which is not installed", fix="run: pip install 'edgewright[learn]'"
-            ) from error
 
 
 def _forms(artifact: Artifact, folder: Path) -> FloatForms:

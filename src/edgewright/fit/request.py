@@ -18,7 +18,9 @@ class FitRequest:
     `images`: for calibration, None as many as are usual (`USUAL_IMAGES`), or half of the train images where that is less; `threads`: for
     baseline and candidates alike, 0 all cores; `board`: a name of the catalog or a file, None for this machine; `camera`: what
     calibration pictures are seen through; `engines`: what may run it, None every one that is installed; `sizes_wh`: input sizes to
-    try beside the model's own; `frame_wh`: the camera's pictures, whose shape the input may take; `recipes`: what to try, None to find out.
+    try beside the model's own; `frame_wh`: the camera's pictures, whose shape the input may take; `recover`: changes after which the
+    network learns its answers back, as `learn.recipe` reads them, None for none, and `effort`: times as many passes over the frames as
+    are usual; `recipes`: what to try, None to find out.
     """
 
     model: Path
@@ -34,6 +36,8 @@ class FitRequest:
     engines: tuple[str, ...] | None = None
     sizes_wh: tuple[tuple[int, int], ...] = ()
     frame_wh: tuple[int, int] | None = None
+    recover: str | None = None
+    effort: float = 1.0
     recipes: tuple[Recipe, ...] | None = None
     command: str = ""
 

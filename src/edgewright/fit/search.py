@@ -34,11 +34,13 @@ from edgewright.fit.explore import (
     float_sets,
     growing_set,
     range_trials,
+    recovered_recipes,
     with_bias_correction,
 )
 from edgewright.fit.finish import finish
 from edgewright.fit.journal import Journal
 from edgewright.fit.opening import open_material
+from edgewright.fit.recovered import RecoveredStage
 from edgewright.fit.request import USUAL_IMAGES, FitRequest
 from edgewright.fit.survey import ROUNDS, Overtaken, Point, exactness, overtaken
 from edgewright.fit.watch import Silent, Watch
@@ -65,6 +67,7 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
     with workspace(request.out, resume=request.resume) as work:
         run = _Fit(request, Workshop(request, baseline, dataset, board, Journal(work), watch or Silent()), warnings)
         run.explore()
+        run.recover()
         run.compress()
         run.survey()
         run.select()
@@ -118,6 +121,7 @@ class _Fit:
         self.labelled = shop.dataset.labelled
         self.warnings = list(warnings)
         self.exploration = Exploration()
+        self.recovery: tuple[RecoveredStage, ...] = ()
         self.candidates: dict[str, Artifact] = {BASELINE: shop.baseline}  # the float model as given comes first
         self.recipes: dict[str, Recipe] = {}  # what the others were made by
         self.glanced_ms: dict[str, float] = {}  # p50 by the survey
@@ -146,12 +150,19 @@ class _Fit:
         if made is not None:
             self.exploration = replace(self.exploration, sensitivity=self.shop.sensitivity(base, made))
 
+    def recover(self) -> None:
+        """Let changed networks learn the given one's answers, where that was asked for."""
+        if self.request.recover is not None:
+            self.recovery = self.shop.recover(self.request.recover, self.request.effort, self.request.seed)
+
     def compress(self) -> None:
         """Make every recipe's model for every engine; one that cannot be made is noted and left out."""
         self.watch.stage("compress")
         recipes = self.request.recipes
         if recipes is None:
-            recipes = candidates_from(self.exploration.base_recipe, self.shop.engines, self.shop.board.isa)
+            base, isa = self.exploration.base_recipe, self.shop.board.isa
+            recipes = candidates_from(base, self.shop.engines, isa)
+            recipes += tuple(each for stage in self.recovery for each in recovered_recipes(stage.source, self.shop.engines, isa))
         for done, recipe in enumerate(recipes, 1):
             self._add(recipe)
             self.watch.advance(done, len(recipes))
@@ -161,7 +172,7 @@ class _Fit:
 
         With one engine and one size there is little to leave behind, and nothing is.
         """
-        if self.request.recipes is not None or not (self.shop.sizes_wh or len(self.shop.engines) > 1):
+        if self.request.recipes is not None or not (self.shop.sizes_wh or len(self.shop.engines) > 1 or self.recovery):
             return
         self.watch.stage("survey")
         self._leave_behind()
@@ -186,7 +197,8 @@ class _Fit:
 
     def _point(self, name: str, p50_ms: float) -> Point:
         artifact = self.candidates[name]
-        return Point(name, exactness(artifact), artifact.input.size_wh[0] * artifact.input.size_wh[1], p50_ms)
+        network = self.recipes[name].source if name in self.recipes else ""
+        return Point(name, network, exactness(artifact), artifact.input.size_wh[0] * artifact.input.size_wh[1], p50_ms)
 
     def select(self) -> None:
         """What every candidate says about the selection split."""
@@ -322,6 +334,8 @@ class _Fit:
             calibration=self.shop.calibration,
             audit=audit,
             exploration=self.exploration,
+            recovery=self.recovery,
+            sources={name: recipe.source for name, recipe in self.recipes.items()},
             regressions=find_regressions(judged.fitted, judged.baseline, seed=self.request.seed),
             selection_images=self.selection[BASELINE].predictions.images,
             warnings=tuple(self._all_warnings(judged, audit)),
@@ -364,9 +378,13 @@ class _Fit:
         brought back to float in it. ONNX Runtime's, where there was no survey.
         """
         asked = self.exploration.base_recipe
-        met = (self.recipes[name] for name in self.selection if name in self.recipes)
+        met = (self.recipes[name] for name in self.selection if name in self.recipes and not self.recipes[name].source)
         wanted = [each for each in met if (each.mode, each.ranges, each.silu_floor) == (asked.mode, asked.ranges, asked.silu_floor)]
-        wanted = [each for each in wanted if not each.float_parts and each.size_wh is None and each.container == asked.container]
+        wanted = [
+            each
+            for each in wanted
+            if not each.source and not each.float_parts and each.size_wh is None and each.container == asked.container
+        ]
         return min(wanted, key=lambda each: self.glanced_ms.get(each.name, 0.0), default=None)
 
     def _score(self, name: str, part: int, parts: int) -> None:

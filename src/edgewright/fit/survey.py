@@ -3,7 +3,8 @@
 A runtime, a precision, a scheme and an input size make dozens of models; timing one takes a second, judging its accuracy a minute. So all
 are timed first, in rounds that grow longer while the field grows smaller (successive halving; Jamieson and Talwalkar, arXiv 1502.07943).
 A point goes when another is clearly faster that computes at least as exactly: float32 before half precision before integers, and among
-integers whoever keeps more layers in float. Whether less exact points lose accuracy nobody knows yet, so they never drive out others.
+integers whoever keeps more layers in float. Whether less exact points lose accuracy nobody knows yet, so they never drive out others; and
+of two networks, one of which the other was taught by, nobody knows which is right more often.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,9 +22,10 @@ MANY_LAYERS = 1000.0  # more convolutions than any detector has: so that float l
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A point of the search: how exactly it computes, by rank, on how many pixels, and its p50."""
+    """A point of the search: what network it computes, how exactly, by rank, on how many pixels, and its p50."""
 
     name: str
+    network: str
     exactness: float
     pixels: int
     p50_ms: float
@@ -71,7 +73,10 @@ def overtaken(points: Sequence[Point], slower: float) -> Mapping[str, Point]:
         better = [
             other
             for other in points
-            if other.p50_ms * slower < point.p50_ms and other.exactness >= point.exactness and other.pixels >= point.pixels
+            if other.network == point.network
+            and other.p50_ms * slower < point.p50_ms
+            and other.exactness >= point.exactness
+            and other.pixels >= point.pixels
         ]
         if better:
             found[point.name] = min(better, key=lambda each: each.p50_ms)

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from edgewright.accuracy.predictions import Predictions, predict
-from edgewright.artifact import Artifact, sha256_of
+from edgewright.artifact import Artifact, describe_file, sha256_of
 from edgewright.bench.measure import Job, Measurement, measure, run_once
 from edgewright.board.profile import HOST, Board, usable_cores
 from edgewright.compress.calibrate import TensorStatistics, load_statistics, save_statistics
@@ -46,9 +46,11 @@ from edgewright.fit.evidence import tool_versions
 from edgewright.fit.explore import FLOORS, LOOK_IMAGES
 from edgewright.fit.journal import Journal, Step, digest_of
 from edgewright.fit.opening import listing, selection_samples
+from edgewright.fit.recovered import RecoveredStage
 from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Watch
 from edgewright.graph.input_size import camera_size
+from edgewright.learn.extra import need_torch
 from edgewright.whole_file import make_folder
 
 CLOSENESS_IMAGES = 32  # of the selection split, on which candidates that are about as fast are told apart
@@ -76,7 +78,8 @@ class Workshop:
         if journal.lost:
             watch.note(f"lines of the journal that are not as they were written: {journal.lost}; their steps are done again")
         self._held: dict[str, dict[str, TensorStatistics]] = {}  # statistics by the form they are of; most recipes share one
-        self._sized: dict[tuple[int, int], FloatForms] = {}
+        self._sized: dict[tuple[str, tuple[int, int]], FloatForms] = {}
+        self._recovered: dict[str, FloatForms] = {}  # the float forms of networks that have learned, by a recipe's source
         self._look_word: Reference | None = None
         self._selection_word: Reference | None = None
         camera = None if request.camera is None else open_camera(request.camera)
@@ -104,7 +107,7 @@ class Workshop:
         run.
         """
         try:
-            forms = self.forms_for(recipe.size_wh)
+            forms = self.forms_for(recipe)
         except (InputError, EngineError) as error:
             self._leave_out(recipe, str(error))
             return None
@@ -133,19 +136,68 @@ class Workshop:
         digest, tools = self.calibration.digest, tool_versions()
         return describe_candidate(forms, recipe, path, self.board, calibration_digest=digest, tools=tools, files=files)
 
-    def forms_for(self, size_wh: tuple[int, int] | None) -> FloatForms:
-        """The float forms for pictures of that size (None: the model's own).
+    def forms_for(self, recipe: Recipe) -> FloatForms:
+        """The float forms of the network that the recipe starts from, for pictures of its size.
 
         Raises:
             InputError: the model cannot take them.
         """
+        forms, size_wh = self._recovered[recipe.source] if recipe.source else self.forms, recipe.size_wh
         if size_wh is None or size_wh == self.baseline.input.size_wh:
-            return self.forms
-        if size_wh not in self._sized:
-            folder = self._folder / f"float-{size_wh[0]}x{size_wh[1]}"
+            return forms
+        key = (recipe.source, size_wh)
+        if key not in self._sized:
+            folder = self._folder / f"float-{slug(recipe.source)}{size_wh[0]}x{size_wh[1]}"
             make_folder(folder)
-            self._sized[size_wh] = size_forms(self.forms, size_wh, folder)
-        return self._sized[size_wh]
+            self._sized[key] = size_forms(forms, size_wh, folder)
+        return self._sized[key]
+
+    def recover(self, changes: str, effort: float, seed: int) -> tuple[RecoveredStage, ...]:
+        """Change the given network, change after change, and let each learn the given one's answers on the train pictures that nothing is
+        chosen on.
+
+        Raises:
+            InputError: the changes cannot be read, the pictures are too few, or the network cannot be trained.
+            HostError: PyTorch is not installed.
+        """
+        need_torch()
+        from edgewright.learn.recipe import parse_recipe  # noqa: PLC0415 - heavy, and an extra
+        from edgewright.learn.recover import Material, Recovery  # noqa: PLC0415
+
+        folder = self._folder / "recover"
+        chosen_on = {sample.image for sample in self.selection}
+        frames = tuple(sample for sample in self.dataset.split("train") if sample.image not in chosen_on)
+        engine = "openvino" if "openvino" in self.engines and "avx2" in self.board.isa else "onnxruntime"
+        names = [change.name for change in parse_recipe(changes)]
+
+        def work() -> Step:
+            material = Material(self.dataset, frames)
+            recovery = Recovery(
+                self.forms, material, folder, watch=self.watch, engine=engine, threads=self.threads, seed=seed, scale=effort
+            )
+            stages = recovery.run(parse_recipe(changes))
+            told = [{**stage.to_json(), "file": stage.path.name, "tools": recovery.tools} for stage in stages]
+            return {"stages": told}, [stage.path for stage in stages]
+
+        def read(result: dict[str, Any]) -> tuple[RecoveredStage, ...]:
+            if [stage["change"] for stage in result["stages"]] != names:
+                raise ValueError("other changes")
+            sources = ["+".join(names[: at + 1]) for at in range(len(names))]
+            told = tuple(RecoveredStage(source, stage) for source, stage in zip(sources, result["stages"], strict=True))
+            for stage in told:
+                self._recovered[stage.source] = self._forms_of(stage, folder / Path(_text(stage.told["file"])).name, seed)
+            return told
+
+        inputs = [self._identity, changes, effort, engine, self.threads, [str(sample.image) for sample in frames]]
+        return self._journal.step("recover", inputs, work, read)
+
+    def _forms_of(self, stage: RecoveredStage, path: Path, seed: int) -> FloatForms:
+        """The float forms of a network that has learned."""
+        lineage = {**self.baseline.lineage, "recovered": {"changes": stage.source.split("+"), "seed": seed, "tools": stage.told["tools"]}}
+        taught = replace(self.baseline, folder=path.parent, files=(describe_file(path, path.parent),), lineage=lineage)
+        folder = self._folder / f"float-{slug(stage.source)}"
+        make_folder(folder)
+        return prepare_float_forms(taught, folder)
 
     def _converted(self, recipe: Recipe, path: Path, folder: Path) -> list[Path]:
         """The model in its engine's own format, having answered once in a process that may die of it; nothing where that is ONNX.
@@ -288,7 +340,7 @@ class Workshop:
         return self._journal.step("calibrate", self._identity, work, read)
 
     def _statistics(self, recipe: Recipe) -> dict[str, TensorStatistics]:
-        forms = self.forms_for(recipe.size_wh)
+        forms = self.forms_for(recipe)
         path = self._folder / f"statistics-{'cut' if forms.cuts(recipe) else 'whole'}{_suffix(recipe)}.npz"
 
         def work() -> Step:
@@ -303,8 +355,15 @@ class Workshop:
 
     def _shifts(self, recipe: Recipe) -> Shifts:
         """What this way of reading ranges shifts each convolution's mean by; recipes that read them alike share it."""
-        reading = [recipe.ranges, recipe.scheme, *(getattr(recipe, floor) for floor in FLOORS), self.forms.cuts(recipe), recipe.size_wh]
-        forms = self.forms_for(recipe.size_wh)
+        reading = [
+            recipe.ranges,
+            recipe.scheme,
+            *(getattr(recipe, floor) for floor in FLOORS),
+            self.forms.cuts(recipe),
+            recipe.size_wh,
+            recipe.source,
+        ]
+        forms = self.forms_for(recipe)
         path = self._folder / f"shifts-{digest_of(reading)[:8]}.npz"
 
         def work() -> Step:
@@ -326,7 +385,7 @@ class Workshop:
     def _read_shifts(self, path: Path, recipe: Recipe) -> Shifts:
         names = read_arrays(path, {"names": ("U", 1)})["names"].tolist()
         held = read_arrays(path, {f"shift{at}": ("f", 1) for at in range(len(names))})
-        graph = onnx.load(self.forms.source_of(recipe)).graph
+        graph = onnx.load(self.forms_for(recipe).source_of(recipe)).graph
         widths = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
         convs = {node.name: widths.get(node.input[1]) for node in graph.node if node.op_type == "Conv"}
         found = {name: held[f"shift{at}"] for at, name in enumerate(names)}
@@ -380,7 +439,8 @@ def _read_made(result: dict[str, Any]) -> list[str] | str:
 
 
 def _suffix(recipe: Recipe) -> str:
-    return "" if recipe.size_wh is None else "-{}x{}".format(*recipe.size_wh)
+    source = f"-{slug(recipe.source)}" if recipe.source else ""
+    return source if recipe.size_wh is None else source + "-{}x{}".format(*recipe.size_wh)
 
 
 def _read_error(result: dict[str, Any]) -> float:
