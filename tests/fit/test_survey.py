@@ -26,19 +26,19 @@ SQUARE = 640 * 640
     ],
 )
 def test_who_is_left_behind(points, left):
-    found = overtaken([Point(name, rank, SQUARE, p50_ms) for name, rank, p50_ms in points], 1.12)
+    found = overtaken([Point(name, "", rank, SQUARE, p50_ms) for name, rank, p50_ms in points], 1.12)
     assert {name: other.name for name, other in found.items()} == left
 
 
 def test_fewer_pixels_end_nothing_at_full_size():
-    small, large = Point("small", 3, 320 * 320, 5.0), Point("large", 1, SQUARE, 20.0)
+    small, large = Point("small", "", 3, 320 * 320, 5.0), Point("large", "", 1, SQUARE, 20.0)
     assert overtaken([small, large], 1.12) == {}
     assert overtaken([replace(small, p50_ms=30.0), large], 1.12) == {}  # and what is more exact is not ended by pixels alone
 
 
 @given(st.lists(st.tuples(st.sampled_from([1.0, 1.5, 2.0, 3.0]), st.sampled_from([100, 200]), st.floats(1, 100)), min_size=1, max_size=12))
 def test_the_front_is_never_left_behind(drawn):
-    points = [Point(str(at), *each) for at, each in enumerate(drawn)]
+    points = [Point(str(at), "", *each) for at, each in enumerate(drawn)]
     for _, _, slower in ROUNDS:
         left = overtaken(points, slower)
         assert min(points, key=lambda point: point.p50_ms).name not in left

@@ -380,11 +380,7 @@ class _Fit:
         asked = self.exploration.base_recipe
         met = (self.recipes[name] for name in self.selection if name in self.recipes and not self.recipes[name].source)
         wanted = [each for each in met if (each.mode, each.ranges, each.silu_floor) == (asked.mode, asked.ranges, asked.silu_floor)]
-        wanted = [
-            each
-            for each in wanted
-            if not each.source and not each.float_parts and each.size_wh is None and each.container == asked.container
-        ]
+        wanted = [each for each in wanted if not each.float_parts and each.size_wh is None and each.container == asked.container]
         return min(wanted, key=lambda each: self.glanced_ms.get(each.name, 0.0), default=None)
 
     def _score(self, name: str, part: int, parts: int) -> None:
