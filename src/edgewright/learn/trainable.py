@@ -78,7 +78,9 @@ class Trainable(nn.Module):
 
     def values(self, images: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
         """The tensors of these names, computed from pictures."""
-        held: dict[str, Tensor] = {name: self._seen(name, value) for name, value in self.learned.items()}
+        # Weights before biases: the step that a bias is rounded to is its weight's.
+        learned = sorted(self.learned.items(), key=lambda item: -item[1].ndim)
+        held: dict[str, Tensor] = {name: self._seen(name, value) for name, value in learned}
         held |= {name: getattr(self, key) for name, key in self._constant_keys.items()}
         held[self.input] = self._seen(self.input, images)
         kept = {*wanted, *self.outputs}
