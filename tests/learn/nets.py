@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import numpy_helper
 
 from edgewright.compress.head_cut import fold, raw_head
 from edgewright.compress.quantize import name_nodes
@@ -68,6 +69,19 @@ def folded_with_head(path: Path, folder: Path):
     model = onnx.load(folder / "folded.onnx")
     name_nodes(model.graph)
     return model, raw_head(model, head)
+
+
+def deaf(model, channels, kept):
+    """The whole network, where no convolution listens to a channel that is not kept."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    held = {each.name: each for each in made.graph.initializer}
+    for conv in channels.convs:
+        if not conv.depthwise and not kept[conv.reads].all():
+            weight = numpy_helper.to_array(held[conv.weight]).copy()
+            weight[:, ~kept[conv.reads]] = 0
+            held[conv.weight].CopyFrom(numpy_helper.from_array(weight, conv.weight))
+    return made
 
 
 def model_in(test_data: Path, name: str) -> Path:

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper, numpy_helper
+from onnx import helper
 
 torch = pytest.importorskip("torch", reason="what learns needs PyTorch: pip install 'edgewright[learn]'")
 
@@ -13,7 +13,7 @@ from edgewright.compress.head_cut import cut_head  # noqa: E402
 from edgewright.graph.cost import mac_count  # noqa: E402
 from edgewright.learn.channels import map_channels, without_channels  # noqa: E402
 from graph.small_models import tensor  # noqa: E402
-from learn.nets import DEMO, MODELS, answers, folded_with_head, model_in, picture_of, small_net  # noqa: E402
+from learn.nets import DEMO, MODELS, answers, deaf, folded_with_head, model_in, picture_of, small_net  # noqa: E402
 from tiny_detector import save_tiny_detector  # noqa: E402
 
 
@@ -26,19 +26,6 @@ def some_kept(channels, seed, share=0.6):
         keep[rng.integers(len(keep))] = True
         kept[width.numbers[~keep]] = False
     return kept
-
-
-def deaf(model, channels, kept):
-    """The whole network, where no convolution listens to a channel that is not kept."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    held = {each.name: each for each in made.graph.initializer}
-    for conv in channels.convs:
-        if not conv.depthwise and not kept[conv.reads].all():
-            weight = numpy_helper.to_array(held[conv.weight]).copy()
-            weight[:, ~kept[conv.reads]] = 0
-            held[conv.weight].CopyFrom(numpy_helper.from_array(weight, conv.weight))
-    return made
 
 
 def assert_goes_together(model, outputs, kept, channels=None):
@@ -78,14 +65,14 @@ def assert_detector_shrinks(path, folder, *, least_gone):
     assert shapes(shrunk) == shapes(model)
     picture = picture_of(model)
     for mine, theirs in zip(answers(shrunk, picture, outputs), answers(pruned, picture, outputs), strict=True):
-        assert mine == pytest.approx(theirs, abs=1e-3)
+        assert np.abs(mine - theirs).max() < 1e-3
 
 
 def shapes(model):
     return [[dim.dim_value for dim in value.type.tensor_type.shape.dim] for value in model.graph.output]
 
 
-@pytest.mark.parametrize("name", [name for name in MODELS if not name.startswith("yolov8n")])  # pcb_yolov8n is of that family
+@pytest.mark.parametrize("name", [name for name in MODELS if name != "yolov8n_unfused_bn"])
 def test_a_real_detector_loses_channels_that_nobody_listens_to(test_data, tmp_path, name):
     assert_detector_shrinks(model_in(test_data, name), tmp_path, least_gone=0.3)
 
@@ -218,7 +205,17 @@ def sliced():
         op("Concat", "p q", "pq", axis=1),
         conv("pq", "wo", "out"),
     ]
-    held = [("rows_from", 2), ("rows_to", -1), ("rows_axis", 2), ("start", 1), ("end", 5), ("axis", 1), ("back", -5), ("most", 2**62), ("one", 1)]
+    held = [
+        ("rows_from", 2),
+        ("rows_to", -1),
+        ("rows_axis", 2),
+        ("start", 1),
+        ("end", 5),
+        ("axis", 1),
+        ("back", -5),
+        ("most", 2**62),
+        ("one", 1),
+    ]
     weights = {"wa": (8, 3, 1, 1), "wo": (2, 9, 1, 1)} | {name: numbers(name, each) for name, each in held}
     return small_net(nodes, ["out"], weights)
 

@@ -8,8 +8,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 torch = pytest.importorskip("torch", reason="what learns needs PyTorch: pip install 'edgewright[learn]'")
 
-from edgewright.errors import ModelError
-from edgewright.learn.operators import OPERATORS, build
+from edgewright.errors import ModelError  # noqa: E402
+from edgewright.learn.operators import OPERATORS, build  # noqa: E402
 
 NEWEST = 18
 MOST = 2**63 - 1  # how exporters write "to the end"
