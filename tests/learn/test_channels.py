@@ -102,7 +102,7 @@ def numbers(name, *values):
 
 
 def residual():
-    """b is added to a, and d to both: one set of four numbers."""
+    """Added: b to a, d to both: one set of four numbers."""
     nodes = [
         conv("image", "wa", "a"),
         conv("a", "wb", "b", pads=[1, 1, 1, 1]),
