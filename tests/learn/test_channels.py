@@ -343,6 +343,27 @@ def test_a_small_graph_loses_channels_that_nobody_listens_to(build, seed):
     assert answers(pruned, picture_of(model))[0].shape == answers(model, picture_of(model))[0].shape
 
 
+def in_a_row(outputs):
+    """Three convolutions one after the other."""
+    nodes = [conv("image", "wa", "a"), conv("a", "wb", "b"), conv("b", "wo", "out")]
+    return small_net(nodes, outputs, {"wa": (5, 3, 1, 1), "wb": (4, 5, 1, 1), "wo": (2, 4, 1, 1)})
+
+
+@pytest.mark.parametrize(
+    ("of_graph", "asked"),
+    [(["out"], ["b", "out"]), (["out", "b"], ["out"]), (["out"], ["out", "b"])],
+    ids=["asked for", "an output of the graph", "in any order"],
+)
+def test_an_inner_tensor_that_somebody_wants_stays_whole(of_graph, asked):
+    model = in_a_row(of_graph)
+    channels = map_channels(model, asked)
+    assert channels.pinned[channels.of_tensor["b"]].all()
+    assert not channels.pinned[channels.of_tensor["a"]].any()
+    kept = some_kept(channels, seed=0)
+    assert kept.sum() < len(kept)
+    assert_goes_together(model, ["b", "out"], kept, channels)
+
+
 def test_channels_that_are_added_are_one():
     of_tensor = map_channels(residual(), ["out"]).of_tensor
     assert all(of_tensor[name].tolist() == of_tensor["a"].tolist() for name in "bcde")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import helper
+from onnx import helper, numpy_helper
 
 torch = pytest.importorskip("torch", reason="what learns needs PyTorch: pip install 'edgewright[learn]'")
 
@@ -228,6 +228,20 @@ def test_a_channel_that_nobody_listens_to_has_no_importance(cut_tiny):
     assert (found[free & kept] > 0).all()
     whole = importance_of(model, head, channels)
     assert (whole[free] > 0).all()
+
+
+@pytest.mark.parametrize(("bias", "matters"), [(1.0, True), (0.0, False)])
+def test_a_channel_that_is_its_bias_alone_matters_by_its_bias(cut_tiny, bias, matters):
+    model, head = cut_tiny
+    channels = map_channels(model, [output.name for output in head.outputs])
+    conv = channels.convs[0]
+    number = next(at for at in range(len(conv.makes)) if not channels.pinned[conv.makes[at]])
+    for held in model.graph.initializer:
+        if held.name in (conv.weight, conv.bias):
+            values = numpy_helper.to_array(held).copy()
+            values[number] = bias if held.name == conv.bias else 0
+            held.CopyFrom(numpy_helper.from_array(values, held.name))
+    assert (importance_of(model, head, channels)[conv.makes[number]] > 0) == matters
 
 
 def test_importance_depends_on_the_seed_and_on_nothing_else(cut_tiny):
