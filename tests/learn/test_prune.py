@@ -165,16 +165,34 @@ def test_a_choice_can_be_carried_out():
 # --- what a multiply-add costs ------------------------------------------------------------------------------------------------------------
 
 
+class CountingClock:
+    """A clock that takes a network's time from its multiply-adds, and remembers what it was asked."""
+
+    def __init__(self, milliseconds):
+        self.of = milliseconds
+        self.asked, self.closed = [], 0
+
+    def open(self, model):
+        self.macs = mac_count(model)
+        return self
+
+    def close(self):
+        self.closed += 1
+
+    def milliseconds(self, engine):
+        return self.of(engine.macs)
+
+    def saved_share(self, before, model):
+        self.asked.append((before.macs, mac_count(model)))
+        return 1 - self.of(mac_count(model)) / self.of(before.macs)
+
+
 def timed(model, channels, milliseconds):
-    """`costs` with a timer that says what `milliseconds` makes of multiply-adds; and what was timed."""
-    asked, told = [], []
-
-    def timer(models):
-        asked.append([mac_count(each) for each in models])
-        return [milliseconds(each) for each in asked[-1]]
-
-    total_ms, rates = costs(model, channels, timer, lambda done, of: told.append((done, of)))
-    return total_ms, rates, asked, told
+    """`costs` by a clock that says what `milliseconds` makes of multiply-adds; and what was timed."""
+    clock, told = CountingClock(milliseconds), []
+    total_ms, rates = costs(model, channels, clock, lambda done, of: told.append((done, of)))
+    assert clock.closed == 1
+    return total_ms, rates, clock.asked, told
 
 
 def test_each_width_is_halved_and_timed_by_itself():
@@ -182,7 +200,7 @@ def test_each_width_is_halved_and_timed_by_itself():
     channels = mapped(model)
     whole = mac_count(model)
     total_ms, rates, asked, told = timed(model, channels, lambda macs: macs / 100)
-    assert asked == [[whole, mac_count(chain(8, 24))], [whole, mac_count(chain(16, 12))]]
+    assert asked == [(whole, mac_count(chain(8, 24))), (whole, mac_count(chain(16, 12)))]
     assert told == [(1, 2), (2, 2)]
     assert total_ms == pytest.approx(whole / 100)
     assert rates == pytest.approx(np.full(2, 1 / 100))
