@@ -51,6 +51,7 @@ class Trainable(nn.Module):
         super().__init__()
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
+        _hold_as_tensors(self.model.graph)
         inputs = real_inputs(self.model.graph)
         if len(inputs) != 1:
             raise ModelError("this model cannot be trained", got=f"{len(inputs)} inputs", expected="one, the picture")
@@ -185,6 +186,14 @@ def _constants(model: onnx.ModelProto) -> Mapping[str, onnx.TensorProto]:
             tensor.name = name
             found[name] = tensor
     return found
+
+
+def _hold_as_tensors(graph: onnx.GraphProto) -> None:
+    """Constant nodes that hold a list of numbers hold a tensor, so that what is learned can be written there."""
+    for node in graph.node:
+        if node.op_type == "Constant" and any(each.name in ("value_float", "value_floats") for each in node.attribute):
+            values = np.array(onnx.helper.get_attribute_value(node.attribute[0]), np.float32)
+            node.attribute[0].CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(values)))
 
 
 def _learned_names(model: onnx.ModelProto) -> set[str]:
