@@ -22,8 +22,6 @@ from edgewright.learn.loop import Schedule, Training
 from edgewright.learn.losses import Loss
 from edgewright.whole_file import locked
 
-SAVE_EVERY = 50  # steps, half a minute of two threads: a killed run has little to do again
-
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -32,6 +30,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--binary-boards", type=int, default=2400)
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--save-every", type=int, default=50, help="steps; what a killed run did since then, the next one does again")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2, help="also the processes that draw boards; more only on a machine of your own")
     return parser.parse_args()
@@ -52,13 +51,11 @@ def main() -> None:
 def _train(args: argparse.Namespace) -> None:
     started_s = time.monotonic()
     first_seed = args.seed * 1_000_000
-    boards = render(
-        args.out / "cache", camera=args.camera_boards, binary=args.binary_boards, first_seed=first_seed, workers=args.threads
-    )
+    boards = render(args.out / "cache", camera=args.camera_boards, binary=args.binary_boards, first_seed=first_seed, workers=args.threads)
     ready_s = time.monotonic() - started_s
     print(f"{len(boards)} boards ready after {ready_s:.0f} s on {platform.machine()}, {args.threads} threads", flush=True)
     model = DemoDetector(len(CLASS_NAMES)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    schedule = Schedule(steps=args.steps, save_every=SAVE_EVERY)
+    schedule = Schedule(steps=args.steps, save_every=args.save_every)
     training = Training(model, schedule, BoardLesson(boards, args.seed, args.batch))
     # Locked only once the boards are drawn: a process that draws may outlive a killed run, and would hold on to the lock.
     with locked(args.out):

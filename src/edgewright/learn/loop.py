@@ -122,9 +122,7 @@ class Training(Generic[Model, Batch]):
                 at, _, key = name.partition(".")
                 held.setdefault(int(at), {})[key] = tensor
             self._load_moments(held)
-            self.step, self.elapsed_s = int(found.facts["step"]), float(found.facts["elapsed_s"])
-            if self.step < 0:
-                raise ValueError(f"step {self.step}")
+            self.step, self.elapsed_s = _steps(found.facts["step"]), float(found.facts["elapsed_s"])
         except (RuntimeError, LookupError, ValueError, TypeError, OverflowError) as error:
             # PyTorch's first line names only the class; the last one says what is missing, or of another size.
             said = printable(str(error).rpartition("\n")[2].strip(), 160)
@@ -166,6 +164,12 @@ class Training(Generic[Model, Batch]):
                 slow.lerp_(fast, 1 - keep)
             else:
                 slow.copy_(fast)
+
+
+def _steps(said: Any) -> int:
+    if int(said) < 0:
+        raise ValueError(f"step {said}")
+    return int(said)
 
 
 def _prepared(batches: Callable[[int], Batch], first: int, last: int) -> Iterator[Batch]:
