@@ -58,11 +58,11 @@ def boards():
 def test_batches_depend_on_seed_and_step_alone(boards):
     one, again, other = (batch(boards, seed=0, step=step, size=3, crop_px=128) for step in (4, 4, 5))
 
-    assert np.array_equal(one.images, again.images)
-    assert np.array_equal(one.boxes, again.boxes)
-    assert not np.array_equal(one.images, other.images)
-    assert one.images.shape == (3, 128, 128, 3)
-    assert one.boxes.shape[:2] == one.present.shape == one.class_ids.shape
+    assert np.array_equal(one.pictures, again.pictures)
+    assert torch.equal(one.truth.boxes_xyxy, again.truth.boxes_xyxy)
+    assert not np.array_equal(one.pictures, other.pictures)
+    assert one.pictures.shape == (3, 128, 128, 3)
+    assert one.truth.boxes_xyxy.shape[:2] == one.truth.present.shape == one.truth.class_ids.shape
 
 
 def test_the_network_gives_what_its_head_names():

@@ -2,14 +2,11 @@
 
 from dataclasses import dataclass
 
-import torch
-from torch import nn
-
-from demo_detector.material import CROP_PX, Batch, Boards, batch
-from demo_detector.model import HEAD, INPUT
+from demo_detector.material import CROP_PX, Boards, batch
+from demo_detector.model import HEAD, INPUT, DemoDetector
 from edgewright.learn.cells import read_cells
-from edgewright.learn.losses import BoxesInBatch, Loss, label_loss
-from edgewright.learn.material import to_input
+from edgewright.learn.losses import Loss, label_loss
+from edgewright.learn.material import LabelledBatch, to_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +18,9 @@ class BoardLesson:
     size: int
     crop_px: int = CROP_PX
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int) -> LabelledBatch:
         return batch(self.boards, seed=self.seed, step=step, size=self.size, crop_px=self.crop_px)
 
-    def loss(self, model: nn.Module, batch: Batch, step: int) -> Loss:  # noqa: ARG002 - the same at every step
-        truth = BoxesInBatch(torch.from_numpy(batch.boxes), torch.from_numpy(batch.class_ids), torch.from_numpy(batch.present))
-        return label_loss(read_cells(HEAD, model(to_input(batch.images, INPUT))), truth)
+    def loss(self, model: DemoDetector, batch: LabelledBatch, step: int) -> Loss:  # noqa: ARG002 - the same at every step
+        assert batch.truth is not None
+        return label_loss(read_cells(HEAD, model(to_input(batch.pictures, INPUT))), batch.truth)
