@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="what learns needs PyTorch: pip inst
 from edgewright.errors import ModelError  # noqa: E402
 from edgewright.graph.head import recognise  # noqa: E402
 from edgewright.learn.swap import swap_activations  # noqa: E402
-from edgewright.learn.trainable import Trainable, with_weights  # noqa: E402
+from edgewright.learn.trainable import Trainable  # noqa: E402
 from graph.small_models import model_of, tensor, value  # noqa: E402
 from learn.nets import DEMO, MODELS, answers, model_in, picture_of, real_picture, small_net  # noqa: E402
 from tiny_detector import build_tiny_detector  # noqa: E402
@@ -225,14 +225,6 @@ def test_a_weight_that_two_convolutions_share_is_learned_once():
     picture = np.random.default_rng(0).random((1, 3, 8, 8), np.float32)
     learn(module, picture)
     assert run(module, picture)[0] == pytest.approx(answers(module.to_onnx(), picture)[0], abs=1e-5)
-
-
-def test_weights_are_put_into_a_graph_by_name():
-    model = normalised()
-    made = with_weights(model, {"scale": torch.full((4,), 2.0), "nobody": torch.zeros(1)})
-    before, after = weights_of(model), weights_of(made)
-    assert {name for name in before if before[name] != after[name]} == {"scale"}
-    assert np.frombuffer(after["scale"], np.float32).tolist() == [2, 2, 2, 2]
 
 
 # --- parts --------------------------------------------------------------------------------------------------------------------------------

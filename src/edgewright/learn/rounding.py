@@ -4,7 +4,8 @@ The places and the encodings are not ours to choose a second time: the network i
 and what that wrote into its graph is read back: which tensors have a pair of Q/DQ, with which zero point and scale, and which
 convolutions have integer weights. So the student rounds where the runtime will round. Scales of activations are then learned (LSQ,
 arXiv 1902.08153), zero points stay; the scale of a weight channel follows its largest weight, as the quantizer's rule does. A bias has
-32 bits, and is rounded to the step of the sums that it is added to, where the quantizer does so. Gradients pass the rounding as if it were not there (straight-through, arXiv 1308.3432).
+32 bits, and is rounded to the step of the sums that it is added to, where the quantizer does so. Gradients pass the rounding as if it
+were not there (straight-through, arXiv 1308.3432).
 """
 
 import math

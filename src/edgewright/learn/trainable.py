@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgewright.errors import ModelError
-from edgewright.graph.unread import drop_unread
 from edgewright.graph.walk import opset_of, real_inputs, subgraphs
 from edgewright.graph.weights import LEARNED, WEIGHTS, own_constants, scopes
 from edgewright.learn.operators import Function, build
@@ -212,14 +211,3 @@ def _counts(tensor: onnx.TensorProto) -> bool:
         return False
     values = numpy_helper.to_array(tensor).reshape(-1)
     return values.size > 1 and bool(np.array_equal(values, np.arange(values.size)))
-
-
-def with_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """A copy of the graph whose constants of these names are these."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    for tensor in made.graph.initializer:
-        if tensor.name in weights:
-            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].detach().float().contiguous().cpu().numpy(), tensor.name))
-    drop_unread(made.graph)
-    return made
