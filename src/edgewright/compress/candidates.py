@@ -220,21 +220,27 @@ def make_model(
             model = with_corrected_biases(model, {name: shift for name, shift in shifts.items() if name not in kept})
         quantize_static(model, forms.head_of(recipe), statistics, recipe, scheme_of(recipe, board), target)
     if recipe.forms:
-        write_whole(target, _in_form(onnx.load(target), forms, recipe, statistics, board).SerializeToString())
+        met = in_forms(onnx.load(target), onnx.load(source), forms.head_of(recipe), forms.baseline.input, recipe, statistics, board)
+        write_whole(target, met.SerializeToString())
 
 
-def _in_form(
-    model: onnx.ModelProto, forms: FloatForms, recipe: Recipe, statistics: Mapping[str, TensorStatistics], board: Board
+def in_forms(
+    model: onnx.ModelProto,
+    source: onnx.ModelProto,
+    head: HeadSpec,
+    spec: InputSpec,
+    recipe: Recipe,
+    statistics: Mapping[str, TensorStatistics],
+    board: Board,
 ) -> onnx.ModelProto:
-    """The model as it meets the world."""
+    """The recipe's `model`, made of the float `source` that ends in `head` and takes pictures as `spec` says, as it meets the world."""
     if "integer outputs" in recipe.forms:
-        source, head = onnx.load(forms.source_of(recipe)), forms.head_of(recipe)
         ranges = choose_ranges(source, head, statistics, recipe)
         model = give_integers(model, head, ranges, nodes_kept_float(source.graph, recipe), scheme_of(recipe, board)).model
     if "camera frames" in recipe.forms:
         # OpenVINO computes the first convolution in float where it meets bare integers.
         integers: Bytes = "as rounded floats" if recipe.engine == "openvino" else "as integers"
-        model = take_camera_frames(model, forms.baseline.input, integers=integers).model
+        model = take_camera_frames(model, spec, integers=integers).model
     return model
 
 

@@ -132,7 +132,8 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
         artifact = stage_artifact(replace(made, lineage=lineage), baseline.name, baseline.threshold, staged)
         write_whole(staged / "recovery.json", (json.dumps(document, indent=2) + "\n").encode())
         publish(staged, request.out)
-        remove(work / "stages")
+        for given in ("given", "teacher"):
+            remove(work / given)
         return Recovered(replace(artifact, folder=request.out), document)
 
 

@@ -49,6 +49,7 @@ from edgewright.fit.opening import listing, selection_samples
 from edgewright.fit.recovered import RecoveredStage
 from edgewright.fit.request import FitRequest
 from edgewright.fit.watch import Watch
+from edgewright.fit.workspace import LEARNED
 from edgewright.graph.input_size import camera_size
 from edgewright.learn.extra import need_torch
 from edgewright.whole_file import make_folder
@@ -164,7 +165,7 @@ class Workshop:
         from edgewright.learn.recipe import parse_recipe  # noqa: PLC0415 - heavy, and an extra
         from edgewright.learn.recover import Material, Recovery  # noqa: PLC0415
 
-        folder = self._folder / "recover"
+        folder = self._folder / LEARNED
         chosen_on = {sample.image for sample in self.selection}
         frames = tuple(sample for sample in self.dataset.split("train") if sample.image not in chosen_on)
         engine = "openvino" if "openvino" in self.engines and "avx2" in self.board.isa else "onnxruntime"

@@ -10,6 +10,7 @@ from edgewright.errors import DiskError
 from edgewright.result_folder import FIT, empty, refuse_foreign, working_folder
 from edgewright.whole_file import REFUSALS, disk_error, remove
 
+LEARNED = "recover"
 GO_ON = "on the same --out, `--resume` goes on where this stopped"
 
 
@@ -37,8 +38,10 @@ def workspace(out: Path, *, resume: bool) -> Iterator[Path]:
 
 
 def tidy(work: Path) -> None:
-    """Drop the candidates' models, which weigh most and can be made again; what is left is small and serves a `--resume`."""
+    """Drop the candidates' models, which weigh most and can be made again; what is left serves a `--resume`, the networks that learned for
+    an hour among it.
+    """
     with os.scandir(work) as entries:
-        folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False)]
+        folders = [Path(entry.path) for entry in entries if entry.is_dir(follow_symlinks=False) and entry.name != LEARNED]
     for folder in folders:
         remove(folder)

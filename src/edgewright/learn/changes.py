@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.learn.channels import ChannelMap, map_channels, without_channels
-from edgewright.learn.prune import STEP, choose, costs, importances
+from edgewright.learn.prune import choose, costs, importances
 from edgewright.learn.rounding import Rounding, encodings_of
 from edgewright.learn.student import Student
 from edgewright.learn.studio import Studio
@@ -89,7 +89,6 @@ class PruneChannels:
     rounds: int = 1
     epochs: float = 8.0
     learning_rate: float = 1e-3
-    step: int = STEP
 
     @property
     def name(self) -> str:
@@ -103,7 +102,7 @@ class PruneChannels:
         def is_enough(macs_gone: float, time_gone: float) -> bool:
             return (time_gone if self.by_time else macs_gone) >= self.share
 
-        pruning = choose(channels, weighed, total_ms, rates_ms, is_enough, self.step)
+        pruning = choose(channels, weighed, total_ms, rates_ms, is_enough, studio.channel_step)
         changed = replace(student, model=without_channels(student.model, channels, pruning.kept), ranges={})
         said = {
             "macs_before": pruning.macs_before,
@@ -118,11 +117,11 @@ class PruneChannels:
         """What the network costs, and a multiply-add of each width; remembered by the network's shape."""
 
         def measure() -> list[float]:
-            total_ms, rates_ms = costs(student.model, channels, studio.stopwatch(student), progress)
+            total_ms, rates_ms = costs(student.model, channels, studio.stopwatch(student), studio.channel_step, progress)
             return [total_ms, *rates_ms.tolist()]
 
         shape = [[conv.name, len(conv.reads), len(conv.makes), conv.macs_a_pair] for conv in channels.convs]
-        total_ms, *rates_ms = studio.measured_once("costs", shape, measure)
+        total_ms, *rates_ms = studio.measured_once("costs of grids", shape, measure)
         return total_ms, np.array(rates_ms)
 
 

@@ -32,7 +32,8 @@ COMBINE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min"})
 
 @dataclass(frozen=True, slots=True)
 class ConvChannels:
-    """A convolution: the numbers of the channels it reads and makes, and its multiply-accumulates for one pair of them.
+    """A convolution: the numbers of the channels it reads and makes, the cells of its output, and its multiply-accumulates for one pair of
+    channels.
 
     `group`: that of the graph as it is given; what a grouped convolution that is not depthwise reads and makes has to stay.
     """
@@ -42,6 +43,7 @@ class ConvChannels:
     bias: str | None
     reads: Numbers
     makes: Numbers
+    cells: int
     macs_a_pair: int
     depthwise: bool
     group: int = 1
@@ -54,9 +56,12 @@ class ConvChannels:
 
 @dataclass(frozen=True, slots=True)
 class Width:
-    """Channels that stand in the same place of the network, so that they are chosen among each other: their numbers."""
+    """Channels that stand in the same place of the network, so that they are chosen among each other: their numbers, and the cells of the
+    grid that they are made on.
+    """
 
     numbers: Numbers
+    cells: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,7 @@ class _Mapping:
         pixels = int(np.prod(made[2:])) if all(made[2:]) else 1
         bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
         group = attribute_int(node, "group", 1)
-        return ConvChannels(node.name, node.input[1], bias, reads, makes, pixels * int(np.prod(weight[2:])), depthwise, group)
+        return ConvChannels(node.name, node.input[1], bias, reads, makes, pixels, pixels * int(np.prod(weight[2:])), depthwise, group)
 
     def _visit(self, node: onnx.NodeProto) -> None:
         first = self.found.get(node.input[0]) if node.input else None
@@ -244,6 +249,7 @@ class _Mapping:
 def _widths(convs: Sequence[ConvChannels], pinned: NDArray[np.bool_]) -> tuple[Width, ...]:
     """Numbers that the same convolutions make and the same ones read, in the order in which they are first made."""
     touched: list[set[tuple[str, bool]]] = [set() for _ in pinned]
+    cells = {number: conv.cells for conv in reversed(convs) for number in conv.makes.tolist()}
     for conv in convs:
         for number in conv.reads:
             touched[number].add((conv.name, False))
@@ -253,7 +259,7 @@ def _widths(convs: Sequence[ConvChannels], pinned: NDArray[np.bool_]) -> tuple[W
     for number, names in enumerate(touched):
         if not pinned[number] and any(makes for _, makes in names):
             groups.setdefault(frozenset(names), []).append(number)
-    return tuple(Width(np.array(numbers, np.int64)) for numbers in groups.values())
+    return tuple(Width(np.array(numbers, np.int64), cells[numbers[0]]) for numbers in groups.values())
 
 
 def _leading_to(graph: onnx.GraphProto, outputs: Sequence[str]) -> set[str]:

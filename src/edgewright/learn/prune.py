@@ -6,8 +6,9 @@ teacher does, the loss has no slope, so here the answers themselves are asked: t
 random directions (Hutchinson's estimator), each cell weighted by how sure the network is of it. No labels are needed. A gate before a
 convolution's channel has the derivative sum(weight * gradient) over that channel's weights and bias.
 
-Time. A multiply-add saved in a layer that waits for memory saves nothing. So each width is halved by itself and the network timed in
-the engine that it is for; what more is taken from it is then worth its multiply-adds times what one of them was seen to cost there.
+Time. A multiply-add saved in a layer that waits for memory saves nothing. So all widths of a grid are halved together and the network is
+timed in the engine that it is for, grid by grid; a channel is then worth its multiply-adds times what one of them was seen to cost on its
+grid. (One width by itself saves a few parts in a hundred, which is what a clock is wrong by.)
 
 Choice. Greedily, the least importance for the time first (a knapsack, as in HALP, arXiv 2110.10811), in steps of as many channels as
 the kernels work on at once, until the target is met.
@@ -30,10 +31,11 @@ from edgewright.learn.channels import ChannelMap, without_channels
 from edgewright.learn.trainable import Trainable
 from edgewright.progress import Progress, unseen
 
-STEP = 8  # channels taken at once; vector and matrix units take 8, 16 or 32
+STEP = 8  # channels taken at once: as many as vectors of 128 bits and more work on
+WIDE_STEP = 16  # where they have 512 bits, or the unit multiplies matrices
 FEWEST = 8  # channels that a width keeps
 PROBES = 2  # random directions a batch
-LEAST_RATE, MOST_RATE = 0.25, 4.0  # of the network's mean cost of a multiply-add: what a noisy timing may claim
+LEAST_RATE, MOST_RATE = 0.05, 8.0  # of the network's mean cost of a multiply-add: what a noisy timing may claim
 SIDE_SHARE = 0.5  # how much the boxes' derivative counts beside the classes'
 
 Kept = NDArray[np.bool_]
@@ -115,20 +117,31 @@ class Clock(Protocol):
         """The share of that time which another variant saves."""
 
 
-def costs(model: onnx.ModelProto, channels: ChannelMap, clock: Clock, progress: Progress = unseen) -> tuple[float, NDArray[np.float64]]:
+def costs(
+    model: onnx.ModelProto, channels: ChannelMap, clock: Clock, step: int = STEP, progress: Progress = unseen
+) -> tuple[float, NDArray[np.float64]]:
     """Milliseconds of the whole network, and of one multiply-add of each width, [widths], by the clock."""
     kept = channels.everything()
     macs = channels.macs(kept)
-    shares = np.ones(len(channels.widths))
+    grids = sorted({width.cells for width in channels.widths}, reverse=True)
+    shares = {}
     with closing(clock.open(model)) as whole:
         total_ms = clock.milliseconds(whole)
-        for at, width in enumerate(channels.widths):
+        for at, cells in enumerate(grids):
             halved = kept.copy()
-            halved[width.numbers[len(width.numbers) // 2 :]] = False
+            for width in channels.widths:
+                if width.cells == cells:
+                    halved[width.numbers[_half(len(width.numbers), step) :]] = False
             gone = 1 - channels.macs(halved) / macs
-            shares[at] = clock.saved_share(whole, without_channels(model, channels, halved)) / gone if gone else 1.0
-            progress(at + 1, len(channels.widths))
-    return total_ms, np.clip(shares, LEAST_RATE, MOST_RATE) * total_ms / macs
+            shares[cells] = clock.saved_share(whole, without_channels(model, channels, halved)) / gone if gone else 1.0
+            progress(at + 1, len(grids))
+    rates = np.clip([shares[width.cells] for width in channels.widths], LEAST_RATE, MOST_RATE)
+    return total_ms, rates * total_ms / macs
+
+
+def _half(channels: int, step: int) -> int:
+    """About half of them, in whole steps."""
+    return min(channels, max(step, round(channels / 2 / step) * step))
 
 
 def choose(
