@@ -408,7 +408,11 @@ def recovery(**changed):
             2213.7,
             [0.7131, 0.8317, 0.8713, 0.8911, 0.8937, 0.8929],
             SWAPPED,
-            **{"float_delta_points": -0.53, "p50_ms": 6.713, "speedup": 3.786, "delta_points": -0.87, "bought_ms": 1.098},
+            float_delta_points=-0.53,
+            p50_ms=6.713,
+            speedup=3.786,
+            delta_points=-0.87,
+            bought_ms=1.098,
         ),
         stage(
             "prune=0.4",
@@ -418,7 +422,11 @@ def recovery(**changed):
             [0.6317, 0.7719, 0.8231, 0.8413, 0.8517, 0.8531],
             PRUNED,
             said=pruned,
-            **{"float_delta_points": -1.31, "p50_ms": 4.427, "speedup": 5.74, "delta_points": -1.73, "bought_ms": 2.286},
+            float_delta_points=-1.31,
+            p50_ms=4.427,
+            speedup=5.74,
+            delta_points=-1.73,
+            bought_ms=2.286,
         ),
     ]
     without = ["openvino int8, float stem, 640x384", "openvino int8, zero points", FOUND, "openvino bfloat16", "openvino float32"]
@@ -434,7 +442,9 @@ def recovered_evidence(**changed):
         *({**row, "source": ""} for row in searched_evidence()["candidates"]),
         rival("swap: float32, head cut", -0.53, 20.137, 0.8817, slower, source="swap", **form("onnxruntime", "float32")),
         rival(SWAPPED, -0.87, 6.713, 0.8713, slower, source="swap", **vino),
-        rival("swap+prune=0.4: float32, head cut", -1.31, 13.719, 0.8419, slower, source="swap+prune=0.4", **form("onnxruntime", "float32")),
+        rival(
+            "swap+prune=0.4: float32, head cut", -1.31, 13.719, 0.8419, slower, source="swap+prune=0.4", **form("onnxruntime", "float32")
+        ),
         rival(PRUNED, -1.73, 4.427, 0.8327, "loses 1.73 points of 1.00", binding=["accuracy"], source="swap+prune=0.4", **vino),
     ]
     return searched_evidence(**{"candidates": rows, "recovery": recovery(), **changed})

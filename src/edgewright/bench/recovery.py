@@ -61,9 +61,9 @@ def front_names(document: Document, which: str) -> dict[str, Path]:
 
 
 def front_points(document: Document, roles: Mapping[int, Role]) -> dict[str, list[Point]]:
-    """The candidates on the front without the changed networks and on that with them; `roles` by their place among the candidates.
+    """The candidates on the front without the changed networks and on that with them, fastest first.
 
-    Their accuracy is the change against the given model, in points.
+    Their accuracy is the change against the given model, in points. `roles`: by their place among the candidates.
     """
     fronts = {which: front_names(document, which) for which in (WITHOUT, WITH)}
     found: dict[str, list[Point]] = {which: [] for which in fronts}
@@ -85,7 +85,7 @@ def front_points(document: Document, roles: Mapping[int, Role]) -> dict[str, lis
         for which, names in fronts.items():
             if name in names:
                 found[which].append(point)
-    return found
+    return {which: sorted(points, key=lambda point: point.latency_ms) for which, points in found.items()}
 
 
 def curves(document: Document) -> list[Curve]:

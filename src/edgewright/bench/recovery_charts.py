@@ -15,7 +15,7 @@ LEAST_RANGE = 0.02  # of agreement: a flat curve is drawn flat
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A look at held-back pictures: after which step, agreement with the teacher and mAP50-95, both 0..1; that last one with labels only."""
+    """A look at held-back pictures: after which step, agreement with the teacher, and mAP50-95 where there are labels; both 0..1."""
 
     step: Figure
     agreement: Figure
