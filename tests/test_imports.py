@@ -79,7 +79,7 @@ def loaded_by(statement: str) -> set[str]:
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-ENGINES_AND_FRIENDS = {"onnx", "onnxruntime", "torch", "pycocotools", "yaml", "jinja2", "matplotlib", "pandas"}
+ENGINES_AND_FRIENDS = {"onnx", "onnxruntime", "torch", "safetensors", "pycocotools", "yaml", "jinja2", "matplotlib", "pandas"}
 
 
 @pytest.mark.parametrize(

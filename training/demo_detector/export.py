@@ -7,7 +7,6 @@ convolution over a softmax, distances to boxes with constant anchors.
 
 import operator
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import fx, nn
 
-from demo_detector.model import REG_MAX, STRIDES, ConvNormAct, DemoDetector, anchor_points
+from demo_detector.model import REG_MAX, STRIDES, ConvNormAct, DemoDetector
+from edgewright.learn.cells import centres_of
 
 OPSET: Final = 17
 _IR_VERSION: Final = 8
@@ -106,11 +106,15 @@ def _body(writer: _Writer, model: DemoDetector) -> list[str]:
 
 def _tail(writer: _Writer, maps: list[str], classes: int, size_px: int) -> None:
     """Raw maps to output0, as the YOLOv8 exporters write it."""
-    sizes = [(size_px // s, size_px // s) for s in STRIDES]
-    points, strides = anchor_points(sizes)
+    sides_in_cells = [size_px // stride for stride in STRIDES]
+    points = torch.cat([centres_of(side, side, torch.zeros(())) for side in sides_in_cells])
+    strides = torch.cat([torch.full((side**2, 1), float(stride)) for side, stride in zip(sides_in_cells, STRIDES, strict=True)])
     cells = len(points)
+    # /head/Concat, /head/Concat_1 and /head/Concat_2: the exporters number them so.
+    pairs = zip(maps[::2], maps[1::2], strict=True)
+    grids = [writer.node("Concat", list(pair), f"/head/Concat_{k}".removesuffix("_0"), axis=1)[0] for k, pair in enumerate(pairs)]
     rows = writer.constant("head.rows", np.array([1, 4 * REG_MAX + classes, -1], np.int64))
-    flat = [writer.node("Reshape", [m, rows], f"/head/Reshape_{k}")[0] for k, m in enumerate(maps)]
+    flat = [writer.node("Reshape", [m, rows], f"/head/Reshape_{k}")[0] for k, m in enumerate(grids)]
     joined = writer.node("Concat", flat, "/head/Concat_3", axis=2)[0]
     parts = writer.constant("head.parts", np.array([4 * REG_MAX, classes], np.int64))
     sides, logits = writer.node("Split", [joined, parts], "/head/Split", outputs=2, axis=1)
@@ -153,9 +157,3 @@ def to_onnx(model: DemoDetector, names: tuple[str, ...], *, size_px: int = 640, 
     })  # fmt: skip
     onnx.checker.check_model(exported, full_check=True)
     return onnx.shape_inference.infer_shapes(exported)
-
-
-def save(exported: onnx.ModelProto, path: Path) -> None:
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(exported.SerializeToString())
-    partial.replace(path)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.data.circuit_boards import draw_board
+from edgewright.learn.material import LabelledBatch, padded
 
 BOARD_PX: Final = 640
 CROP_PX: Final = 320
@@ -67,25 +68,10 @@ def render(cache: Path, *, camera: int, binary: int, first_seed: int, workers: i
     return Boards(pixels, boxes, [np.array(c, np.int64) for _, c in labels])
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images (B, H, W, 3) of 0..255; truth padded to the longest list."""
-
-    images: NDArray[np.uint8]
-    boxes: NDArray[np.float32]
-    class_ids: NDArray[np.int64]
-    present: NDArray[np.bool_]
-
-
-def batch(boards: Boards, *, seed: int, step: int, size: int, crop_px: int = CROP_PX) -> Batch:
+def batch(boards: Boards, *, seed: int, step: int, size: int, crop_px: int = CROP_PX) -> LabelledBatch:
     rng = np.random.default_rng([seed, step])
     samples = [_sample(rng, boards, int(index), crop_px) for index in rng.integers(0, len(boards), size)]
-    longest = max(1, *(len(c) for _, _, c in samples))
-    boxes, class_ids = np.zeros((size, longest, 4), np.float32), np.zeros((size, longest), np.int64)
-    present = np.zeros((size, longest), np.bool_)
-    for row, (_, b, c) in enumerate(samples):
-        boxes[row, : len(c)], class_ids[row, : len(c)], present[row, : len(c)] = b, c, True
-    return Batch(np.stack([image for image, _, _ in samples]), boxes, class_ids, present)
+    return LabelledBatch(np.stack([image for image, _, _ in samples]), padded([(boxes, class_ids) for _, boxes, class_ids in samples]))
 
 
 def _sample(

@@ -11,8 +11,14 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
+from edgewright.artifact import RAW_ROLES, HeadOutput, HeadSpec, InputSpec
+from edgewright.learn.cells import read_cells
+
 STRIDES: Final = (8, 16, 32)
 REG_MAX: Final = 16
+INPUT: Final = InputSpec("images", (1, 3, 640, 640))
+_OUTPUTS = tuple(HeadOutput(f"{role}{stride}", role, stride) for stride in STRIDES for role in RAW_ROLES["yolov8"])
+HEAD: Final = HeadSpec("yolov8", STRIDES, REG_MAX, _OUTPUTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +105,12 @@ class Head(nn.Module):
         # About five objects among the cells of a 640 px picture: the loss starts where the data is.
         self.score = _branch(inputs, width.score, classes, first_bias=math.log(5 / classes / (640 / stride) ** 2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return torch.cat([self.box(x), self.score(x)], 1)
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.box(x), self.score(x)]
 
 
 class DemoDetector(nn.Module):
-    """Images in 0..1 to three raw maps of 4 * REG_MAX + classes channels, finest first."""
+    """Images in 0..1 to the raw maps that HEAD names, finest first: 4 * REG_MAX channels of sides, then a logit for each class."""
 
     def __init__(self, classes: int, width: Width | None = None) -> None:
         super().__init__()
@@ -134,39 +140,11 @@ class DemoDetector(nn.Module):
         q3 = self.down3(torch.cat([self.upsample(q4), p3], 1))
         r4 = self.up4(torch.cat([self.step4(q3), q4], 1))
         r5 = self.up5(torch.cat([self.step5(r4), p5], 1))
-        return [head(x) for head, x in zip(self.heads, (q3, r4, r5), strict=True)]
-
-
-def anchor_points(sizes_hw: list[tuple[int, int]]) -> tuple[Tensor, Tensor]:
-    """Cell centres (A, 2) as x, y in cells, and strides (A, 1), over all levels."""
-    points, strides = [], []
-    for (height, width), stride in zip(sizes_hw, STRIDES, strict=True):
-        y, x = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
-        points.append(torch.stack([x, y], -1).view(-1, 2))
-        strides.append(torch.full((height * width, 1), float(stride)))
-    return torch.cat(points), torch.cat(strides)
-
-
-def flatten(maps: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Side distributions (B, A, 4, REG_MAX) and class logits (B, A, classes)."""
-    rows = torch.cat([m.flatten(2) for m in maps], 2).transpose(1, 2)
-    return rows[..., : 4 * REG_MAX].reshape(*rows.shape[:2], 4, REG_MAX), rows[..., 4 * REG_MAX :]
-
-
-def expected_distances(distributions: Tensor) -> Tensor:
-    """The mean of each side's distribution, in cells (arXiv 2006.04388, equation 3)."""
-    return distributions.softmax(-1) @ torch.arange(REG_MAX, dtype=distributions.dtype)
-
-
-def boxes_around(points: Tensor, distances: Tensor) -> Tensor:
-    """x0, y0, x1, y1 from distances left, top, right, bottom."""
-    return torch.cat([points - distances[..., :2], points + distances[..., 2:]], -1)
+        return [each for head, x in zip(self.heads, (q3, r4, r5), strict=True) for each in head(x)]
 
 
 def decode(maps: list[Tensor]) -> Tensor:
-    """What the exported graph computes: (B, 4 + classes, A) of cx, cy, w, h in pixels and scores."""
-    distributions, logits = flatten(maps)
-    points, strides = anchor_points([(m.shape[2], m.shape[3]) for m in maps])
-    boxes = boxes_around(points, expected_distances(distributions)) * strides
-    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
-    return torch.cat([centre, size, logits.sigmoid()], -1).transpose(1, 2)
+    """What the exported graph computes: [N, 4 + classes, A] of cx, cy, w, h in pixels and scores."""
+    cells = read_cells(HEAD, maps)
+    low, high = cells.boxes_xyxy[..., :2], cells.boxes_xyxy[..., 2:]
+    return torch.cat([(low + high) / 2, high - low, cells.scores()], -1).transpose(1, 2)

@@ -17,6 +17,7 @@ from onnx import helper, numpy_helper
 from edgewright.graph.compatibility import attribute_int
 from edgewright.graph.shapes import shapes_of
 from edgewright.graph.unread import drop_unread
+from edgewright.graph.walk import opset_of
 
 Numbers = NDArray[np.int64]  # the number of each channel of a feature map, [C]
 
@@ -25,12 +26,16 @@ CARRY = frozenset(
     {"Abs", "AveragePool", "Cast", "Clip", "GlobalAveragePool", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "MaxPool", "Neg"}
     | {"Relu", "Resize", "Sigmoid", "Tanh"}
 )
+SPLIT_READS_SIZES_SINCE = 13  # the opset from which they are an input and no attribute
 COMBINE = frozenset({"Add", "Sub", "Mul", "Div", "Max", "Min"})
 
 
 @dataclass(frozen=True, slots=True)
 class ConvChannels:
-    """A convolution: the numbers of the channels it reads and makes, and its multiply-accumulates for one pair of them."""
+    """A convolution: the numbers of the channels it reads and makes, and its multiply-accumulates for one pair of them.
+
+    `group`: that of the graph as it is given; what a grouped convolution that is not depthwise reads and makes has to stay.
+    """
 
     name: str
     weight: str
@@ -39,11 +44,12 @@ class ConvChannels:
     makes: Numbers
     macs_a_pair: int
     depthwise: bool
+    group: int = 1
 
     def macs(self, kept: NDArray[np.bool_]) -> int:
         """Multiply-accumulates when only channels whose number is `kept` are left."""
         made = int(kept[self.makes].sum())
-        return self.macs_a_pair * made * (1 if self.depthwise else int(kept[self.reads].sum()))
+        return self.macs_a_pair * made * (1 if self.depthwise else int(kept[self.reads].sum()) // self.group)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +94,22 @@ def without_channels(model: onnx.ModelProto, channels: ChannelMap, kept: NDArray
     for conv in channels.convs:
         makes, reads = kept[conv.makes], kept[conv.reads]
         weight = numpy_helper.to_array(held[conv.weight])[makes]
-        _replace(held[conv.weight], weight if conv.depthwise else weight[:, reads])
+        _replace(held[conv.weight], weight if conv.group > 1 else weight[:, reads])
         if conv.bias is not None:
             _replace(held[conv.bias], numpy_helper.to_array(held[conv.bias])[makes])
         if conv.depthwise:
             _set_group(nodes[conv.name], int(makes.sum()))
     for node in made.graph.node:
-        if node.op_type == "Split" and node.input[0] in channels.of_tensor and _axis(node) == 1:
+        if node.op_type == "Split" and _axis(node) == 1 and all(name in channels.of_tensor for name in (node.input[0], *node.output)):
             sizes = [int(kept[channels.of_tensor[name]].sum()) for name in node.output]
             _write_sizes(made, node, sizes)
         elif node.op_type == "Slice" and node.input[0] in channels.of_tensor:
             _write_bounds(made, node, held, channels, kept)
+        elif node.op_type == "Resize" and node.input[0] in channels.of_tensor and (sizes_name := _sizes(node)) in held:
+            left = numpy_helper.to_array(held[sizes_name]).copy()
+            left[1] = int(kept[channels.of_tensor[node.input[0]]].sum())
+            node.input[3] = f"{node.name}_sizes"
+            made.graph.initializer.append(numpy_helper.from_array(left, node.input[3]))
     drop_unread(made.graph)
     for value in made.graph.output:
         value.type.tensor_type.ClearField("shape")
@@ -125,8 +136,9 @@ class _Mapping:
         for node in self.graph.node:
             if node.name in needed:
                 self._visit(node)
-        for name in outputs:
-            self._pin(self.found.get(name, ()))
+            else:
+                self._pin_all(node.input)  # another branch reads it
+        self._pin_all((*outputs, *(value.name for value in self.graph.output)))
 
     def finish(self) -> ChannelMap:
         """Numbers without gaps, and the widths they stand in."""
@@ -145,13 +157,14 @@ class _Mapping:
         made, weight = self.shapes.get(node.output[0], (1, 1, 1, 1)), self.held[node.input[1]].dims
         pixels = int(np.prod(made[2:])) if all(made[2:]) else 1
         bias = node.input[2] if len(node.input) > 2 and node.input[2] else None
-        return ConvChannels(node.name, node.input[1], bias, reads, makes, pixels * int(np.prod(weight[2:])), depthwise)
+        group = attribute_int(node, "group", 1)
+        return ConvChannels(node.name, node.input[1], bias, reads, makes, pixels * int(np.prod(weight[2:])), depthwise, group)
 
     def _visit(self, node: onnx.NodeProto) -> None:
         first = self.found.get(node.input[0]) if node.input else None
         if node.op_type == "Conv" and node.input[1] in self.held:
             self._convolution(node, first)
-        elif node.op_type in CARRY and first is not None:
+        elif node.op_type in CARRY and first is not None and (not _sizes(node) or _sizes(node) in self.held):
             self.found[node.output[0]] = first
         elif node.op_type in COMBINE:
             self._combination(node)
@@ -201,8 +214,7 @@ class _Mapping:
 
     def _unknown(self, node: onnx.NodeProto) -> None:
         """What it reads has to stay, and what it makes is new and has to stay too."""
-        for name in node.input:
-            self._pin(self.found.get(name, ()))
+        self._pin_all(node.input)
         for name in node.output:
             shape = self.shapes.get(name)
             if shape and len(shape) == 4:
@@ -217,6 +229,10 @@ class _Mapping:
 
     def _pin(self, numbers: Iterable[int]) -> None:
         self.pins.update(numbers)
+
+    def _pin_all(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._pin(self.found.get(name, ()))
 
     def _root(self, number: int) -> int:
         while self.parents[number] != number:
@@ -257,6 +273,11 @@ def _uses(nodes: Iterable[onnx.NodeProto]) -> dict[str, int]:
     return used
 
 
+def _sizes(node: onnx.NodeProto) -> str:
+    """Where a resize finds the size of every axis; empty where it goes by factors, and for all other operators."""
+    return node.input[3] if node.op_type == "Resize" and len(node.input) > 3 else ""
+
+
 def _axis(node: onnx.NodeProto) -> int:
     return attribute_int(node, "axis", 0)
 
@@ -266,6 +287,8 @@ def _window(node: onnx.NodeProto, held: Mapping[str, onnx.TensorProto], channels
     if any(name not in held for name in node.input[1:] if name) or len(node.input) < 4:
         return None
     starts, ends, axes = (numpy_helper.to_array(held[name]).reshape(-1).tolist() for name in node.input[1:4])
+    if min(axes) < 0:
+        return None
     if 1 not in axes:
         return slice(None)
     at = axes.index(1)
@@ -278,9 +301,12 @@ def _write_sizes(model: onnx.ModelProto, node: onnx.NodeProto, sizes: Sequence[i
         if attribute.name in ("num_outputs", "split"):
             del node.attribute[at]
             break
+    del node.input[1:]
+    if (opset_of(model) or 1) < SPLIT_READS_SIZES_SINCE:
+        node.attribute.append(helper.make_attribute("split", sizes))
+        return
     name = f"{node.name}_sizes"
     model.graph.initializer.append(numpy_helper.from_array(np.array(sizes, np.int64), name))
-    del node.input[1:]
     node.input.append(name)
 
 

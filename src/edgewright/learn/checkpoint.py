@@ -48,9 +48,10 @@ class Checkpoint:
         """
         try:
             data = read_regular(path, MOST_BYTES)
+            tensors = load(data)  # looks at the header before we do, and says in a few words what is wrong with it
             size = int.from_bytes(data[:8], "little")
             header = json.loads(data[8 : 8 + size])
-            return cls(load(data), dict(json.loads(header["__metadata__"][FACTS])))
+            return cls(tensors, dict(json.loads(header["__metadata__"][FACTS])))
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, RecursionError) as error:
             raise InputError(f"{printable(str(path), 300)} is no checkpoint", got=printable(str(error), 160), fix=AGAIN) from error
 

@@ -7,7 +7,7 @@ bit for bit on the same machine with the same PyTorch and as many threads. Secon
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edgewright.errors import InputError
 from edgewright.learn.checkpoint import AGAIN, Checkpoint
 from edgewright.learn.losses import Loss
+from edgewright.printable import printable
 
 Batch = TypeVar("Batch")
 Model = TypeVar("Model", bound=nn.Module)
@@ -120,10 +121,21 @@ class Training(Generic[Model, Batch]):
             for name, tensor in found.part("optimizer.").items():
                 at, _, key = name.partition(".")
                 held.setdefault(int(at), {})[key] = tensor
-            self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": held})
-            self.step, self.elapsed_s = int(found.facts["step"]), float(found.facts["elapsed_s"])
-        except (RuntimeError, KeyError, ValueError, TypeError) as error:
-            raise InputError("this checkpoint is of another model", got=str(error).splitlines()[0][:160], fix=AGAIN) from error
+            self._load_moments(held)
+            self.step, self.elapsed_s = _steps(found.facts["step"]), float(found.facts["elapsed_s"])
+        except (RuntimeError, LookupError, ValueError, TypeError, OverflowError) as error:
+            # PyTorch's first line names only the class; the last one says what is missing, or of another size.
+            said = printable(str(error).rpartition("\n")[2].strip(), 160)
+            raise InputError("this checkpoint is of another model", got=said, fix=AGAIN) from error
+
+    def _load_moments(self, held: Mapping[int, Mapping[str, Tensor]]) -> None:
+        """What AdamW remembers, by the number of the parameter; PyTorch itself would only notice in the next step that it does not fit."""
+        parameters = [each for group in self.optimizer.param_groups for each in group["params"]]
+        for at, moments in held.items():
+            wanted = {"step": torch.Size(), "exp_avg": parameters[at].shape, "exp_avg_sq": parameters[at].shape}
+            if {name: value.shape for name, value in moments.items()} != wanted:
+                raise ValueError(f"what the optimizer held of parameter {at}")
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": held})
 
     def _models(self) -> Iterator[tuple[str, nn.Module]]:
         yield "model", self.model
@@ -152,6 +164,12 @@ class Training(Generic[Model, Batch]):
                 slow.lerp_(fast, 1 - keep)
             else:
                 slow.copy_(fast)
+
+
+def _steps(said: Any) -> int:
+    if int(said) < 0:
+        raise ValueError(f"step {said}")
+    return int(said)
 
 
 def _prepared(batches: Callable[[int], Batch], first: int, last: int) -> Iterator[Batch]:

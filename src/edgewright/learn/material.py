@@ -97,7 +97,7 @@ class Frames:
         views = list(self._views(step))
         truths = [truth_of(view.index, view.source_wh) for view in views]
         boxes = [view.boxes(t.boxes_xyxy[~t.crowd], t.class_ids[~t.crowd]) for view, t in zip(views, truths, strict=True)]
-        return LabelledBatch(np.stack([view.picture for view in views]), _padded(boxes))
+        return LabelledBatch(np.stack([view.picture for view in views]), padded(boxes))
 
     def _views(self, step: int) -> Iterator[View]:
         rng = np.random.default_rng([self.seed, step])
@@ -120,7 +120,7 @@ class Frames:
         return View(seen, index, letterbox, x, y, turned)
 
 
-def _padded(found: Sequence[tuple[Boxes, ClassIds]]) -> BoxesInBatch:
+def padded(found: Sequence[tuple[Boxes, ClassIds]]) -> BoxesInBatch:
     """Lists of boxes as one tensor each, filled up to the longest."""
     longest = max(1, *(len(ids) for _, ids in found))
     boxes, ids = np.zeros((len(found), longest, 4), np.float32), np.zeros((len(found), longest), np.int64)

@@ -34,6 +34,9 @@ TORCH_TYPES: Mapping[int, torch.dtype] = {
 }
 
 
+LAST = 2**31  # an end past every axis
+
+
 class Attributes:
     """A node's attributes by name, as Python values."""
 
@@ -136,12 +139,18 @@ def _max_pool(attributes: Attributes) -> Function:
     stride, dilation = attributes.integers("strides") or [1] * len(kernel), attributes.integers("dilations") or [1] * len(kernel)
     if len(kernel) != 2:
         raise attributes.refuse(f"a pooling over {len(kernel)} axes")
+    if any(attributes.node.output[1:]):
+        raise attributes.refuse("the places of the greatest values")
     pads, rounds_up = padding_of(attributes, 2, kernel, stride, dilation), bool(attributes.integer("ceil_mode", 0))
 
     def run(x: Tensor) -> Tensor:
         if _is_even(pads) and all(2 * pad <= size for pad, size in zip(pads, kernel, strict=False)):
             return functional.max_pool2d(x, kernel, stride, pads[:2], dilation, ceil_mode=rounds_up)
-        return functional.max_pool2d(_around(x, pads, float("-inf")), kernel, stride, 0, dilation, ceil_mode=rounds_up)
+        found = functional.max_pool2d(_around(x, pads, float("-inf")), kernel, stride, 0, dilation, ceil_mode=rounds_up)
+        if rounds_up:  # no window begins in the padding behind the map
+            rows, columns = (-(-(size + pad) // step) for size, pad, step in zip(x.shape[2:], pads, stride, strict=False))
+            found = found[:, :, :rows, :columns]
+        return found
 
     return run
 
@@ -151,6 +160,10 @@ def _average_pool(attributes: Attributes) -> Function:
     stride, pads = attributes.integers("strides") or [1] * len(kernel), attributes.integers("pads") or [0] * 2 * len(kernel)
     if len(kernel) != 2 or not _is_even(pads) or attributes.text("auto_pad", "NOTSET") != "NOTSET":
         raise attributes.refuse("an average over windows of uneven padding")
+    if any(each != 1 for each in attributes.integers("dilations") or ()) or any(
+        2 * pad > size for pad, size in zip(pads, kernel, strict=False)
+    ):
+        raise attributes.refuse("an average over dilated windows, or over padding alone")
     counts, rounds_up = bool(attributes.integer("count_include_pad", 0)), bool(attributes.integer("ceil_mode", 0))
     return lambda x: functional.avg_pool2d(x, kernel, stride, pads[:2], rounds_up, counts)
 
@@ -168,28 +181,52 @@ def _batch_normalization(attributes: Attributes) -> Function:
 
 def _resize(attributes: Attributes) -> Function:
     mode, grid = attributes.text("mode", "nearest"), attributes.text("coordinate_transformation_mode", "half_pixel")
-    if mode not in ("nearest", "linear") or attributes.has("axes"):
+    if mode not in ("nearest", "linear"):
         raise attributes.refuse(f"a resize by {mode} interpolation")
+    if attributes.has("axes") or attributes.integer("antialias", 0) or attributes.text("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise attributes.refuse("a resize with axes, antialias or a keep_aspect_ratio_policy")
+    if mode == "linear" and grid not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
+        raise attributes.refuse(f"a resize on the grid {grid}")
+    rounding = attributes.text("nearest_mode", "round_prefer_floor")
 
     def run(x: Tensor, _roi: Value = None, scales: Value = None, sizes: Value = None) -> Tensor:
-        wanted = numbers_in(sizes)[-2:] if sizes is not None else _scaled(x, scales, attributes)
+        wanted, factors = _wanted(x, scales, sizes, attributes)
         if mode == "linear":
-            if grid not in ("half_pixel", "pytorch_half_pixel", "align_corners"):
-                raise attributes.refuse(f"a resize on the grid {grid}")
-            return functional.interpolate(x, wanted, mode="bilinear", align_corners=grid == "align_corners")
+            if grid == "pytorch_half_pixel" and 1 in wanted:
+                raise attributes.refuse(f"a resize to one pixel on the grid {grid}")
+            if factors is None or grid == "align_corners":
+                return functional.interpolate(x, wanted, mode="bilinear", align_corners=grid == "align_corners")
+            # The factor that is written counts, also where size * factor was no whole number.
+            return functional.interpolate(x, scale_factor=factors, mode="bilinear", recompute_scale_factor=False)
         times = [new // old for new, old in zip(wanted, x.shape[2:], strict=True)]
-        # By whole factors every rule of rounding that exporters write finds the same pixel.
         if [each * old for each, old in zip(times, x.shape[2:], strict=True)] != wanted:
             raise attributes.refuse("a resize by a factor that is no whole number")
+        if not _repeats(grid, rounding, max(times)):
+            raise attributes.refuse(f"a resize to the nearest pixel by {grid} and {rounding}")
         return functional.interpolate(x, wanted, mode="nearest")
 
     return run
 
 
-def _scaled(x: Tensor, scales: Value, attributes: Attributes) -> list[int]:
-    if scales is None or scales.numel() != 4:
+def _repeats(grid: str, rounding: str, times: int) -> bool:
+    """Whether the nearest pixel by these rules is each pixel so many times, as it is by all that exporters write."""
+    if grid == "asymmetric":
+        return rounding == "floor" or (rounding == "round_prefer_floor" and times <= 2) or times == 1
+    return grid in ("half_pixel", "pytorch_half_pixel") and rounding in ("round_prefer_floor", "round_prefer_ceil")
+
+
+def _wanted(x: Tensor, scales: Value, sizes: Value, attributes: Attributes) -> tuple[list[int], list[float] | None]:
+    """Rows and columns to come, and the factors where those are what the graph holds."""
+    given = sizes if sizes is not None and sizes.numel() else scales
+    if given is None or given.numel() != x.ndim or x.ndim != 4:
         raise attributes.refuse("a resize without factors for all axes")
-    return [int(size * factor) for size, factor in zip(x.shape[2:], scales.reshape(-1).tolist()[2:], strict=True)]
+    kept = x.shape[:2] if given is sizes else (1, 1)
+    if given.reshape(-1).tolist()[:2] != list(kept):
+        raise attributes.refuse("a resize of other axes than rows and columns")
+    if given is sizes:
+        return numbers_in(given)[2:], None
+    factors = given.reshape(-1)[2:].cpu()
+    return numbers_in((torch.tensor(x.shape[2:], dtype=factors.dtype) * factors).floor()), factors.tolist()
 
 
 # --- arithmetic ---------------------------------------------------------------------------------------------------------------------------
@@ -215,7 +252,9 @@ def _modulo(attributes: Attributes) -> Function:
 def _power(_: Attributes) -> Function:
     def run(base: Tensor, exponent: Tensor) -> Tensor:
         # A constant square is what YOLOv5 decodes with; its gradient is plain.
-        return base * base if exponent.numel() == 1 and float(exponent) == 2 else torch.pow(base, exponent.to(base.dtype))
+        if exponent.numel() == 1 and exponent.ndim <= base.ndim and float(exponent) == 2:
+            return base * base
+        return torch.pow(base, exponent).to(base.dtype)
 
     return run
 
@@ -267,9 +306,12 @@ def _gemm(attributes: Attributes) -> Function:
 def _reduced(function: Callable[[Tensor, list[int], bool], Tensor]) -> Builder:
     def builder(attributes: Attributes) -> Function:
         keeps, written = bool(attributes.integer("keepdims", 1)), attributes.integers("axes")
+        leaves = bool(attributes.integer("noop_with_empty_axes", 0))
 
         def run(x: Tensor, axes: Value = None) -> Tensor:
             over = written if axes is None else numbers_in(axes)
+            if leaves and not over:
+                return x
             return function(x, over or list(range(x.ndim)), keeps)
 
         return run
@@ -415,8 +457,9 @@ def _cast(attributes: Attributes) -> Function:
     return lambda x: x.to(kind)
 
 
-def _shape(_: Attributes) -> Function:
-    return lambda x: torch.tensor(x.shape, dtype=torch.int64)
+def _shape(attributes: Attributes) -> Function:
+    first, last = attributes.integer("start", 0), attributes.integer("end", LAST)
+    return lambda x: torch.tensor(x.shape[first:last], dtype=torch.int64)
 
 
 def _range(_: Attributes) -> Function:

@@ -3,8 +3,9 @@
 The places and the encodings are not ours to choose a second time: the network is quantized as it will be deployed (`compress.quantize`),
 and what that wrote into its graph is read back: which tensors have a pair of Q/DQ, with which zero point and scale, and which
 convolutions have integer weights. So the student rounds where the runtime will round. Scales of activations are then learned (LSQ,
-arXiv 1902.08153), zero points stay; the scale of a weight channel follows its largest weight, as the quantizer's rule does. Biases are
-left: 32 bits round nothing that matters. Gradients pass the rounding as if it were not there (straight-through, arXiv 1308.3432).
+arXiv 1902.08153), zero points stay; the scale of a weight channel follows its largest weight, as the quantizer's rule does. A bias has
+32 bits, and is rounded to the step of the sums that it is added to, where the quantizer does so. Gradients pass the rounding as if it
+were not there (straight-through, arXiv 1308.3432).
 """
 
 import math
@@ -40,10 +41,13 @@ class Encoding:
 
 @dataclass(frozen=True, slots=True)
 class Encodings:
-    """Of activations, by tensor; of weights, by name: the largest integer, one scale a channel or one for all."""
+    """Of activations, by tensor; of weights, by name: the largest integer, one scale a channel or one for all; of biases, by name: the
+    activation and the weight whose product's step they have.
+    """
 
     activations: Mapping[str, Encoding]
     weights: Mapping[str, tuple[int, bool]]
+    biases: Mapping[str, tuple[str, str]]
 
 
 def encodings_of(quantized: onnx.ModelProto, source: onnx.ModelProto) -> Encodings:
@@ -56,14 +60,17 @@ def encodings_of(quantized: onnx.ModelProto, source: onnx.ModelProto) -> Encodin
             scale, zero = (numpy_helper.to_array(held[name]) for name in node.input[1:3])
             limits = np.iinfo(zero.dtype)
             activations[node.input[0]] = Encoding(float(scale), int(zero), int(limits.min), int(limits.max))
-    return Encodings(activations, _weights(quantized, source, held))
+    return Encodings(activations, *_weights(quantized, source, held))
 
 
-def _weights(quantized: onnx.ModelProto, source: onnx.ModelProto, held: Mapping[str, onnx.TensorProto]) -> dict[str, tuple[int, bool]]:
-    """The weights that are integers: those that reach a node of the same name through a DequantizeLinear of a constant."""
+def _weights(
+    quantized: onnx.ModelProto, source: onnx.ModelProto, held: Mapping[str, onnx.TensorProto]
+) -> tuple[dict[str, tuple[int, bool]], dict[str, tuple[str, str]]]:
+    """The weights and biases that are integers: those that reach a node of the same name through a DequantizeLinear of a constant."""
     made_by = {name: node for node in quantized.graph.node for name in node.output if node.op_type == "DequantizeLinear"}
     floats = {node.name: node for node in source.graph.node}
-    found = {}
+    found: dict[str, tuple[int, bool]] = {}
+    biases = {}
     for node in quantized.graph.node:
         same = floats.get(node.name)
         if same is None or same.op_type != node.op_type or len(node.input) < 2 or node.input[1] not in made_by:
@@ -74,7 +81,9 @@ def _weights(quantized: onnx.ModelProto, source: onnx.ModelProto, held: Mapping[
             # 7-bit weights, where sums of products would saturate, reach 64; all others 127.
             most = SIGNED_MOST if int(np.abs(integers.astype(np.int32)).max()) > 64 else 64
             found[same.input[1]] = (most, math.prod(scales) > 1)
-    return found
+            if len(node.input) > 2 and node.input[2] in made_by:
+                biases[same.input[2]] = (same.input[0], same.input[1])
+    return found, biases
 
 
 class Rounding(nn.Module):
@@ -88,6 +97,7 @@ class Rounding(nn.Module):
         self._key = {
             name: shared.setdefault((each.scale, each.zero_point, each.low), len(shared)) for name, each in encodings.activations.items()
         }
+        self._weight_scales: dict[str, Tensor] = {}  # as they were when the weights were last rounded
         self.log_scales = nn.Parameter(torch.tensor([math.log(scale) for scale, _, _ in shared], dtype=torch.float32))
 
     def forward(self, name: str, value: Tensor) -> Tensor:
@@ -95,8 +105,19 @@ class Rounding(nn.Module):
         if found is not None:
             return _rounded(value, self.log_scales[self._key[name]].exp(), found)
         if name in self.encodings.weights:
-            return _rounded_weight(value, *self.encodings.weights[name])
+            scale, most = _weight_scale(value, *self.encodings.weights[name])
+            self._weight_scales[name] = scale
+            return _straight(value, (value / scale).round().clamp(-most, most) * scale)
+        if name in self.encodings.biases:
+            return self._rounded_bias(value, *self.encodings.biases[name])
         return value
+
+    def _rounded_bias(self, bias: Tensor, read: str, weight: str) -> Tensor:
+        if read not in self._key or weight not in self._weight_scales:
+            return bias
+        with torch.no_grad():
+            step = self.log_scales[self._key[read]].exp() * self._weight_scales[weight].reshape(-1)
+        return _straight(bias, (bias / step).round() * step)
 
     def ranges(self) -> dict[str, Range]:
         """The range that each activation is now encoded in."""
@@ -111,12 +132,16 @@ def _rounded(value: Tensor, scale: Tensor, encoding: Encoding) -> Tensor:
     return _Round.apply(value, scale, low, high, factor)  # type: ignore[no-any-return]
 
 
-def _rounded_weight(weight: Tensor, most: int, per_channel: bool) -> Tensor:  # noqa: FBT001 - a fact of the encoding
-    with torch.no_grad():
-        reach = weight.abs().flatten(1).amax(1) if per_channel else weight.abs().max()
-        scale = (reach / most).clamp(min=1e-12)
-        scale = scale.reshape(-1, *[1] * (weight.ndim - 1)) if per_channel else scale
-    return weight + ((weight / scale).round().clamp(-most, most) * scale - weight).detach()
+@torch.no_grad()
+def _weight_scale(weight: Tensor, most: int, per_channel: bool) -> tuple[Tensor, int]:  # noqa: FBT001 - a fact of the encoding
+    reach = weight.abs().flatten(1).amax(1) if per_channel else weight.abs().max()
+    scale = (reach / most).clamp(min=1e-12)
+    return scale.reshape(-1, *[1] * (weight.ndim - 1)) if per_channel else scale, most
+
+
+def _straight(value: Tensor, rounded: Tensor) -> Tensor:
+    """The rounded value, with the gradient of the other."""
+    return value + (rounded - value).detach()
 
 
 class _Round(torch.autograd.Function):

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from edgewright.errors import ModelError
-from edgewright.graph.unread import drop_unread
 from edgewright.graph.walk import opset_of, real_inputs, subgraphs
 from edgewright.graph.weights import LEARNED, WEIGHTS, own_constants, scopes
 from edgewright.learn.operators import Function, build
@@ -51,6 +50,7 @@ class Trainable(nn.Module):
         super().__init__()
         self.model = onnx.ModelProto()
         self.model.CopyFrom(model)
+        _hold_as_tensors(self.model.graph)
         inputs = real_inputs(self.model.graph)
         if len(inputs) != 1:
             raise ModelError("this model cannot be trained", got=f"{len(inputs)} inputs", expected="one, the picture")
@@ -78,7 +78,9 @@ class Trainable(nn.Module):
 
     def values(self, images: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
         """The tensors of these names, computed from pictures."""
-        held: dict[str, Tensor] = {name: self._seen(name, value) for name, value in self.learned.items()}
+        # Weights before biases: the step that a bias is rounded to is its weight's.
+        learned = sorted(self.learned.items(), key=lambda item: -item[1].ndim)
+        held: dict[str, Tensor] = {name: self._seen(name, value) for name, value in learned}
         held |= {name: getattr(self, key) for name, key in self._constant_keys.items()}
         held[self.input] = self._seen(self.input, images)
         kept = {*wanted, *self.outputs}
@@ -185,6 +187,14 @@ def _constants(model: onnx.ModelProto) -> Mapping[str, onnx.TensorProto]:
     return found
 
 
+def _hold_as_tensors(graph: onnx.GraphProto) -> None:
+    """Constant nodes that hold a list of numbers hold a tensor, so that what is learned can be written there."""
+    for node in graph.node:
+        if node.op_type == "Constant" and any(each.name in ("value_float", "value_floats") for each in node.attribute):
+            values = np.array(onnx.helper.get_attribute_value(node.attribute[0]), np.float32)
+            node.attribute[0].CopyFrom(onnx.helper.make_attribute("value", numpy_helper.from_array(values)))
+
+
 def _learned_names(model: onnx.ModelProto) -> set[str]:
     """The constants that are trained: float ones at the learned operands of a node, read directly, and not the counting weights of DFL."""
     names = set()
@@ -201,14 +211,3 @@ def _counts(tensor: onnx.TensorProto) -> bool:
         return False
     values = numpy_helper.to_array(tensor).reshape(-1)
     return values.size > 1 and bool(np.array_equal(values, np.arange(values.size)))
-
-
-def with_weights(model: onnx.ModelProto, weights: Mapping[str, Tensor]) -> onnx.ModelProto:
-    """A copy of the graph whose constants of these names are these."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    for tensor in made.graph.initializer:
-        if tensor.name in weights:
-            tensor.CopyFrom(numpy_helper.from_array(weights[tensor.name].detach().float().contiguous().cpu().numpy(), tensor.name))
-    drop_unread(made.graph)
-    return made
