@@ -81,6 +81,24 @@ def test_a_change_that_does_not_exist_is_refused_by_its_name(edgewright, tiny_mo
 
 
 @pytest.mark.usefixtures("_learns")
+@pytest.mark.parametrize("option", ["MODEL", "--teacher"])
+def test_a_wrong_model_is_refused_by_what_it_is(edgewright, tiny_model, enough_data, tmp_path, option):
+    (tmp_path / "words.onnx").write_text("words")
+    models = (tmp_path / "words.onnx",) if option == "MODEL" else (tiny_model, option, tmp_path / "words.onnx")
+    ran = edgewright("recover", *models, "--data", enough_data, "--out", tmp_path / "out", "--quiet")
+
+    ran.assert_refused(2, "is not an ONNX model")
+    assert nothing_left(tmp_path / "out")
+
+
+def test_json_that_cannot_be_written_is_refused_before_the_work(edgewright, tiny_model, tiny_data, tmp_path):
+    ran = edgewright("recover", tiny_model, "--data", tiny_data, "--out", tmp_path / "out", "--quiet", "--json", tmp_path)
+
+    ran.assert_refused(2, "--json", "cannot be written")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("_learns")
 def test_labels_that_are_not_there_cannot_be_learned_from(edgewright, tiny_model, tiny_data, tmp_path):
     pictures = tiny_data.parent / "images"
     ran = edgewright("recover", tiny_model, "--data", pictures, "--out", tmp_path / "out", "--quiet", "--labels")
