@@ -9,7 +9,7 @@ from edgewright.artifact import Artifact, sha256_of
 from edgewright.errors import InputError
 from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.workspace import workspace
-from edgewright.result_folder import CALIBRATE, FIT, INTENT, QUANTIZE, STAGED, publish, staging, working_folder
+from edgewright.result_folder import CALIBRATE, FIT, INTENT, QUANTIZE, RECOVER, STAGED, publish, staging, working_folder
 from edgewright.whole_file import write_whole
 from tiny_dataset import write_tiny_dataset
 from tiny_detector import save_tiny_detector
@@ -39,7 +39,7 @@ def test_the_model_that_is_no_longer_named_goes_and_other_files_stay(tmp_path):
 
 
 @pytest.mark.parametrize("moved", [(), (NEW,), (NEW, "artifact.json")])
-@pytest.mark.parametrize("killed_in", [FIT, QUANTIZE, CALIBRATE])
+@pytest.mark.parametrize("killed_in", [FIT, QUANTIZE, CALIBRATE, RECOVER])
 def test_a_killed_publication_is_finished_by_the_next_run_of_any_verb(tmp_path, moved, killed_in):
     stage(tmp_path, {OLD: b"old", "artifact.json": b"1"})
     pending(tmp_path, {NEW: b"new", "artifact.json": b"2", "report.html": b"2"}, moved, killed_in)
@@ -48,6 +48,17 @@ def test_a_killed_publication_is_finished_by_the_next_run_of_any_verb(tmp_path, 
     assert result_in(tmp_path) == {NEW: b"new", "artifact.json": b"2", "report.html": b"2"}
     assert not list(tmp_path.rglob(INTENT))
     assert not list(tmp_path.rglob(STAGED))
+
+
+@pytest.mark.parametrize(("name", "kept"), [(FIT, True), (RECOVER, True), (QUANTIZE, False), (CALIBRATE, False)])
+def test_what_a_killed_run_had_finished_is_there_for_those_who_go_on_with_it(tmp_path, name, kept):
+    with working_folder(tmp_path, name) as work:
+        (work / "stages").mkdir()
+        (work / "stages/01-swap.onnx").write_bytes(b"an hour of learning")
+    for _ in range(2):
+        with working_folder(tmp_path, name):
+            pass
+    assert (tmp_path / name / "stages/01-swap.onnx").exists() == kept
 
 
 def pending(out, files, moved=(), name=FIT):

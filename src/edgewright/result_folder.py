@@ -40,6 +40,7 @@ from edgewright.whole_file import (
 
 FIT, QUANTIZE, CALIBRATE, RECOVER = ".fit", ".quantize", ".calibrate", ".recover"
 WORKS: Final = (FIT, QUANTIZE, CALIBRATE, RECOVER)
+GONE_ON_WITH: Final = (FIT, RECOVER)  # by --resume, which finds in them what a killed run had finished
 STAGED = "staged"
 INTENT = "publication.json"
 MOST_INTENT_BYTES = 1 << 16
@@ -129,7 +130,7 @@ def settle(out: Path) -> None:
         if is_own_folder(work):
             with telling_of_the_disk(out):
                 _complete(work, out)
-            if name != FIT:  # nothing in it is ever gone on with
+            if name not in GONE_ON_WITH:
                 remove(work)
 
 

@@ -380,3 +380,71 @@ def long_evidence(judged=20, timed=15):
     ]
     fitted = {**whole_evidence()["fitted"], "name": winner, "engine": "openvino"}
     return searched_evidence(candidates=rows, overtaken=gone, fitted=fitted)
+
+
+# --- of networks that have learned ------------------------------------------------------------------------------------------------------
+
+SWAPPED, PRUNED = "swap: openvino int8", "swap+prune=0.4: openvino int8"
+
+
+def stage(change, source, steps, seconds, agreements, fastest, **changed):
+    """A change, and the looks at the network that learned after it."""
+    checks = [
+        {"step": steps * (at + 1) // len(agreements), "agreement": agreement, "map50": agreement - 0.31, "map50_95": agreement - 0.497}
+        for at, agreement in enumerate(agreements)
+    ]
+    told = {"source": source, "change": change, "steps": steps, "seconds": seconds, "agreement": max(agreements), "checks": checks}
+    return {**told, "said": {"activations": 57}, "fastest": fastest, "file": f"{source}.onnx", "tools": {"torch": "2.9.0"}, **changed}
+
+
+def recovery(**changed):
+    """Two changes, the second of which bought most."""
+    pruned = {"macs_before": 4_371_000_000, "macs_after": 2_617_000_000, "estimated_ms": [6.713, 4.419], "widths": [[64, 32]]}
+    stages = [
+        stage(
+            "swap",
+            "swap",
+            1733,
+            2213.7,
+            [0.7131, 0.8317, 0.8713, 0.8911, 0.8937, 0.8929],
+            SWAPPED,
+            float_delta_points=-0.53,
+            p50_ms=6.713,
+            speedup=3.786,
+            delta_points=-0.87,
+            bought_ms=1.098,
+        ),
+        stage(
+            "prune=0.4",
+            "swap+prune=0.4",
+            2311,
+            3019.3,
+            [0.6317, 0.7719, 0.8231, 0.8413, 0.8517, 0.8531],
+            PRUNED,
+            said=pruned,
+            float_delta_points=-1.31,
+            p50_ms=4.427,
+            speedup=5.74,
+            delta_points=-1.73,
+            bought_ms=2.286,
+        ),
+    ]
+    without = ["openvino int8, float stem, 640x384", "openvino int8, zero points", FOUND, "openvino bfloat16", "openvino float32"]
+    front = {"without": without, "with": [PRUNED, SWAPPED, *without[1:]]}
+    return {"stages": stages, "front": front, **changed}
+
+
+def recovered_evidence(**changed):
+    """A search in which two changed networks took part."""
+    vino = form("openvino", "int8")
+    slower = f"1.13x the time of {FOUND}"
+    rows = [
+        *({**row, "source": ""} for row in searched_evidence()["candidates"]),
+        rival("swap: float32, head cut", -0.53, 20.137, 0.8817, slower, source="swap", **form("onnxruntime", "float32")),
+        rival(SWAPPED, -0.87, 6.713, 0.8713, slower, source="swap", **vino),
+        rival(
+            "swap+prune=0.4: float32, head cut", -1.31, 13.719, 0.8419, slower, source="swap+prune=0.4", **form("onnxruntime", "float32")
+        ),
+        rival(PRUNED, -1.73, 4.427, 0.8327, "loses 1.73 points of 1.00", binding=["accuracy"], source="swap+prune=0.4", **vino),
+    ]
+    return searched_evidence(**{"candidates": rows, "recovery": recovery(), **changed})

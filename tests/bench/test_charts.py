@@ -8,9 +8,10 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 
-from edgewright.bench.charts import Point, Timed, accuracy_against_latency, interval_strip, latency_distributions
+from edgewright.bench.charts import Point, Timed, accuracy_against_latency, interval_strip, latency_distributions, two_fronts
 from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
 from edgewright.bench.figures import Document, ordinal
+from edgewright.bench.recovery_charts import Check, Curve, learning_curves
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m\u202eevil\ud800 & \'"'
 WIDTHS = pytest.mark.parametrize("width", [340, 960])
@@ -176,6 +177,93 @@ def test_joins_the_sets_of_float_layers_from_the_smallest_to_the_largest():
     assert across == sorted(across)
 
 
+# --- two fronts -------------------------------------------------------------------------------------------------------------------------
+
+
+@WIDTHS
+def test_two_fronts_go_in_steps_of_their_own(width):
+    given, learned = point(1, "int8", 12.0, -0.4, "chosen", front=True), point(3, "swap: int8", 9.0, -0.9, "other", shape=1, front=True)
+    beaten = point(2, "small", 10.0, -2.1, "other")
+
+    svg = drawn(two_fronts([beaten, given], [learned, given], width=width, measure="mAP50-95"))
+
+    fronts = {path.get("class"): path.get("d") for path in svg.iter("path") if "front" in (path.get("class") or "")}
+    assert {css: d.count("V") for css, d in fronts.items()} == {"front before": 2, "front": 2}
+    assert len([mark for mark in svg.iter("g") if (mark.get("class") or "").startswith("mark ")]) == 3, "one that is on both stands once"
+    assert svg.findtext("desc") == (
+        "Front without the changed networks: small 10.00 ms, \u22122.1000 points; int8 12.00 ms, \u22120.4000 points; "
+        "front with them: swap: int8 9.00 ms, \u22120.9000 points; int8 12.00 ms, \u22120.4000 points; "
+    )
+    assert any((text.text or "") == "change in mAP50-95, points" for text in svg.iter("text"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ([0.0], []),
+        ([], [-3.1]),
+        ([-43.0, -0.3], [-1.0, -0.3]),
+        ([-100.0, 100.0], [0.0]),
+        ([-0.1 * at for at in range(40)], [0.1 * at for at in range(40)]),
+    ],
+    ids=["one", "nothing before", "broken", "extreme", "many"],
+)
+@WIDTHS
+def test_draws_any_two_fronts(before, after, width):
+    fronts = [
+        [point(at + 1 + 50 * which, HOSTILE, 5.0 + at, change, "other", shape=which) for at, change in enumerate(changes)]
+        for which, changes in enumerate((before, after))
+    ]
+
+    assert HOSTILE not in two_fronts(*fronts, width=width, measure="agreement")
+    drawn(two_fronts(*fronts, width=width, measure="agreement"))
+
+
+# --- curves -----------------------------------------------------------------------------------------------------------------------------
+
+
+def check(step, agreement, map50_95=None):
+    return Check(figure(step, "fixed 0"), figure(agreement, "fixed 3"), figure(map50_95, "fixed 3"))
+
+
+@WIDTHS
+def test_a_curve_a_change_its_best_look_with_its_figure(width):
+    curves = [Curve("swap", (check(100, 0.7), check(200, 0.9, 0.41), check(300, 0.88))), Curve("qat", (check(50, 0.93),))]
+
+    svg = drawn(learning_curves(curves, width=width))
+
+    lines = [line.get("points").split() for line in svg.iter("polyline")]
+    assert [len(corners) for corners in lines] == [3, 1]
+    across = [float(corner.split(",")[0]) for corner in lines[0]]
+    assert across == sorted(across)
+    assert [group.findtext("title") for group in svg.iter("g") if group.get("class") == "look chosen"] == [
+        "swap, step 200: agreement 0.900, mAP50-95 0.410",
+        "qat, step 50: agreement 0.930",
+    ]
+    assert [text.text for text in svg.iter("text") if text.get("class") == "name chosen"] == ["0.900", "0.930"]
+    assert [text.text for text in svg.iter("text") if text.get("class") == "row-name"] == ["swap", "qat"]
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [
+        [(0, 0.0)],
+        [(10, 1.0), (20, 1.0), (30, 1.0)],
+        [(10, None), (None, 0.3), (30, 0.4)],
+        [(-5, 0.3), (10, 7.0), (1e300, 0.5), (30, 0.4)],
+        [(30, 0.4), (10, 0.2), (20, 0.3)],
+        [(at, (at * 7 % 11) / 11) for at in range(400)],
+    ],
+    ids=["at zero", "flat", "holes", "absurd", "not in order", "many"],
+)
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+@WIDTHS
+def test_draws_any_curves(looks, count, width):
+    curves = [Curve(HOSTILE * 3, tuple(check(*look) for look in looks)) for _ in range(count)]
+
+    assert len(list(drawn(learning_curves(curves, width=width)).iter("polyline"))) == count
+
+
 # --- latencies --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -294,3 +382,6 @@ def test_draws_nothing_of_nothing():
     assert latency_distributions({}, {}, width=960) == ""
     assert look_bars([], width=960) == ""
     assert layer_strip([], width=960) == ""
+    assert two_fronts([], [], width=960, measure="mAP50-95") == ""
+    assert learning_curves([], width=960) == ""
+    assert learning_curves([Curve("swap", ()), Curve("qat", (check(None, 0.5),))], width=960) == ""

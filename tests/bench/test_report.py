@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from fit_evidence import (
     FOUND,
+    PRUNED,
+    SWAPPED,
     WINNER,
     audit,
     block,
@@ -18,6 +20,8 @@ from fit_evidence import (
     long_evidence,
     measurement,
     ranked,
+    recovered_evidence,
+    recovery,
     searched_evidence,
     threshold,
     whole_evidence,
@@ -134,7 +138,7 @@ def test_shows_warnings():
 
 def test_escapes_everything_that_a_model_file_may_say():
     boxes = found([5, 5, 20, 20], classes=(HOSTILE,))
-    hostile = poisoned(searched_evidence(threshold=threshold(per_class={"cat": 0.3})))
+    hostile = poisoned(recovered_evidence(threshold=threshold(per_class={"cat": 0.3})))
     html = render_report(
         material(
             title=HOSTILE,
@@ -181,7 +185,7 @@ OURS = ("class", "id", "href", "style", "role", "scope", "tabindex", "content", 
 
 
 @pytest.mark.parametrize("name", STRANGE.values(), ids=STRANGE)
-@pytest.mark.parametrize("made", [whole_evidence, searched_evidence])
+@pytest.mark.parametrize("made", [whole_evidence, searched_evidence, recovered_evidence])
 def test_a_strange_name_makes_no_tag_and_no_attribute(made, name):
     def rendered(called):
         boxes = found([5, 5, 20, 20], classes=(called,))
@@ -541,6 +545,140 @@ def test_a_search_is_told_whole_when_a_key_is_missing(part, key, how):
 
     assert not re.search(r"\b(nan|inf)\b", text)
     assert "Ship" in text
+
+
+# --- networks that have learned ---------------------------------------------------------------------------------------------------------
+
+
+def section_of(document):
+    """The words of the section on recovery; nothing where there is none."""
+    html = render_report(material(evidence=document))
+    found = re.search(r'<section aria-labelledby="recovery">.*?</section>', html, re.DOTALL)
+    assert ('href="#recovery"' in html) == (found is not None)
+    return "" if found is None else Page(found.group()).text
+
+
+def test_says_what_each_change_bought_and_cost():
+    text = section_of(recovered_evidence())
+
+    assert "2 changes were made to the network, one upon the other" in text
+    assert f"swap 36.9 0.894 {MINUS}0.53 {SWAPPED} 6.71 3.79 {MINUS}0.87 1.10" in text
+    assert f"prune=0.4 {MINUS}40 % multiply-adds 50.3 0.853 {MINUS}1.31 {PRUNED} 4.43 5.74 {MINUS}1.73 2.29" in text
+    assert "the front has 5 candidates, with them 6; 2 of these are of changed networks." in text
+    assert "Points: change in mAP50-95 against the given model" in text
+    assert "no labels" not in text
+
+
+def test_says_that_accuracy_is_agreement_where_nobody_labelled():
+    rows = [{**row, "map50_95": None} for row in recovered_evidence()["candidates"]]
+    text = section_of(recovered_evidence(candidates=rows, baseline=block(map50=None, map50_95=None)))
+
+    assert "There are no labels: accuracy here is agreement with the given model, no mAP." in text
+    assert "Points: change in agreement against the given model" in text
+    assert "mAP50-95 against" not in text
+
+
+def test_draws_both_fronts_and_a_curve_a_change():
+    html = render_report(material(evidence=recovered_evidence()))
+    charts = [svg for svg in svgs(html) if svg.get("role") == "img"]
+    titles = [svg.findtext("title") for svg in charts]
+
+    assert titles.count("Accuracy against latency, without and with the changed networks") == 2, "for a desk and for a phone"
+    assert titles.count("Agreement with the teacher, while each network learned") == 2
+    (fronts, _) = [svg for svg in charts if "without and with" in svg.findtext("title")]
+    assert {path.get("class") for path in fronts.iter("path") if path.get("class")} == {"front", "front before"}
+    assert f"front with them: {PRUNED} 4.43 ms, {MINUS}1.73 points; {SWAPPED} 6.71 ms" in fronts.findtext("desc")
+    section = html[html.index('id="recovery"') :]
+    legend = re.findall(r"<li>(<svg.*?</svg>) (.*?)</li>", re.search(r'<ul class="legend">(.*?)</ul>', section).group(1))
+    assert [words for _, words in legend] == [
+        "chosen",
+        "of the given network",
+        "of a changed network",
+        "front without the changed networks",
+        "front with them",
+    ]
+    assert len({sign for sign, _ in legend}) == len(legend), "no sign stands for two things"
+
+
+def test_marks_the_change_that_won():
+    won = recovered_evidence(fitted={**recovered_evidence()["fitted"], "name": SWAPPED})
+    tables = [
+        render_report(material(evidence=each)).partition('id="recovery"')[2].partition("</table>")[0]
+        for each in (won, recovered_evidence())
+    ]
+
+    assert [re.findall(r'<tr class="chosen"><th scope="row">([\w=.]+)', table) for table in tables] == [["swap"], []]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None,
+        {},
+        [],
+        "learned",
+        7,
+        {"stages": None},
+        {"stages": []},
+        {"stages": {"change": "swap"}},
+        {"stages": ["swap", None, 3, ["swap"]]},
+        {"front": {"without": ["int8"], "with": ["int8"]}},
+    ],
+    ids=repr,
+)
+def test_there_is_no_such_section_where_nothing_was_taught(found):
+    assert section_of(recovered_evidence(recovery=found)) == ""
+    assert section_of(searched_evidence()) == ""
+
+
+STAGE_KEYS = sorted(recovery()["stages"][0])
+GARBLED = {
+    "null": None,
+    "text": "much",
+    "list": [1, [2]],
+    "object": {"a": {"b": None}},
+    "true": True,
+    "endless": float("inf"),
+    "number": -7,
+}
+
+
+@pytest.mark.parametrize("key", STAGE_KEYS)
+@pytest.mark.parametrize("put", [*GARBLED.values(), "absent"], ids=[*GARBLED, "absent"])
+def test_a_change_is_told_whole_when_a_key_is_missing_or_garbled(key, put):
+    document = recovered_evidence()
+    for each in document["recovery"]["stages"]:
+        if put == "absent":
+            del each[key]
+        else:
+            each[key] = put
+
+    text = section_of(document)
+
+    assert not re.search(r"\b(nan|inf)\b", text) or key in ("change", "fastest")
+    assert "What each change bought and cost" in text
+
+
+@pytest.mark.parametrize("put", GARBLED.values(), ids=GARBLED)
+@pytest.mark.parametrize(
+    "path", [("front",), ("front", "without"), ("front", "with"), ("stages", 0, "checks", 0), ("stages", 0, "checks", 0, "step")]
+)
+def test_charts_take_what_they_can(path, put):
+    document = recovered_evidence()
+    inner = document["recovery"]
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = put
+
+    assert "What each change bought and cost" in section_of(document)
+
+
+def test_a_front_names_whom_it_will():
+    names = [HOSTILE, {"name": "int8"}, None, "nobody", FOUND]
+    text = section_of(recovered_evidence(recovery=recovery(front={"without": names, "with": names})))
+
+    assert "front with them" in text
+    assert "none of these is of a changed network." in text
 
 
 def test_bounds_the_size_of_pictures():

@@ -10,7 +10,17 @@ from urllib.parse import unquote
 
 import numpy as np
 import pytest
-from fit_evidence import block, evidence, exploration, long_evidence, ranked, searched_evidence, threshold, whole_evidence
+from fit_evidence import (
+    block,
+    evidence,
+    exploration,
+    long_evidence,
+    ranked,
+    recovered_evidence,
+    searched_evidence,
+    threshold,
+    whole_evidence,
+)
 
 from edgewright.bench.differences import Example
 from edgewright.bench.report import ReportMaterial, render_report
@@ -120,6 +130,7 @@ def by_rule(rule, pointers, document):
         ("change in points",): lambda: 100 * (values[1] - values[0]),
         ("change in percent",): lambda: 100 * values[1] / values[0] - 100,
         ("percent above one",): lambda: 100 * values[0] - 100,
+        ("minutes",): lambda: values[0] / 60,
     }[tuple(derivation)]()
     kind, digits = form.split()
     text = format(abs(value), f",.{digits}f")
@@ -181,6 +192,10 @@ DOCUMENTS = {
     "a search in which nothing was overtaken": searched_evidence(overtaken=[]),
     "a search without labels": searched_evidence(candidates=[{**row, "map50_95": None} for row in searched_evidence()["candidates"]]),
     "a search that was long": long_evidence(),
+    "networks that have learned": recovered_evidence(),
+    "networks that have learned without labels": recovered_evidence(
+        baseline=block(map50=None, map50_95=None), candidates=[{**row, "map50_95": None} for row in recovered_evidence()["candidates"]]
+    ),
     "thousands of images": whole_evidence(images_needed=1234567, elapsed_s=98765.4),
 }
 
@@ -210,6 +225,17 @@ def test_every_candidate_and_every_overtaken_point_has_its_figures():
     ):
         for at in range(len(document[part])):
             assert [key for key in keys if f'data-from="#/{part}/{at}/{key}"' not in html] == []
+
+
+def test_every_change_has_its_figures():
+    document = read_back(recovered_evidence())
+    html = page_of(document)
+
+    shown = ("seconds", "agreement", "float_delta_points", "p50_ms", "speedup", "delta_points", "bought_ms")
+    for at, stage in enumerate(document["recovery"]["stages"]):
+        assert [key for key in shown if f'data-from="#/recovery/stages/{at}/{key}"' not in html] == []
+        checks = [f"#/recovery/stages/{at}/checks/{check}/agreement" for check in range(len(stage["checks"]))]
+        assert [check for check in checks if check not in html] == []
 
 
 @pytest.mark.parametrize(
@@ -251,7 +277,7 @@ def numeric_leaves(value, path=()):
         yield path
 
 
-@pytest.mark.parametrize("made", [whole_evidence, searched_evidence])
+@pytest.mark.parametrize("made", [whole_evidence, searched_evidence, recovered_evidence])
 def test_another_document_s_numbers_are_found(made):
     """Whichever shown number of the document changes, the page no longer fits it."""
     document = read_back(made())

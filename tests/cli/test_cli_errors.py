@@ -11,7 +11,8 @@ from edgewright import cli
 from edgewright.door import admission
 from tiny_detector import build_tiny_detector
 
-VERBS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")
+ALWAYS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")  # what needs no PyTorch
+VERBS = ("fit", "calibrate", "recover", *ALWAYS[2:])
 
 
 def words_for(verb, model, data, out):
@@ -63,7 +64,7 @@ def test_no_words_at_all_show_the_help(edgewright):
     assert "Commands" in ran.out
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALWAYS)
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -80,7 +81,7 @@ def test_a_wrong_model_is_exit_2_in_every_verb(edgewright, tiny_data, tmp_path, 
     ran.assert_refused(2, said)
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ALWAYS)
 @pytest.mark.parametrize("place", ["no/such.json", "."])
 def test_json_that_cannot_be_written_is_refused_before_the_work(edgewright, tiny_model, tiny_data, tmp_path, verb, place):
     ran = edgewright(*words_for(verb, tiny_model, tiny_data, tmp_path / "out"), "--quiet", "--json", tmp_path / place)

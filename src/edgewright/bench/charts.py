@@ -13,7 +13,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.bench.figures import Figure, Words, plain_text
+from edgewright.bench.figures import MINUS, POINTS, Figure, Words, plain_text
 from edgewright.bench.svg import LETTER_PX, Box, Scale, drawing, hover, line, markup, pixels, placed_text, short, shortened, text
 
 Place: TypeAlias = tuple[float, float]
@@ -33,7 +33,7 @@ MISLEADS = 120.0  # a place nearer to another's mark is as bad as hiding so many
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """A candidate: its number in the table, its name, p50 in milliseconds and accuracy 0..1.
+    """A candidate: its number in the table, its name, p50 in milliseconds and accuracy 0..1 (of `two_fronts`: its change in points).
 
     `float_layers`: how many single layers it keeps in float, where it was made by asking each layer; those are joined by a dotted line.
     `shape`: which of the marks, one an engine. `front`: no other candidate beats it in both.
@@ -98,7 +98,7 @@ def accuracy_against_latency(
     svg = drawing(width, height, "Accuracy against latency", (*_scatter_words(points, measure), *_timed_words(timed)))
     _grid(svg, x, y, width, "p50 latency, ms (left is faster)", measure)
     taken = [*_limit_lines(svg, x, y, latency_limit_ms, accuracy_floor), *(_mark_box(p, x, y) for p in points)]
-    taken += _front(svg, points, x, y)
+    taken += _front(svg, [point for point in points if point.front], x, y)
     _path(svg, points, x, y)
     taken += _rug(svg, timed, x, y.start_px)
     for point in sorted(points, key=lambda p: p.role != "other"):
@@ -107,6 +107,40 @@ def accuracy_against_latency(
     for point in sorted(points, key=lambda p: (p.role == "other", not p.front)):
         _label(svg, point, centres, x, y, taken, named=wide and (len(points) <= NAMED or point.front or point.role != "other"))
     return markup(svg)
+
+
+def two_fronts(before: Sequence[Point], after: Sequence[Point], *, width: int, measure: str) -> str:
+    """Two fronts of accuracy over latency: `before` dashed, `after` solid. Accuracies are changes against the given model, in points."""
+    points = list(dict.fromkeys((*before, *after)))
+    if not points:
+        return ""
+    wide = width >= 560
+    height = 380 if wide else 340
+    x = Scale(0, _latency_end(points, ()), 56, width - 14)
+    y = Scale(*_change_range([point.accuracy for point in points]), height - 48, 28)
+    told = (*_front_words("Front without the changed networks", before), *_front_words("front with them", after))
+    svg = drawing(width, height, "Accuracy against latency, without and with the changed networks", told)
+    _grid(svg, x, y, width, "p50 latency, ms (left is faster)", f"change in {measure}, points")
+    taken = [_mark_box(point, x, y) for point in points]
+    taken += [*_front(svg, before, x, y, "front before"), *_front(svg, after, x, y)]
+    for point in sorted(points, key=lambda p: p.role != "other"):
+        _mark(svg, point, x, y)
+    centres = [_mark_centre(point, x, y) for point in points]
+    for point in sorted(points, key=lambda p: (p.role == "other", not p.front)):
+        _label(svg, point, centres, x, y, taken, named=wide and len(points) <= NAMED)
+    return markup(svg)
+
+
+def _change_range(changes: Sequence[float]) -> tuple[float, float]:
+    """As `accuracy_range`, in points of change, which may be below zero."""
+    best = max(changes)
+    shown = [change for change in changes if change >= best - OFF_SCALE * POINTS]
+    room = max((best - min(shown)) * 0.22, 0.4)
+    return min(shown) - room, best + room
+
+
+def _front_words(title: str, front: Sequence[Point]) -> Words:
+    return (f"{title}: ", *(word for p in front for word in (f"{p.name} ", p.latency, " ms, ", p.shown_accuracy, " points; ")))
 
 
 def _latency_end(points: Sequence[Point], timed: Sequence[Timed]) -> float:
@@ -145,7 +179,7 @@ def _grid(svg: ET.Element, x: Scale, y: Scale, width: int, x_title: str, y_title
     decimals = max(len(short(value).partition(".")[2]) for value in y_ticks)
     for value in y_ticks:
         line(svg, x.start_px, y(value), x.end_px, y(value), "grid")
-        text(svg, x.start_px - 8, y(value) + 4, f"{value:.{decimals}f}", "tick", "end")
+        text(svg, x.start_px - 8, y(value) + 4, f"{value:.{decimals}f}".replace("-", MINUS), "tick", "end")
     line(svg, x.start_px, bottom, x.end_px, bottom, "axis")
     text(svg, x.end_px, bottom + 37, x_title, "axis-title", "end")
     text(svg, 2, y.end_px - 16, y_title, "axis-title", "start")
@@ -175,13 +209,13 @@ def _path(svg: ET.Element, points: Sequence[Point], x: Scale, y: Scale) -> None:
         ET.SubElement(svg, "polyline", {"points": " ".join(corners), "class": "path"})
 
 
-def _front(svg: ET.Element, points: Sequence[Point], x: Scale, y: Scale) -> list[Box]:
+def _front(svg: ET.Element, front: Sequence[Point], x: Scale, y: Scale, css: str = "front") -> list[Box]:
     """What can be had by each latency, as steps from the fastest point of the front to the most accurate; the room they take."""
-    corners = sorted(_centre(point, x, y) for point in points if point.front)
+    corners = sorted(_centre(point, x, y) for point in front)
     if not corners:
         return []
     steps = "".join(f"H{px:.1f}V{py:.1f}" for px, py in corners)
-    ET.SubElement(svg, "path", {"d": f"M{corners[0][0]:.1f} {y.start_px:.1f}{steps}H{x.end_px:.1f}", "class": "front"})
+    ET.SubElement(svg, "path", {"d": f"M{corners[0][0]:.1f} {y.start_px:.1f}{steps}H{x.end_px:.1f}", "class": css})
     ends = [*(px for px, _ in corners[1:]), x.end_px]
     starts = [y.start_px, *(py for _, py in corners)]
     flat = [(px, py - 1, end, py + 1) for (px, py), end in zip(corners, ends, strict=True)]
@@ -268,15 +302,15 @@ def mark_key(role: Role, shape: int = 0) -> str:
     return markup(svg)
 
 
-def line_key(kind: Literal["front", "path", "rug", "below"]) -> str:
+def line_key(kind: Literal["front", "front before", "path", "rug", "below"]) -> str:
     """One of the chart's other signs by itself."""
-    svg = _key(34 if kind in {"front", "path"} else 24)
+    svg = _key(24 if kind in {"rug", "below"} else 34)
     if kind == "rug":
         line(ET.SubElement(svg, "g", {"class": "rug"}), 12, 6, 12, 18, "tick-mark")
     elif kind == "below":
         ET.SubElement(ET.SubElement(svg, "g", {"class": "mark other"}), "path", {"d": "M8 9h8l-4 6z", "class": "below"})
     else:
-        ET.SubElement(svg, "path", {"d": "M2 18V12H17V6H32" if kind == "front" else "M2 17L17 11L32 7", "class": kind})
+        ET.SubElement(svg, "path", {"d": "M2 17L17 11L32 7" if kind == "path" else "M2 18V12H17V6H32", "class": kind})
     return markup(svg)
 
 

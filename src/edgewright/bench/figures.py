@@ -31,6 +31,7 @@ DERIVED: dict[str, Callable[..., float | None]] = {
     "change in points": lambda before, after: (after - before) * POINTS,
     "change in percent": lambda before, after: (after / before - 1) * 100 if before else None,
     "percent above one": lambda value: (value - 1) * 100,
+    "minutes": lambda value: value / 60,  # of seconds
 }
 
 

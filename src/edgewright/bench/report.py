@@ -28,10 +28,13 @@ from edgewright.bench.charts import (
     latency_distributions,
     line_key,
     mark_key,
+    two_fronts,
 )
 from edgewright.bench.differences import Example, Pictured, difference, pictured
 from edgewright.bench.exploration_charts import LayerBar, LookBar, layer_strip, look_bars
 from edgewright.bench.figures import DASH, MINUS, POINTS, Document, Figure, Name, Path, Words, how_many, ordinal, visible, written
+from edgewright.bench.recovery import CHANGED_SHAPE, WITH, WITHOUT, curves, front_points, recovery_words, stage_paths
+from edgewright.bench.recovery_charts import learning_curves
 from edgewright.bench.story import (
     candidate_paths,
     engines,
@@ -150,6 +153,7 @@ def render_report(material: ReportMaterial) -> str:
     evidence = {key: value for key, value in material.evidence.items() if value is not None}
     document = Document(evidence)
     points = _points(document)
+    fronts = front_points(document, {each.at: each.role for each in candidates(document)})
     page = {
         "title": material.title,
         "evidence": evidence,
@@ -172,6 +176,11 @@ def render_report(material: ReportMaterial) -> str:
         "overtaken": overtaken_paths(document),
         "varying": varying(document),
         "legend": list(_legend(document, points)),
+        "stages": stage_paths(document),
+        "recovery_words": recovery_words(document),
+        "fronts": _both_widths(lambda width: two_fronts(fronts[WITHOUT], fronts[WITH], width=width, measure=measure_of(document))),
+        "fronts_legend": list(_fronts_legend(document, fronts)),
+        "curves": _both_widths(lambda width: learning_curves(curves(document), width=width)),
         "has_why": any(document.at(*path, "why") is not None for path in candidate_paths(document)),
         "says_precision": any(document.at(*path, "computes_in") is not None for path in document.paths("measurements")),
         "computes_in": {kind: computes_in(document, kind) for kind in ("baseline", "fitted")},
@@ -440,6 +449,22 @@ def _legend(document: Document, points: Sequence[Point]) -> Iterator[tuple[Marku
     values = [point.accuracy for point in points]
     if values and min(values) < accuracy_range(values, _accuracy_floor(document, points))[0]:
         signs.append((line_key("below"), "below the axis"))
+    yield from ((Markup(sign), words) for sign, words in signs)  # noqa: S704 - built as trees, which escape
+
+
+def _fronts_legend(document: Document, fronts: Mapping[str, Sequence[Point]]) -> Iterator[tuple[Markup, str]]:
+    """The signs of the chart of two fronts that stand on it, each with its words."""
+    points = [*fronts[WITHOUT], *fronts[WITH]]
+    chosen = next((point for point in points if point.role == "chosen"), None)
+    signs = [(mark_key("baseline"), "baseline: the model as given")] if any(point.role == "baseline" for point in points) else []
+    if chosen is not None:
+        signs.append((mark_key("chosen", chosen.shape), "nearest" if document.at("verdict") == "refuse" else "chosen"))
+    signs += [
+        (mark_key("other"), "of the given network"),
+        (mark_key("other", CHANGED_SHAPE), "of a changed network"),
+        (line_key("front before"), "front without the changed networks"),
+        (line_key("front"), "front with them"),
+    ]
     yield from ((Markup(sign), words) for sign, words in signs)  # noqa: S704 - built as trees, which escape
 
 
