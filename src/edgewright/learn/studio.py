@@ -100,7 +100,7 @@ class Studio:
         They lie in the recovery's folder, so that a resumed one goes on with its own, and in the cache.
         """
         asked = {"what": what, "threads": self.threads, "engine": self.engine}
-        path = self.folder / f"{name.replace(" ", "-")}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.json"
+        path = self.folder / f"{name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.json"
         key = remembered.key_of(name, asked, self.engine)
         for found in (_figures_in(path), remembered.recall(key)):
             if (figures := _as_figures(found)) is not None:
