@@ -190,26 +190,44 @@ class CountingClock:
 def timed(model, channels, milliseconds):
     """`costs` by a clock that says what `milliseconds` makes of multiply-adds; and what was timed."""
     clock, told = CountingClock(milliseconds), []
-    total_ms, rates = costs(model, channels, clock, lambda done, of: told.append((done, of)))
+    total_ms, rates = costs(model, channels, clock, 4, lambda done, of: told.append((done, of)))
     assert clock.closed == 1
     return total_ms, rates, clock.asked, told
 
 
-def test_each_width_is_halved_and_timed_by_itself():
+def test_the_widths_of_a_grid_are_halved_and_timed_together():
     model = chain(16, 24)
     channels = mapped(model)
     whole = mac_count(model)
     total_ms, rates, asked, told = timed(model, channels, lambda macs: macs / 100)
-    assert asked == [(whole, mac_count(chain(8, 24))), (whole, mac_count(chain(16, 12)))]
-    assert told == [(1, 2), (2, 2)]
+    assert asked == [(whole, mac_count(chain(8, 12)))]
+    assert told == [(1, 1)]
     assert total_ms == pytest.approx(whole / 100)
     assert rates == pytest.approx(np.full(2, 1 / 100))
+
+
+def test_every_grid_has_a_cost_of_its_own(tmp_path):
+    model, head = folded_with_head(save_tiny_detector(tmp_path / "tiny.onnx", family="yolov8"), tmp_path)
+    cut = cut_head(model, head)
+    channels = map_channels(cut, [output.name for output in head.outputs])
+    grids = sorted({width.cells for width in channels.widths}, reverse=True)
+    slow = iter([2.0 * (at + 1) for at in range(len(grids))])
+
+    class Clock(CountingClock):
+        def saved_share(self, before, model):
+            gone = 1 - mac_count(model) / before.macs
+            return next(slow) * gone
+
+    total_ms, rates = costs(cut, channels, Clock(lambda macs: macs / 100), 4)
+    expected = {cells: min(2.0 * (at + 1), MOST_RATE) / 100 for at, cells in enumerate(grids)}
+    assert len(grids) > 1
+    assert rates == pytest.approx([expected[width.cells] for width in channels.widths])
 
 
 WHOLE = 64 * (16 * 3 + 4 * 16 * 16 + 16 * 2)  # of five convolutions of 16 channels and the one behind them, on 8 x 8
 
 
-@pytest.mark.parametrize(("milliseconds", "rate"), [(lambda _: 7.0, LEAST_RATE), (lambda macs: 7.0 if macs == WHOLE else 0.001, MOST_RATE)])
+@pytest.mark.parametrize(("milliseconds", "rate"), [(lambda _: 7.0, LEAST_RATE), (lambda macs: 7.0 if macs == WHOLE else -700.0, MOST_RATE)])
 def test_a_noisy_timing_claims_only_so_much(milliseconds, rate):
     model = chain(16, 16, 16, 16, 16)
     assert mac_count(model) == WHOLE

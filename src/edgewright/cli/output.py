@@ -165,6 +165,11 @@ class Terminal:
         """A line between the bars."""
         self._printer.print(text)
 
+    def figure(self, text: str) -> None:
+        """Beside the bar; a plain log has it in its notes."""
+        if self._progress is not None and self._task is not None:
+            self._progress.update(self._task, description=f"{self._stage}, {printable(text)}")
+
     def __enter__(self) -> Self:
         if self._progress is not None:
             self._progress.start()

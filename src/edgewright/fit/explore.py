@@ -118,15 +118,18 @@ def candidates_from(base: Recipe, engines: Mapping[str, Sequence[Precision]], is
     return tuple(deployed(recipe) for recipe in found)
 
 
-def recovered_recipes(source: str, engines: Mapping[str, Sequence[Precision]], isa: AbstractSet[str]) -> tuple[Recipe, ...]:
-    """What is tried of a network that has learned: all of it in integers, in every engine and scheme that makes it so, and, so that it can
-    be seen what the change alone cost, in float32.
+def recovered_recipes(
+    source: str, size_wh: tuple[int, int] | None, engines: Mapping[str, Sequence[Precision]], isa: AbstractSet[str]
+) -> tuple[Recipe, ...]:
+    """What is tried of a network that has learned, for pictures of the size that it is meant for (None: the given one).
+
+    All of it in integers, in every engine and scheme that makes it so, and, so that it can be seen what the change alone cost, in float32.
     """
     known = candidates_from(INT8, engines, isa)
     plain = next(each for each in known if each.mode == "float")
     integers = [each for each in known if each.mode == "static" and each.silu_floor is not None and not each.float_parts]
     usual = [each for each in integers if each.container == "qdq"]
-    return tuple(replace(each, name=f"{source}: {each.name}", source=source) for each in (plain, *usual))
+    return tuple(replace(each, name=f"{source}: {each.name}", source=source, size_wh=size_wh) for each in (plain, *usual))
 
 
 def at_size(recipe: Recipe, size_wh: tuple[int, int]) -> Recipe:

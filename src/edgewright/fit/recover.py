@@ -4,6 +4,7 @@ The student learns in `learn.recover`; here it is opened, judged on pictures tha
 """
 
 import json
+import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +17,10 @@ from edgewright.accuracy.agreement import AGREE_ABOVE, compare_by_agreement, eva
 from edgewright.accuracy.coco import evaluate
 from edgewright.accuracy.compare import AccuracyDelta, compare
 from edgewright.accuracy.predictions import Predictions, predict
-from edgewright.artifact import Artifact, describe_file
-from edgewright.board.profile import usable_cores
+from edgewright.artifact import Artifact
+from edgewright.board.profile import Board, usable_cores
 from edgewright.compress.candidates import FloatForms, prepare_float_forms
+from edgewright.compress.schemes import integer_schemes
 from edgewright.data.audit import audit
 from edgewright.data.calibration import CalibrationSet
 from edgewright.data.dataset import Dataset, Sample
@@ -88,6 +90,9 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
         raise EngineError(
             f"{request.engine} is not installed", fix=f"run: pip install 'edgewright[{engine_module(request.engine).PACKAGE}]'"
         )
+    if not integer_schemes(request.engine, Board.detect().isa):
+        expected = "onnxruntime, or openvino on x86 with AVX2"
+        raise InputError(f"{request.engine} computes in no integers that a network can be trained for here", expected=expected)
     baseline, dataset, warnings = open_material(request.model, request.data)
     if request.labels and not dataset.labelled:
         raise InputError("--labels has no labels to learn from", got=f"{request.data}, pictures alone", fix="leave it out")
@@ -109,7 +114,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
             scale=request.scale,
         )
         stages = recovery.run(changes)
-        made = _as_artifact(baseline, stages[-1].path)
+        made = stages[-1].student.laid_down(baseline, work / "recovered.onnx")
         watch.stage("judge")
         judged = _judge(baseline, made, dataset, watch)
         document = {
@@ -125,6 +130,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
             "size": {"before": _size(baseline), "after": _size(made)},
             "warnings": warnings,
             "tools": tool_versions() | recovery.tools,
+            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
             "elapsed_s": round(sum(stage.seconds for stage in stages), 1),
         }
         staged = staging(work)
@@ -140,11 +146,6 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
 def _forms(artifact: Artifact, folder: Path) -> FloatForms:
     make_folder(folder)
     return prepare_float_forms(artifact, folder)
-
-
-def _as_artifact(baseline: Artifact, path: Path) -> Artifact:
-    """The student's file, read as the given model is."""
-    return replace(baseline, folder=path.parent, files=(describe_file(path, path.parent),))
 
 
 def _doubts(dataset: Dataset, teacher: Artifact, seed: int) -> list[str]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgewright.fit.choose import BASELINE, Figures
+from edgewright.learn.extra import need_torch
+
+FEW_FRAMES = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,8 +17,27 @@ class RecoveredStage:
     source: str
     told: Mapping[str, Any]
 
+    @property
+    def size_wh(self) -> tuple[int, int] | None:
+        """The pictures that it is meant for, where it says so."""
+        wide, high = self.told["size_wh"]
+        return int(wide), int(high)
+
     def to_json(self) -> dict[str, Any]:
         return {"source": self.source, **self.told}
+
+
+def check_changes(text: str) -> None:
+    """Whether changes can be read and made here, before anything else is begun.
+
+    Raises:
+        InputError: the changes cannot be read.
+        HostError: PyTorch is not installed.
+    """
+    need_torch()
+    from edgewright.learn.recipe import parse_recipe  # noqa: PLC0415 - heavy, and an extra
+
+    parse_recipe(text)
 
 
 def recovery_story(stages: Sequence[RecoveredStage], ranking: Sequence[Figures], sources: Mapping[str, str]) -> dict[str, Any] | None:

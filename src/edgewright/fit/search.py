@@ -40,7 +40,7 @@ from edgewright.fit.explore import (
 from edgewright.fit.finish import finish
 from edgewright.fit.journal import Journal
 from edgewright.fit.opening import open_material
-from edgewright.fit.recovered import RecoveredStage
+from edgewright.fit.recovered import FEW_FRAMES, RecoveredStage, check_changes
 from edgewright.fit.request import USUAL_IMAGES, FitRequest
 from edgewright.fit.survey import ROUNDS, Overtaken, Point, exactness, overtaken
 from edgewright.fit.watch import Silent, Watch
@@ -62,6 +62,8 @@ def fit(request: FitRequest, *, watch: Watch | None = None) -> Evidence:
         InputError: the model, the data set or the folder cannot be used.
         HostError: an engine is missing.
     """
+    if request.recover is not None:
+        check_changes(request.recover)
     baseline, dataset, warnings = open_material(request.model, request.data)
     board = Board.detect() if request.board is None else Board.load(request.board)
     with workspace(request.out, resume=request.resume) as work:
@@ -162,7 +164,9 @@ class _Fit:
         if recipes is None:
             base, isa = self.exploration.base_recipe, self.shop.board.isa
             recipes = candidates_from(base, self.shop.engines, isa)
-            recipes += tuple(each for stage in self.recovery for each in recovered_recipes(stage.source, self.shop.engines, isa))
+            recipes += tuple(
+                each for stage in self.recovery for each in recovered_recipes(stage.source, stage.size_wh, self.shop.engines, isa)
+            )
         for done, recipe in enumerate(recipes, 1):
             self._add(recipe)
             self.watch.advance(done, len(recipes))
@@ -438,6 +442,8 @@ class _Fit:
         asked, held = self.request.images or USUAL_IMAGES, len(self.shop.calibration.samples)
         if held < asked:
             yield f"only {held} train images to calibrate with ({asked} {'asked for' if self.request.images else 'are usual'})"
+        if self.recovery and (learned_from := self.recovery[0].told["frames"]) < FEW_FRAMES:
+            yield f"--recover learned from {learned_from} frames, those of train that nothing is chosen on; some hundreds are better"
         yield from (f"calibration: {finding['what']}" for finding in audit["findings"] if finding["severity"] != "info")
         seen = (self.selection[BASELINE].predictions, judged.predictions[0])
         yield from (f"skipped: {line}" for line in sorted({line for found in seen for line in found.broken}))

@@ -18,6 +18,10 @@ class Watch(Protocol):
         """Something the user will want to know."""
         ...
 
+    def figure(self, text: str) -> None:
+        """The figure that the present stage is about, as it is now."""
+        ...
+
 
 class Silent:
     """Says nothing."""
@@ -27,3 +31,5 @@ class Silent:
     def advance(self, done: int, total: int) -> None: ...
 
     def note(self, text: str) -> None: ...
+
+    def figure(self, text: str) -> None: ...

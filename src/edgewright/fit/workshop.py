@@ -176,8 +176,8 @@ class Workshop:
             recovery = Recovery(
                 self.forms, material, folder, watch=self.watch, engine=engine, threads=self.threads, seed=seed, scale=effort
             )
-            stages = recovery.run(parse_recipe(changes))
-            told = [{**stage.to_json(), "file": stage.path.name, "tools": recovery.tools} for stage in stages]
+            stages, learned_from = recovery.run(parse_recipe(changes)), len(recovery.studio.paths)
+            told = [{**stage.to_json(), "file": stage.path.name, "tools": recovery.tools, "frames": learned_from} for stage in stages]
             return {"stages": told}, [stage.path for stage in stages]
 
         def read(result: dict[str, Any]) -> tuple[RecoveredStage, ...]:

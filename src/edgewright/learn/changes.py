@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright.artifact import InputSpec
+from edgewright.errors import InputError
 from edgewright.learn.channels import ChannelMap, map_channels, without_channels
 from edgewright.learn.prune import choose, costs, importances
 from edgewright.learn.rounding import Rounding, encodings_of
@@ -27,12 +29,13 @@ FADE = 0.4  # of an exercise: by then the old activation is gone
 class Exercise:
     """A network that is to learn, how it changes on the way (`at`: of 0..1 of the exercise), and what it is when it has learned.
 
-    `said`: what was decided, for whoever reads the evidence.
+    `input`: the pictures that it is to be meant for, where those are others; `said`: what was decided, for whoever reads the evidence.
     """
 
     model: Trainable
     finish: Callable[[Trainable], Student]
     at: Callable[[Trainable, float], None] = lambda _model, _share: None
+    input: InputSpec | None = None
     said: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -77,7 +80,8 @@ class SwapActivation:
         def fade(model: Trainable, share: float) -> None:
             model.softness = max(0.0, 1 - share / FADE)
 
-        return Exercise(model, lambda taught: replace(changed, model=taught.to_onnx()), fade, {"activations": len(swapped.tensors)})
+        said = {"activations": len(swapped.tensors)}
+        return Exercise(model, lambda taught: replace(changed, model=taught.to_onnx()), fade, said=said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,20 +131,29 @@ class PruneChannels:
 
 @dataclass(frozen=True, slots=True)
 class Shrink:
-    """The network is trained for smaller pictures: width and height of its input."""
+    """The network is trained for smaller pictures, of that width and the same shape; it learns from the boxes that its teacher finds in the
+    large ones.
+    """
 
-    size_wh: tuple[int, int]
-    epochs: float = 4.0
+    width: int
+    epochs: float = 6.0
     learning_rate: float = 5e-4
 
     @property
     def name(self) -> str:
-        wide, high = self.size_wh
-        return f"shrink={wide}x{high}" if wide != high else f"shrink={wide}"
+        return f"shrink={self.width}"
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
-        _ = student, studio, progress
-        raise NotImplementedError
+        _ = studio, progress
+        wide, high = student.input.size_wh
+        stride, size_wh = max(student.head.strides), (self.width, round(high * self.width / wide))
+        if not (self.width < wide and size_wh[0] * high == size_wh[1] * wide and not any(side % stride for side in size_wh)):
+            expected = f"a width below {wide}, for pictures of the same shape with sides that are multiples of {stride}"
+            raise InputError(f"the model cannot be shrunk to {self.width}", got=f"{size_wh[0]}x{size_wh[1]}", expected=expected)
+        changed = student.of_size(size_wh)
+        changed.cut()  # or it says what in the graph is bound to the old size
+        changed = replace(changed, ranges={})
+        return Exercise(changed.trainable(), lambda taught: replace(changed, model=taught.to_onnx()), input=changed.input)
 
 
 @dataclass(frozen=True, slots=True)

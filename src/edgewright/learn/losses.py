@@ -10,13 +10,17 @@ arXiv 2102.12252 and 2106.05209 choose regions). Where sides are no distribution
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from edgewright.detections import Boxes, ClassIds
 from edgewright.learn.cells import Cells
+from edgewright.vision.nms import suppress
 
 TOP_K = 10  # cells that may answer for one box
 ALPHA = 0.5  # how much the score counts in the alignment
@@ -46,6 +50,10 @@ class BoxesInBatch:
     boxes_xyxy: Tensor
     class_ids: Tensor
     present: Tensor
+
+    def scaled(self, factor: float) -> "BoxesInBatch":
+        """The same in pictures `factor` times as large."""
+        return BoxesInBatch(self.boxes_xyxy * factor, self.class_ids, self.present)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +165,28 @@ def teacher_loss(found: Cells, taught: Cells) -> Loss:
     return _weighed(box_loss, score_loss, side_loss)
 
 
+def boxes_said(taught: Cells) -> BoxesInBatch:
+    """What a teacher would show of each picture: its boxes above the usual threshold, suppressed as in deployment."""
+    scores, class_ids = (each.cpu().numpy() for each in taught.scores().max(-1))
+    boxes, found = taught.boxes_xyxy.cpu().numpy(), []
+    for at in range(len(boxes)):
+        sure = np.flatnonzero(scores[at] > SHOWN_ABOVE)
+        kept = sure[suppress(boxes[at, sure], scores[at, sure], class_ids[at, sure], iou=SUPPRESSED_ABOVE, most=MOST_BOXES)]
+        found.append((boxes[at, kept], class_ids[at, kept]))
+    return padded(found)
+
+
+def padded(found: Sequence[tuple[Boxes, ClassIds]]) -> BoxesInBatch:
+    """Lists of boxes as one tensor each, filled up to the longest."""
+    longest = max(1, *(len(ids) for _, ids in found))
+    boxes, ids = np.zeros((len(found), longest, 4), np.float32), np.zeros((len(found), longest), np.int64)
+    present = np.zeros((len(found), longest), np.bool_)
+    for row, (those, kinds) in enumerate(found):
+        boxes[row, : len(kinds)], ids[row, : len(kinds)], present[row, : len(kinds)] = those, kinds, True
+    return BoxesInBatch(torch.from_numpy(boxes), torch.from_numpy(ids), torch.from_numpy(present))
+
+
+SHOWN_ABOVE, SUPPRESSED_ABOVE, MOST_BOXES = 0.25, 0.7, 300  # as `detect` shows boxes
 LEAST_SURE = 0.01  # a teacher that believes less in a cell says nothing about its box
 
 

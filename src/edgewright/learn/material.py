@@ -18,7 +18,7 @@ from edgewright.data.camera_model import CameraModel, Exposure, Jpeg, Sensor, To
 from edgewright.data.images import read_image
 from edgewright.data.sample import Truth
 from edgewright.detections import Boxes, ClassIds, ImageRgb
-from edgewright.learn.losses import BoxesInBatch
+from edgewright.learn.losses import BoxesInBatch, padded
 from edgewright.vision.letterbox import GREY, Letterbox
 
 # What a fixed camera's picture changes by over days: light, colour, noise, compression. Mild, since the frames come from that camera.
@@ -118,16 +118,6 @@ class Frames:
         cut = np.ascontiguousarray(cut[:, ::-1] if turned else cut)
         seen = self.camera.apply(cut, rng) if rng.random() < self.through_camera else cut
         return View(seen, index, letterbox, x, y, turned)
-
-
-def padded(found: Sequence[tuple[Boxes, ClassIds]]) -> BoxesInBatch:
-    """Lists of boxes as one tensor each, filled up to the longest."""
-    longest = max(1, *(len(ids) for _, ids in found))
-    boxes, ids = np.zeros((len(found), longest, 4), np.float32), np.zeros((len(found), longest), np.int64)
-    present = np.zeros((len(found), longest), np.bool_)
-    for row, (those, kinds) in enumerate(found):
-        boxes[row, : len(kinds)], ids[row, : len(kinds)], present[row, : len(kinds)] = those, kinds, True
-    return BoxesInBatch(torch.from_numpy(boxes), torch.from_numpy(ids), torch.from_numpy(present))
 
 
 def _cut(rng: np.random.Generator, drawn: ImageRgb, size_wh: tuple[int, int]) -> tuple[ImageRgb, int, int]:

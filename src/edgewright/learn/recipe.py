@@ -14,7 +14,7 @@ from edgewright.printable import printable
 MOST_EPOCHS = 1000.0
 MOST_CHANGES = 16
 LARGEST_SIDE = 8192
-KNOWN = "swap, swap=hardswish, prune=0.4 (share of multiply-adds), prune=0.4t (share of time), shrink=512, shrink=640x384, qat"
+KNOWN = "swap, swap=hardswish, prune=0.4 (share of multiply-adds), prune=0.4t (share of time), shrink=512 (pixels of width), qat"
 EXPECTED = f"changes separated by commas: {KNOWN}; @4 behind one trains it for 4 passes over the frames"
 
 
@@ -54,10 +54,9 @@ def _prune(value: str) -> Change:
 
 
 def _shrink(value: str) -> Change:
-    sides = value.lower().split("x")
-    if len(sides) > 2 or not all(side.isdecimal() and 0 < int(side) <= LARGEST_SIDE for side in sides):
-        raise ValueError(f"no size {printable(value, 40)!r}")
-    return Shrink((int(sides[0]), int(sides[-1])))
+    if not (value.isascii() and value.isdecimal() and 0 < int(value) <= LARGEST_SIDE):
+        raise ValueError(f"no width {printable(value, 40)!r}")
+    return Shrink(int(value))
 
 
 def _qat(value: str) -> Change:

@@ -9,56 +9,58 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import onnx
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # has no stubs
+from torch.nn import functional
 
 from edgewright.accuracy.agreement import evaluate_agreement
 from edgewright.accuracy.coco import evaluate
 from edgewright.accuracy.predictions import Predictions, class_translation, predict
-from edgewright.artifact import describe_file
+from edgewright.artifact import Artifact
 from edgewright.board.profile import Board, usable_cores
 from edgewright.compress.candidates import FloatForms
 from edgewright.data.dataset import Dataset, Sample, Truth
 from edgewright.detector import Detector
 from edgewright.engines import open_engine
 from edgewright.errors import InputError
-from edgewright.graph.metadata import trained_ranges
 from edgewright.learn.cells import read_cells
 from edgewright.learn.changes import Change, Exercise
+from edgewright.learn.curve import Check, Curve, best_of, checks_of
 from edgewright.learn.loop import Schedule, Training
-from edgewright.learn.losses import Loss, label_loss, teacher_loss
+from edgewright.learn.losses import Loss, boxes_said, label_loss, teacher_loss
 from edgewright.learn.material import Frames, LabelledBatch, to_input
 from edgewright.learn.student import Student, check_teacher
-from edgewright.learn.studio import Studio
+from edgewright.learn.studio import CUT_STEP, Studio
 from edgewright.learn.trainable import Trainable
 from edgewright.regular_file import read_regular
 from edgewright.whole_file import make_folder, write_whole
 
 FEWEST_FRAMES = 32
+FEWEST_A_PASS = 512  # pictures: a pass over fewer frames goes over them more than once
+BEST = ".best.onnx"
 HELD_OUT_SHARE, FEWEST_HELD_OUT, MOST_HELD_OUT = 0.06, 8, 48
 CUT = 0.65  # of the input's side: a convolution learns from cuts what it learns from the whole, in less than half of the time
-CUT_STEP = 32
 PIXELS_A_BATCH = 16 * 416 * 416  # with 16 bits about 2 GB for YOLOv8n
 FEWEST_IN_BATCH, MOST_IN_BATCH = 4, 32
 CHECKS = 6  # of an exercise on the held-out frames
-PATIENCE = 3  # checks without a better one, after which an exercise ends
-WORSE = 0.002  # of agreement, that is no chance
 SHORTEST_WARMUP, LONGEST_WARMUP = 5, 30
 MOST_FACTS_BYTES = 4 << 20
 AVERAGED_OVER = 0.998
 
 
 class Watch(Protocol):
-    """Told of each stage, its steps and what is worth a line."""
+    """Told of each stage, its steps, what is worth a line, and the figure that the stage is about, as it is now."""
 
     def stage(self, name: str) -> None: ...
     def advance(self, done: int, total: int) -> None: ...
     def note(self, text: str) -> None: ...
+    def figure(self, text: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +70,6 @@ class Material:
     dataset: Dataset
     frames: Sequence[Sample]
     labels: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A look at the held-out frames: after how many steps, agreement with the teacher (0..1), mAP50 and mAP50-95 where there are labels."""
-
-    step: int
-    agreement: float
-    map50: float | None = None
-    map50_95: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +87,16 @@ class Stage:
     @property
     def agreement(self) -> float:
         """With the teacher, of what was kept."""
-        return max((check.agreement for check in self.checks), default=0.0)
+        return best_of(self.checks).agreement
 
     def to_json(self) -> dict[str, Any]:
-        checks = [{"step": c.step, "agreement": c.agreement, "map50": c.map50, "map50_95": c.map50_95} for c in self.checks]
         return {
             "change": self.name,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
             "agreement": self.agreement,
-            "checks": checks,
+            "checks": [asdict(check) for check in self.checks],
+            "size_wh": list(self.student.input.size_wh),
             "said": dict(self.said),
         }
 
@@ -132,6 +124,7 @@ class Recovery:
         self.watch, self.folder, self.seed, self.scale = watch, folder, seed, scale
         make_folder(folder)
         self.baseline = forms.baseline
+        self.lecturer = (teacher or forms).baseline
         self.student = Student.of(forms)
         taught_by = forms if teacher is None else teacher
         check_teacher(taught_by.baseline, forms.baseline)
@@ -187,70 +180,71 @@ class Recovery:
         self.watch.stage(f"{change.name}: prepare")
         exercise = change.begin(student, self.studio, self.watch.advance)
         prepared_s = time.monotonic() - began
-        steps = max(1, round(change.epochs * self.scale * len(self.studio.paths) / self.studio.frames.batch))
+        pictures = max(len(self.studio.paths), FEWEST_A_PASS)
+        steps = max(1, round(change.epochs * self.scale * pictures / self.studio.frames.batch))
         warmup = int(np.clip(steps // 20, SHORTEST_WARMUP, LONGEST_WARMUP))
         schedule = Schedule(
             steps, change.learning_rate, 0.0, warmup, AVERAGED_OVER, save_every=max(1, steps // (2 * CHECKS)), bfloat16=self.bfloat16
         )
-        lesson = _Lesson(self.studio, exercise, steps, self.material)
+        lesson = _Lesson(self.studio, exercise, steps, self.material, student)
         training = Training(_laid_out(exercise.model), schedule, lesson)
         checkpoint = stem.with_suffix(".safetensors")
-        curve = _Curve.read(stem.with_suffix(".curve.json"))
+        curve = Curve.read(stem.with_suffix(".curve.json"))
         if checkpoint.exists():
             training.resume(checkpoint)
             self.watch.note(f"{change.name}: going on from step {training.step} of {steps}")
         self.watch.stage(change.name)
         every = max(1, -(-steps // CHECKS))
-        while not training.is_done and not curve.is_over:
+        while True:
+            # A run that was killed between its checkpoint and this look looks now: what is kept is what would have been.
+            if training.step and (training.step % every == 0 or training.is_done) and not curve.has(training.step):
+                self._look(exercise, training, curve, stem)
+            if training.is_done or curve.is_over:
+                break
             training.train(checkpoint=checkpoint, report=self._report(steps), stop_after=every - training.step % every)
-            self._look(exercise, training, curve, stem)
-        best = curve.best_path(stem)
-        taught = onnx.load(best)
-        learned = replace(student, model=taught, ranges=trained_ranges(taught))
+        best = stem.with_suffix(BEST)
+        learned = exercise.finish(training.average).with_weights_of(onnx.load(best))
         path = stem.with_suffix(".onnx")
         write_whole(path, learned.with_ranges().SerializeToString())
         seconds = prepared_s + training.elapsed_s + curve.seconds
-        facts = {"checks": curve.rows, "said": dict(exercise.said), "steps": training.step, "seconds": seconds}
-        write_whole(stem.with_suffix(".json"), json.dumps(facts).encode())
+        stage = Stage(change.name, learned, path, tuple(curve.checks), exercise.said, training.step, seconds)
+        write_whole(stem.with_suffix(".json"), json.dumps(stage.to_json()).encode())
         for leftover in (checkpoint, stem.with_suffix(".curve.json"), best):
             leftover.unlink(missing_ok=True)
-        return Stage(change.name, learned, path, curve.checks, exercise.said, training.step, seconds)
+        return stage
 
-    def _look(self, exercise: Exercise, training: Training[Trainable, LabelledBatch], curve: "_Curve", stem: Path) -> None:
+    def _look(self, exercise: Exercise, training: Training[Trainable, LabelledBatch], curve: Curve, stem: Path) -> None:
         """Hold the averaged student against its teacher on frames that it does not learn from, and keep it if it is the best so far."""
         began = time.monotonic()
-        share = training.step / training.schedule.steps
         average = training.average
         exercise.at(average, 1.0)
         student = exercise.finish(average)
-        exercise.at(average, share)
-        trial = stem.with_suffix(".trial.onnx")
-        write_whole(trial, student.with_ranges().SerializeToString(), sync=False)
-        # While an old activation is still being faded out, the student without it is nobody yet.
-        check = self._checked(trial, training.step)
-        curve.add(check, seconds=time.monotonic() - began)
-        if check.step == curve.best.step:
-            trial.replace(curve.best_path(stem))
-        else:
-            trial.unlink()
+        check = self._checked(student, training.step, stem.with_suffix(".trial.onnx"))
+        curve.checks.append(check)
+        curve.seconds += time.monotonic() - began
+        if check is best_of(curve.checks):
+            write_whole(stem.with_suffix(BEST), student.with_ranges().SerializeToString())
         curve.write(stem.with_suffix(".curve.json"))
-        figures = f", mAP50 {check.map50:.3f}" if check.map50 is not None else ""
+        figures = "" if check.map50 is None else f", mAP50 {check.map50:.3f}"
+        self.watch.figure(f"agreement {check.agreement:.3f}{figures}")
         self.watch.note(f"step {check.step} of {training.schedule.steps}: agreement with the teacher {check.agreement:.3f}{figures}")
 
-    def _checked(self, path: Path, step: int) -> Check:
-        found = self._predictions(path)
+    def _checked(self, student: Student, step: int, path: Path) -> Check:
+        artifact = student.laid_down(self.baseline, path)
+        try:
+            found = self._predictions(artifact)
+        finally:
+            path.unlink()
         if self._taught is None:
-            self._taught = self._predictions(None)
+            self._taught = self._predictions(self.lecturer)
         agreement = evaluate_agreement(found, self._taught).report.map50_95
         if not self.material.dataset.labelled:
             return Check(step, agreement)
         report = evaluate(found).report
         return Check(step, agreement, report.map50, report.map50_95)
 
-    def _predictions(self, path: Path | None) -> Predictions:
-        """What the student at `path`, or the teacher, says of the held-out frames."""
-        given = self.baseline
-        artifact = given if path is None else replace(given, folder=path.parent, files=(describe_file(path, path.parent),))
+    def _predictions(self, artifact: Artifact) -> Predictions:
+        """What a student, or the teacher, says of the held-out frames."""
         with Detector(artifact, open_engine("onnxruntime", artifact.model_path, threads=self.studio.cores)) as detector:
             return predict(detector, self.material.dataset, self.held_out)
 
@@ -264,64 +258,21 @@ class Recovery:
             return None
         try:
             facts = json.loads(read_regular(told, MOST_FACTS_BYTES))
-            model = onnx.load(path)
-            checks = tuple(Check(**row) for row in facts["checks"])
-            student = replace(self.student, model=model, ranges=trained_ranges(model))
+            wide, high = (int(side) for side in facts["size_wh"])
+            student = self.student.of_size((wide, high)).with_weights_of(onnx.load(path))
+            checks = tuple(checks_of(facts["checks"]))
             return Stage(change.name, student, path, checks, dict(facts["said"]), int(facts["steps"]), float(facts["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, DecodeError):
             return None
-
-
-@dataclass(slots=True)
-class _Curve:
-    """The checks of an exercise so far, and when to stop."""
-
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0  # that the checks took
-
-    @classmethod
-    def read(cls, path: Path) -> "_Curve":
-        """What an interrupted exercise had seen; nothing where that cannot be read."""
-        try:
-            found = json.loads(read_regular(path, MOST_FACTS_BYTES))
-            curve = cls([dict(row) for row in found["rows"]], float(found["seconds"]))
-            return curve if all(check.agreement >= 0 for check in curve.checks) else cls()
-        except (OSError, ValueError, KeyError, TypeError):
-            return cls()
-
-    def write(self, path: Path) -> None:
-        write_whole(path, json.dumps({"rows": self.rows, "seconds": self.seconds}).encode())
-
-    @property
-    def checks(self) -> tuple[Check, ...]:
-        return tuple(Check(**row) for row in self.rows)
-
-    @property
-    def best(self) -> Check:
-        """The last of those that are as good as the best: more training on the way to the same agreement does no harm."""
-        most = max(check.agreement for check in self.checks)
-        return [check for check in self.checks if check.agreement >= most - WORSE][-1]
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the last checks brought nothing."""
-        return bool(self.rows) and len(self.rows) - 1 - self.checks.index(self.best) >= PATIENCE
-
-    def add(self, check: Check, *, seconds: float) -> None:
-        self.rows.append({"step": check.step, "agreement": check.agreement, "map50": check.map50, "map50_95": check.map50_95})
-        self.seconds += seconds
-
-    @staticmethod
-    def best_path(stem: Path) -> Path:
-        return stem.with_suffix(".best.onnx")
 
 
 class _Lesson:
     """Frames, and what the teacher says of them; with labels, those as well."""
 
-    def __init__(self, studio: Studio, exercise: Exercise, steps: int, material: Material) -> None:
+    def __init__(self, studio: Studio, exercise: Exercise, steps: int, material: Material, student: Student) -> None:
         self._studio, self._exercise, self._steps = studio, exercise, steps
         self._material = material
+        self._size_wh = studio.size_of_cuts(exercise.input or student.input)
         of_model = class_translation(studio.baseline.classes, material.dataset.classes)  # the model's classes, as the data set numbers them
         self._of_data = {int(number): at for at, number in enumerate(of_model) if number >= 0}
 
@@ -337,9 +288,17 @@ class _Lesson:
     def loss(self, model: Trainable, batch: LabelledBatch, step: int) -> Loss:
         self._exercise.at(model, step / self._steps)
         images = to_input(batch.pictures, self._studio.frames.input)
-        cells = read_cells(self._studio.student_head, model(images))
-        loss = teacher_loss(cells, self._studio.taught(images))
-        return loss if batch.truth is None else loss + label_loss(cells, batch.truth)
+        taught = self._studio.taught(images)
+        if self._size_wh == self._studio.frames.size_wh:
+            cells = read_cells(self._studio.student_head, model(images))
+            loss = teacher_loss(cells, taught)
+            return loss if batch.truth is None else loss + label_loss(cells, batch.truth)
+        # A student that sees less pixels has other cells than its teacher, and learns from its boxes.
+        wide, high = self._size_wh
+        cells = read_cells(self._studio.student_head, model(functional.interpolate(images, (high, wide), mode="area")))
+        factor = wide / self._studio.frames.size_wh[0]
+        loss = label_loss(cells, boxes_said(taught).scaled(factor))
+        return loss if batch.truth is None else loss + label_loss(cells, batch.truth.scaled(factor))
 
 
 def _hold_out(material: Material, seed: int) -> tuple[Material, list[Sample]]:

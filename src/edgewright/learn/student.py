@@ -2,24 +2,29 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 
-from edgewright.artifact import Artifact, HeadSpec, InputSpec
+from edgewright.artifact import Artifact, HeadSpec, InputSpec, describe_file
 from edgewright.compress.candidates import FloatForms
+from edgewright.compress.head_cut import cut_head
 from edgewright.errors import ModelError
+from edgewright.graph.input_size import set_input_size
 from edgewright.graph.metadata import RANGES_KEY, trained_ranges
 from edgewright.learn.trainable import Trainable
+from edgewright.whole_file import write_whole
 
 Range = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Student:
-    """A whole float network, decode included, its constants folded; the raw head it is trained at; and the ranges, by tensor, that
-    quantization was trained for, if it was.
+    """A whole float network, decode included, its constants folded; the raw head it is trained at; the pictures it is meant for; and the
+    ranges, by tensor, that quantization was trained for, if it was.
+
+    The network itself keeps its size: weights know none. One that is meant for another (`shrink`) is deployed without its decode.
     """
 
     model: onnx.ModelProto
@@ -54,6 +59,39 @@ class Student:
         """
         return Trainable(self.model, self.outputs)
 
+    def cut(self, model: onnx.ModelProto | None = None) -> onnx.ModelProto:
+        """The network, or a variant of it with fewer channels, up to its raw head and for the pictures that it is meant for.
+
+        Raises:
+            ModelError: something in the graph is bound to the given size.
+        """
+        cut = cut_head(model or self.model, self.head)
+        return cut if self.has_own_size else set_input_size(cut, self.input.name, self.input.size_wh, max(self.head.strides)).model
+
+    def of_size(self, size_wh: tuple[int, int]) -> "Student":
+        """The same for pictures of that size."""
+        wide, high = size_wh
+        return replace(self, input=replace(self.input, shape=(*self.input.shape[:2], high, wide)))
+
+    def with_weights_of(self, taught: onnx.ModelProto) -> "Student":
+        """The network as `with_ranges` wrote it down."""
+        return replace(self, model=taught, ranges=trained_ranges(taught))
+
+    @property
+    def has_own_size(self) -> bool:
+        """Whether it is meant for pictures of the size that the graph says."""
+        dims = next(value for value in self.model.graph.input if value.name == self.input.name).type.tensor_type.shape.dim
+        return (dims[3].dim_value, dims[2].dim_value) == self.input.size_wh
+
+    def laid_down(self, given: Artifact, path: Path) -> Artifact:
+        """The student as the file `path` and the artifact that says how to run it: whole, as `given` is, or without a decode that is bound
+        to another size.
+        """
+        model = self.with_ranges() if self.has_own_size else self.cut(self.with_ranges())
+        write_whole(path, model.SerializeToString(), sync=False)
+        head = given.head if self.has_own_size else self.head
+        return replace(given, folder=path.parent, files=(describe_file(path, path.parent),), input=self.input, head=head)
+
     def with_ranges(self) -> onnx.ModelProto:
         """The network as it is written down: whoever quantizes it later finds the ranges that it was trained for."""
         made = onnx.ModelProto()
@@ -87,10 +125,3 @@ def check_teacher(teacher: Artifact, student: Artifact) -> None:
             got=f"{teacher.head.family} at {teacher.input.size_wh[0]}x{teacher.input.size_wh[1]}",
             expected=f"{student.head.family} at {student.input.size_wh[0]}x{student.input.size_wh[1]}",
         )
-
-
-def save_student(student: Student, path: Path) -> None:
-    """Write it down whole, as an ordinary ONNX file."""
-    from edgewright.whole_file import write_whole  # noqa: PLC0415 - TODO
-
-    write_whole(path, student.with_ranges().SerializeToString())

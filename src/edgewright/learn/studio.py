@@ -14,11 +14,10 @@ import onnx
 import torch
 from torch import Tensor
 
-from edgewright.artifact import Artifact, HeadSpec
+from edgewright.artifact import Artifact, HeadSpec, InputSpec
 from edgewright.board.profile import Board
 from edgewright.compress.calibrate import TensorStatistics, observe
 from edgewright.compress.candidates import in_forms, scheme_of
-from edgewright.compress.head_cut import cut_head
 from edgewright.compress.quantize import quantize_static
 from edgewright.compress.recipes import INT8, Recipe, deployed
 from edgewright.compress.schemes import Scheme, integer_schemes
@@ -37,6 +36,7 @@ from edgewright.vision.letterbox import GREY
 from edgewright.whole_file import write_whole
 
 CALIBRATION_FRAMES = 48
+CUT_STEP = 32  # what every grid divides
 WARM_RUNS, PAIRS = 3, 32  # of one model against another: halving one width saves a few parts in a hundred
 IMPORTANCE_BATCHES = 12
 MOST_FIGURES_BYTES = 1 << 20
@@ -67,6 +67,12 @@ class Studio:
         with torch.no_grad():
             return read_cells(self.teacher_head, self.teacher(images))
 
+    def size_of_cuts(self, spec: InputSpec) -> tuple[int, int]:
+        """Width and height of what a student sees of a cut, which its teacher sees in full."""
+        factor = spec.size_wh[0] / self.frames.input.size_wh[0]
+        wide, high = (max(CUT_STEP, round(side * factor / CUT_STEP) * CUT_STEP) if factor != 1 else side for side in self.frames.size_wh)
+        return wide, high
+
     def few_batches(self) -> Iterator[Tensor]:
         """Batches as the network meets them in deployment, by which channels are weighed."""
         plain = replace(self.frames, zoomed=0.0, flipped=0.0, through_camera=0.0)
@@ -75,14 +81,15 @@ class Studio:
 
     def quantized(self, student: Student) -> onnx.ModelProto:
         """The student up to its raw head as Q/DQ, in the scheme and placement of the engine it is for."""
-        return self._quantize(cut_head(student.model, student.head), student, self.statistics(student))
+        return self._quantize(student.cut(), student, self.statistics(student))
 
     def statistics(self, student: Student) -> dict[str, TensorStatistics]:
         """Ranges over frames that are spread over all there are."""
         cut, scratch = self.folder / "calibrated.onnx", self.folder / "watched.onnx"
-        write_whole(cut, cut_head(student.model, student.head).SerializeToString(), sync=False)
+        write_whole(cut, student.cut().SerializeToString(), sync=False)
         spread = np.linspace(0, len(self.paths) - 1, min(CALIBRATION_FRAMES, len(self.paths))).astype(int)
-        feeds = ({self.baseline.input.name: to_tensor(read_image(self.paths[at]), self.baseline)} for at in spread)
+        fed = replace(self.baseline, input=student.input)
+        feeds = ({student.input.name: to_tensor(read_image(self.paths[at]), fed)} for at in spread)
         return observe(cut, feeds, lambda path: open_engine("onnxruntime", path, threads=self.cores), scratch)
 
     def stopwatch(self, student: Student) -> "Stopwatch":
@@ -148,7 +155,7 @@ class Stopwatch:
 
     def open(self, model: onnx.ModelProto) -> Engine:
         """A variant, whose channels may be fewer, opened in the engine in the forms that are deployed."""
-        studio, student, cut = self._studio, self._student, cut_head(model, self._student.head)
+        studio, student, cut = self._studio, self._student, self._student.cut(model)
         made = studio._quantize(cut, student, self._statistics)  # noqa: SLF001 - of this module
         made = in_forms(made, cut, student.head, student.input, deployed(studio.recipe), self._statistics, studio.board)
         path = studio.folder / "timed.onnx"
