@@ -9,11 +9,13 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import cv2
 
 from edgewright.cli import command_line
 from edgewright.cli.failures import one_sentence
+from edgewright.fit import opening
 from edgewright.fit import recover as story
 from edgewright.learn import checkpoint, curve, loop, recover
 from edgewright.learn.changes import PruneChannels, QuantizeAware, SwapActivation
@@ -35,15 +37,16 @@ MOMENTS = {
 
 
 def smaller() -> None:
-    """A pass has 8 steps of 8 pictures; a machine's clock decides nothing."""
+    """A pass has 8 steps of 8 pictures; a machine's clock decides nothing, and a fit chooses on few pictures."""
     recover.MOST_IN_BATCH, recover.FEWEST_A_PASS = 8, 64
+    opening.MOST_SELECTION = 8  # what a fit chooses on is not learned from
     Stopwatch.milliseconds = lambda *_: 1.0
     Stopwatch.saved_share = lambda *_: 0.4
 
 
-def dying(owner: type, name: str, when: str, count: int, signal: int) -> None:
-    """`owner.name` ends the process at its call of that number."""
-    called, calls = getattr(owner, name), []
+def dying(owner: Any, name: str, when: str, count: int, signal: int, calls: list[str]) -> None:
+    """`owner.name` ends the process at the call of that number, counted over all owners."""
+    called = getattr(owner, name)
 
     def deadly(*args: object, **options: object) -> object:
         calls.append(name)
@@ -83,8 +86,9 @@ def run(order: dict, commands: Callable) -> int:
     if order["die"]:
         moment, count = order["die"]
         owners, name, when = MOMENTS[moment]
+        calls: list[str] = []
         for owner in owners:
-            dying(owner, name, when, count, order["with"])
+            dying(owner, name, when, count, order["with"], calls)
     try:
         with one_sentence():
             sys.argv = ["edgewright", *order["words"]]
