@@ -6,7 +6,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from edgewright.graph.metadata import MAX_NAMES_CHARACTERS, class_names, declared_stride, image_size, parse_names, parse_size
+from edgewright.graph.metadata import (
+    LARGEST_VALUE,
+    MAX_NAMES_CHARACTERS,
+    MAX_RANGES_CHARACTERS,
+    RANGES_KEY,
+    class_names,
+    declared_stride,
+    image_size,
+    parse_names,
+    parse_size,
+    trained_ranges,
+)
 
 NASTY = st.sampled_from("{}[]()'\"\\:,0123456789-+*abfor \n\x00\x1b\u202e")
 
@@ -110,3 +121,47 @@ def test_stride_is_one_number():
     assert declared_stride(model_with(stride="abc")) is None
     assert declared_stride(model_with(stride="[32, 64]")) is None
     assert declared_stride(model_with()) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "ranges"),
+    [
+        ('{"a": [-1.5, 2], "b": [0, 0.25]}', {"a": (-1.5, 2.0), "b": (0.0, 0.25)}),
+        ("{}", {}),
+        ("", {}),
+        ('{"a": [NaN, 1]}', {}),
+        ('{"a": [-1, Infinity]}', {}),
+        ('{"a": [-1, 1e999]}', {}),
+        ('{"a": ["-1", "1"]}', {}),
+        ('{"a": "-1, 1"}', {}),
+        ('{"a": [1, -1]}', {}),
+        ('{"a": [0, 0]}', {}),
+        ('{"a": [0.5, 1]}', {}),
+        ('{"a": [-1, -0.5]}', {}),
+        ('{"a": [-1, 0, 1]}', {}),
+        ('{"a": null}', {}),
+        ('{"a": [-1, 1], "b": [1, -1]}', {}),
+        (f'{{"a": [-{LARGEST_VALUE * 10}, 1]}}', {}),
+        (f'{{"a": [-1, {"9" * 400}]}}', {}),
+        (f'{{"a": [-1, {"9" * 5000}]}}', {}),
+        ("[[-1, 1]]", {}),
+        ("17", {}),
+        ("{'a': (-1, 1)}", {}),
+        ("[" * 100_000, {}),
+        ('{"a": [-1, 1]}' + " " * MAX_RANGES_CHARACTERS, {}),
+    ],
+    ids=lambda value: f"{value[:24]}..." if isinstance(value, str) and len(value) > 24 else None,
+)
+def test_ranges_are_believed_only_where_they_hold_zero_and_make_sense(text, ranges):
+    assert trained_ranges(model_with(**{RANGES_KEY: text})) == ranges
+
+
+def test_without_an_entry_there_are_no_ranges():
+    assert trained_ranges(onnx.ModelProto()) == {}
+
+
+@given(st.text(NASTY, max_size=200) | st.text(st.sampled_from('{}[]",:-+.e0123456789 aNIn'), max_size=200))
+def test_no_text_makes_ranges_that_quantization_cannot_use(text):
+    for low, high in trained_ranges(model_with(**{RANGES_KEY: text})).values():
+        assert -LARGEST_VALUE <= low <= 0 <= high <= LARGEST_VALUE
+        assert low < high

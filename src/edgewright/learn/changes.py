@@ -125,7 +125,7 @@ class PruneChannels:
             return [total_ms, *rates_ms.tolist()]
 
         shape = [[conv.name, len(conv.reads), len(conv.makes), conv.macs_a_pair] for conv in channels.convs]
-        total_ms, *rates_ms = studio.measured_once("grid-costs", shape, measure)
+        total_ms, *rates_ms = studio.measured_once("grid-costs", shape, 1 + len(channels.widths), measure)
         return total_ms, np.array(rates_ms)
 
 

@@ -40,6 +40,7 @@ CUT_STEP = 32  # what every grid divides
 WARM_RUNS, PAIRS = 3, 32  # of one model against another: halving one width saves a few parts in a hundred
 IMPORTANCE_BATCHES = 12
 MOST_FIGURES_BYTES = 1 << 20
+LARGEST_FIGURE = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +102,8 @@ class Studio:
         """How many channels the kernels of the board work on at once."""
         return WIDE_STEP if {"vnni", "avx512f", "amx_int8"} & self.board.isa else STEP
 
-    def measured_once(self, name: str, what: Any, measure: Callable[[], list[float]]) -> list[float]:
-        """Figures that decide something, measured once on this machine: what is decided by them is then decided the same way again.
+    def measured_once(self, name: str, what: Any, count: int, measure: Callable[[], list[float]]) -> list[float]:
+        """So many figures that decide something, measured once on this machine: what is decided by them is then decided the same way again.
 
         They lie in the recovery's folder, so that a resumed one goes on with its own, and in the cache.
         """
@@ -110,7 +111,7 @@ class Studio:
         path = self.folder / f"{name}-{hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:12]}.json"
         key = remembered.key_of(name, asked, self.engine)
         for found in (_figures_in(path), remembered.recall(key)):
-            if (figures := _as_figures(found)) is not None:
+            if (figures := _as_figures(found, count)) is not None:
                 return figures
         figures = measure()
         write_whole(path, json.dumps({"figures": figures}).encode())
@@ -139,10 +140,13 @@ def _figures_in(path: Path) -> Any:
         return None
 
 
-def _as_figures(found: Any) -> list[float] | None:
+def _as_figures(found: Any, count: int) -> list[float] | None:
+    """What a file, which may be a stranger's, says they are; None where it says nothing that could have been measured."""
     figures = found.get("figures") if isinstance(found, dict) else None
-    sound = isinstance(figures, list) and figures and all(isinstance(each, int | float) and each > 0 for each in figures)
-    return [float(each) for each in figures] if sound and figures else None
+    if not isinstance(figures, list) or len(figures) != count:
+        return None
+    sound = all(isinstance(each, int | float) and 0 < each <= LARGEST_FIGURE for each in figures)
+    return [float(each) for each in figures] if sound else None
 
 
 class Stopwatch:
