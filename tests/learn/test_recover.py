@@ -17,6 +17,7 @@ from edgewright.compress.quantize import choose_ranges, quantize_static  # noqa:
 from edgewright.compress.recipes import INT8  # noqa: E402
 from edgewright.compress.schemes import scheme_for  # noqa: E402
 from edgewright.data.dataset import open_dataset  # noqa: E402
+from edgewright.detector import Detector  # noqa: E402
 from edgewright.door.admission import admit_detector  # noqa: E402
 from edgewright.engines import is_installed, open_engine  # noqa: E402
 from edgewright.errors import InputError, ModelError  # noqa: E402
@@ -41,13 +42,13 @@ class Clock:
     """What the stopwatch says, and how often it was asked: half of the channels of a grid save less than half of the time."""
 
     def __init__(self, monkeypatch):
-        self.asked = 0
+        self.asked, self.milliseconds = 0, 10.0
         monkeypatch.setattr(Stopwatch, "milliseconds", self._milliseconds)
         monkeypatch.setattr(Stopwatch, "saved_share", self._saved_share)
 
     def _milliseconds(self, *_):
         self.asked += 1
-        return 10.0
+        return self.milliseconds
 
     def _saved_share(self, *_):
         self.asked += 1
@@ -191,6 +192,20 @@ def test_widths_are_timed_once(recovery, clock):
     assert second.said["estimated_ms"][0] == first.said["estimated_ms"][0]
 
 
+def test_another_folder_decides_as_the_machine_once_measured(forms, dataset, clock, tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEWRIGHT_CACHE", str(tmp_path / "cache"))
+    stages, asked = [], []
+    for name, slower in (("one", 1.0), ("other", 7.0)):
+        clock.milliseconds = 10.0 * slower
+        material = Material(dataset, dataset.split("train"))
+        stages += Recovery(forms, material, tmp_path / name, watch=Counted(), threads=1, scale=0.1).run(parse_recipe("prune=0.3t"))
+        asked.append(clock.asked)
+
+    assert asked[0] == asked[1] > 0
+    assert stages[0].student.with_ranges() == stages[1].student.with_ranges()
+    assert stages[0].said == stages[1].said
+
+
 @pytest.mark.parametrize(
     "figures",
     [
@@ -206,7 +221,7 @@ def test_widths_are_timed_once(recovery, clock):
         "endless",
     ],
 )
-def test_figures_that_cannot_be_read_are_measured_again(widths_timed, clock, tmp_path, figures):
+def test_figures_that_cannot_be_read_are_measured_again(widths_timed, figures):
     studio, channels = widths_timed
     sound = [10.0, *[1e-6] * len(channels)]
     asked = []
@@ -250,6 +265,30 @@ def test_ranges_that_were_trained_for_are_the_ones_that_are_quantized_with(recov
         pairs = encodings_of(onnx.load(tmp_path / "int8.onnx"), stage.student.model).activations
         spans = {name: pairs[name].span(pairs[name].scale) for name in ranges}
         assert all(np.allclose(spans[name], ranges[name], atol=1e-4 * (ranges[name][1] - ranges[name][0])) for name in ranges)
+
+
+def test_whoever_is_given_the_trained_network_finds_its_ranges(recovery, forms, tmp_path):
+    stage = recovery(scale=0.2).run(parse_recipe("swap@0.5,qat"))[-1]
+    artifact = stage.student.laid_down(forms.baseline, tmp_path / "student.onnx")
+    (tmp_path / "again").mkdir()
+    form = onnx.load(prepare_float_forms(admit_detector(artifact.model_path), tmp_path / "again").cut)
+    found = trained_ranges(form)
+
+    assert found == stage.student.ranges
+    assert found.keys() <= {each.name for each in form.graph.input} | {name for node in form.graph.node for name in node.output}
+
+
+def test_a_shrunk_network_is_laid_down_with_its_ranges_and_the_head_it_was_cut_at(recovery, forms, tmp_path):
+    stage = recovery(scale=0.2).run(parse_recipe(f"shrink={SIDE // 2}@0.5,qat"))[-1]
+    artifact = stage.student.laid_down(forms.baseline, tmp_path / "student.onnx")
+    written = onnx.load(artifact.model_path)
+
+    assert trained_ranges(written) == stage.student.ranges
+    assert artifact.input.size_wh == (SIDE // 2, SIDE // 2)
+    assert artifact.head == forms.raw
+    assert [each.name for each in written.graph.output] == stage.student.outputs
+    with Detector(artifact, open_engine("onnxruntime", artifact.model_path, threads=1)) as detector:
+        detector(np.full((SIDE, SIDE, 3), 114, np.uint8))
 
 
 def test_a_garbled_range_is_as_none(recovery, forms):

@@ -18,12 +18,12 @@ from edgewright.cli.failures import one_sentence
 from edgewright.fit import opening
 from edgewright.fit import recover as story
 from edgewright.learn import checkpoint, curve, loop, recover
-from edgewright.learn.changes import PruneChannels, QuantizeAware, SwapActivation
+from edgewright.learn.changes import PruneChannels, QuantizeAware, Shrink, SwapActivation
 from edgewright.learn.studio import Stopwatch
 
 # What is called at each moment, and whether death comes before or after it.
 MOMENTS = {
-    "at the beginning of a change": ((SwapActivation, PruneChannels, QuantizeAware), "begin", "before"),
+    "at the beginning of a change": ((SwapActivation, PruneChannels, Shrink, QuantizeAware), "begin", "before"),
     "behind a step": ((loop.Training,), "_learn_from", "after"),
     "behind a checkpoint": ((checkpoint.Checkpoint,), "write", "after"),
     "between checkpoint and look": ((recover.Recovery,), "_look", "before"),
@@ -93,7 +93,6 @@ def run(order: dict, commands: Callable) -> int:
         with one_sentence():
             sys.argv = ["edgewright", *order["words"]]
             commands()()
-        return 0
     except SystemExit as leaving:
         return int(leaving.code or 0)
     except BaseException:  # noqa: BLE001 - the fork's edge: a traceback on standard error is what a test looks for
@@ -101,6 +100,7 @@ def run(order: dict, commands: Callable) -> int:
         return 70
     finally:
         sys.stderr.flush()
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,9 +17,11 @@ pytest.importorskip("torch", reason=NEEDS_TORCH)
 pytest.importorskip("safetensors", reason=NEEDS_TORCH)
 
 import edgewright as ew  # noqa: E402
+import tiny_detector  # noqa: E402
 from edgewright.compress.quantize import quantize_dynamic  # noqa: E402
+from edgewright.graph.metadata import trained_ranges  # noqa: E402
 from edgewright.learn.trainable import silu_pairs  # noqa: E402
-from tiny_dataset import write_tiny_dataset  # noqa: E402
+from tiny_dataset import grey_picture, write_tiny_dataset  # noqa: E402
 from tiny_detector import build_tiny_detector, save_tiny_detector  # noqa: E402
 
 SERVER = Path(__file__).with_name("recovery_server.py")
@@ -265,6 +267,23 @@ def test_a_kill_between_two_changes_loses_neither(run, model, frames, undisturbe
     assert network_in(tmp_path / "out").read_bytes() == network_in(undisturbed).read_bytes()
 
 
+def test_a_recovery_killed_while_it_prunes_ends_with_the_same_bytes(run, frames, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny_detector, "CHANNELS", 32)  # enough to lose some on any processor
+    wide = save_tiny_detector(tmp_path / "wide.onnx")
+    command = ("recover", wide, "--data", frames, "--recipe", "prune=0.3@2,qat@0.5", "--out")
+    assert run(*command, tmp_path / "undisturbed").status == 0
+    assert run(*command, tmp_path / "out", die=("behind a checkpoint", 3)).status == -signal.SIGKILL
+    assert run(*command, tmp_path / "out", "--resume", die=("between two changes", 1)).status == -signal.SIGKILL
+    ended = run(*command, tmp_path / "out", "--resume")
+    size = json.loads((tmp_path / "out/recovery.json").read_text())["size"]
+
+    assert (ended.status, ended.begun) == (0, ["qat"])
+    assert network_in(tmp_path / "out").read_bytes() == network_in(tmp_path / "undisturbed").read_bytes()
+    assert size["after"]["macs"] <= 0.7 * size["before"]["macs"]
+    assert size["after"]["parameters"] < size["before"]["parameters"]
+    assert trained_ranges(onnx.load(network_in(tmp_path / "out"))) != {}
+
+
 def test_ctrl_c_is_one_sentence_and_exit_130_and_an_older_result_is_still_there(run, model, frames, tmp_path):
     command = ("recover", model, "--data", frames, "--out", tmp_path / "out", "--recipe", "swap@0.5")
     assert run(*command).status == 0
@@ -403,9 +422,7 @@ def test_an_engine_without_integers_to_train_for_is_refused(run, model, frames, 
 
 
 def test_frames_in_which_the_teacher_finds_nothing_are_warned_of(run, model, tmp_path):
-    write_tiny_dataset(tmp_path / "data", train=40, val=8, classes=("grey",), seed=3)
-    from tiny_dataset import grey_picture
-
+    write_tiny_dataset(tmp_path / "data", train=40, val=8)
     for at, path in enumerate(sorted((tmp_path / "data/images/train").iterdir())):
         grey_picture(path, 60 + at, (64, 64))
     ran = run("recover", model, "--data", tmp_path / "data/images", "--out", tmp_path / "out", "--recipe", "swap@0.1")
@@ -421,19 +438,19 @@ def test_frames_in_which_the_teacher_finds_nothing_are_warned_of(run, model, tmp
 
 def test_a_fit_recovers_and_recalls_what_it_had_learned_when_it_was_killed(run, model, data, tmp_path):
     options = ("--engines", "onnxruntime", "--images", "4", "--max-drop", "100", "--threads", "1")
-    command = ("fit", model, "--data", data, "--out", tmp_path / "out", *options, "--recover", "--recipe", "swap@0.25,qat@0.25")
+    command = ("fit", model, "--data", data, "--out", tmp_path / "out", *options, "--recover", "--recipe", "swap@0.25,shrink=32@0.25")
     died = run(*command, die=("at the beginning of a change", 2))
-    assert (died.status, died.begun) == (-signal.SIGKILL, ["swap", "qat"]), died.said
+    assert (died.status, died.begun) == (-signal.SIGKILL, ["swap", "shrink=32"]), died.said
     ended = run(*command, "--resume")
     evidence = json.loads((tmp_path / "out/evidence.json").read_text())
 
     assert ended.status in (0, 1), ended.said
-    assert ended.begun == ["qat"], "swap was finished before"
-    assert [stage["change"] for stage in evidence["recovery"]["stages"]] == ["swap", "qat"]
-    assert [stage["source"] for stage in evidence["recovery"]["stages"]] == ["swap", "swap+qat"]
+    assert ended.begun == ["shrink=32"], "swap was finished before"
+    assert [stage["change"] for stage in evidence["recovery"]["stages"]] == ["swap", "shrink=32"]
+    assert [stage["source"] for stage in evidence["recovery"]["stages"]] == ["swap", "swap+shrink=32"]
     assert evidence["recovery"]["front"].keys() == {"without", "with"}
-    sources = {candidate["source"] for candidate in evidence["candidates"] if candidate.get("source")}
-    assert sources == {"swap", "swap+qat"}
+    sizes = {candidate["source"]: candidate["imgsz"] for candidate in evidence["candidates"]}
+    assert sizes == {"": 64, "swap": 64, "swap+shrink=32": 32}
     assert '<h2 id="recovery">' in (tmp_path / "out/report.html").read_text()
 
     recalled = run(*command, "--resume")

@@ -56,11 +56,11 @@ def encodings_of(quantized: onnx.ModelProto, source: onnx.ModelProto) -> Encodin
     known = {value.name for value in source.graph.input} | {name for node in source.graph.node for name in node.output}
     # The graph's outputs keep their names behind the pair; what goes into it is then called otherwise.
     behind = {node.input[0]: node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
-    activations = {}
+    activations: dict[str, Encoding] = {}
     for node in quantized.graph.node:
         if node.op_type != "QuantizeLinear":
             continue
-        name = node.input[0] if node.input[0] in known else behind.get(node.output[0])
+        name = node.input[0] if node.input[0] in known else behind.get(node.output[0], "")
         if name in known:
             scale, zero = (numpy_helper.to_array(held[each]) for each in node.input[1:3])
             limits = np.iinfo(zero.dtype)
