@@ -55,6 +55,8 @@ def quantize_static(
             raise InputError(f"integer operators cannot hold the scheme {scheme.name} {scheme.placement}", fix="use the container qdq")
         write_whole(target, place_pairs(model, ranges, kept, scheme).SerializeToString())
         return
+    if recipe.container == "qoperator":
+        _give_each_its_own_bias(model.graph)
     try:
         with _quantizing():
             quantizer = _quantizer(model, ranges, kept, recipe, scheme)
@@ -105,6 +107,25 @@ def _quantizer(model: onnx.ModelProto, ranges: Ranges, excluded: list[str], reci
         )
     kinds = sorted({*QDQRegistry, *QLinearOpsRegistry} - NEVER_QUANTIZED)
     return QDQQuantizer(model, **common, op_types_to_quantize=kinds, extra_options=symmetric)
+
+
+def _give_each_its_own_bias(graph: onnx.GraphProto) -> None:
+    """Folding merges constants that are alike, and the quantizer writes a bias of two convolutions as integer operators want it once, in
+    the step of the first.
+    """
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    taken = set(held) | {name for node in graph.node for name in node.output}
+    seen: set[str] = set()
+    for node in graph.node:
+        if node.op_type not in {"Conv", "Gemm"} or len(node.input) < 3 or node.input[2] not in held:
+            continue
+        if (name := node.input[2]) in seen:
+            own = graph.initializer.add()
+            own.CopyFrom(held[name])
+            own.name = next(each for each in (f"{name}_{at}" for at in range(len(taken) + 1)) if each not in taken)
+            taken.add(own.name)
+            node.input[2] = own.name
+        seen.add(name)
 
 
 def quantize_dynamic(source: Path, target: Path) -> None:

@@ -44,7 +44,7 @@ def trained_ranges(model: onnx.ModelProto) -> dict[str, tuple[float, float]]:
     try:
         parsed = json.loads(text) if 0 < len(text) <= MAX_RANGES_CHARACTERS else {}
         return {name: _range(values) for name, values in parsed.items()}
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

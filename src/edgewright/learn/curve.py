@@ -43,7 +43,7 @@ class Curve:
         try:
             found = json.loads(read_regular(path, MOST_BYTES))
             return cls(checks_of(found["checks"]), float(found["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
             return cls()
 
     def write(self, path: Path) -> None:

@@ -262,7 +262,7 @@ class Recovery:
             student = self.student.of_size((wide, high)).with_weights_of(onnx.load(path))
             checks = tuple(checks_of(facts["checks"]))
             return Stage(change.name, student, path, checks, dict(facts["said"]), int(facts["steps"]), float(facts["seconds"]))
-        except (OSError, ValueError, KeyError, TypeError, DecodeError):
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, DecodeError):
             return None
 
 

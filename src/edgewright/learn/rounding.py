@@ -54,12 +54,17 @@ def encodings_of(quantized: onnx.ModelProto, source: onnx.ModelProto) -> Encodin
     """What a quantizer wrote into `quantized`, the Q/DQ form of the float graph `source`, told in the names of `source`."""
     held = {tensor.name: tensor for tensor in quantized.graph.initializer}
     known = {value.name for value in source.graph.input} | {name for node in source.graph.node for name in node.output}
+    # The graph's outputs keep their names behind the pair; what goes into it is then called otherwise.
+    behind = {node.input[0]: node.output[0] for node in quantized.graph.node if node.op_type == "DequantizeLinear"}
     activations = {}
     for node in quantized.graph.node:
-        if node.op_type == "QuantizeLinear" and node.input[0] in known:
-            scale, zero = (numpy_helper.to_array(held[name]) for name in node.input[1:3])
+        if node.op_type != "QuantizeLinear":
+            continue
+        name = node.input[0] if node.input[0] in known else behind.get(node.output[0])
+        if name in known:
+            scale, zero = (numpy_helper.to_array(held[each]) for each in node.input[1:3])
             limits = np.iinfo(zero.dtype)
-            activations[node.input[0]] = Encoding(float(scale), int(zero), int(limits.min), int(limits.max))
+            activations[name] = Encoding(float(scale), int(zero), int(limits.min), int(limits.max))
     return Encodings(activations, *_weights(quantized, source, held))
 
 
