@@ -100,7 +100,7 @@ class PruneChannels:
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         channels = map_channels(student.model, student.outputs)
-        weighed = importances(student.trainable(), student.head, channels, studio.few_batches())
+        weighed = importances(student.trainable().to(studio.device), student.head, channels, studio.few_batches())
         total_ms, rates_ms = self._costs(student, channels, studio, progress)
 
         def is_enough(macs_gone: float, time_gone: float) -> bool:

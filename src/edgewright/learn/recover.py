@@ -135,10 +135,11 @@ class Recovery:
         lecturer = Student.of(taught_by)
         torch.set_num_threads(cores)
         torch.set_flush_denormal(True)
-        self.bfloat16 = "bf16" in board.isa or "amx_int8" in board.isa
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.bfloat16 = device.type == "cuda" or bool({"bf16", "amx_int8"} & board.isa)
         self.studio = Studio(
             baseline=forms.baseline,
-            teacher=_laid_out(lecturer.trainable()).requires_grad_(False),
+            teacher=_laid_out(lecturer.trainable(), device).requires_grad_(False),
             teacher_head=lecturer.head,
             student_head=self.student.head,
             frames=frames,
@@ -148,6 +149,7 @@ class Recovery:
             board=board,
             threads=threads or cores,
             cores=cores,
+            device=device,
         )
         self._taught: Predictions | None = None
         self._identity = _digest([
@@ -170,7 +172,12 @@ class Recovery:
     @property
     def tools(self) -> dict[str, str]:
         """What it was computed with: the same tools, seed and threads give the same weights on the same machine."""
-        return {"torch": torch.__version__, "threads": str(self.studio.cores), "precision": "bfloat16" if self.bfloat16 else "float32"}
+        return {
+            "torch": torch.__version__,
+            "threads": str(self.studio.cores),
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "device": self.studio.device.type,
+        }
 
     # --- a stage ------------------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +194,7 @@ class Recovery:
             steps, change.learning_rate, 0.0, warmup, AVERAGED_OVER, save_every=max(1, steps // (2 * CHECKS)), bfloat16=self.bfloat16
         )
         lesson = _Lesson(self.studio, exercise, steps, self.material, student)
-        training = Training(_laid_out(exercise.model), schedule, lesson)
+        training = Training(_laid_out(exercise.model, self.studio.device), schedule, lesson)
         checkpoint = stem.with_suffix(".safetensors")
         curve = Curve.read(stem.with_suffix(".curve.json"))
         if checkpoint.exists():
@@ -287,18 +294,19 @@ class _Lesson:
 
     def loss(self, model: Trainable, batch: LabelledBatch, step: int) -> Loss:
         self._exercise.at(model, step / self._steps)
-        images = to_input(batch.pictures, self._studio.frames.input)
+        images = to_input(batch.pictures, self._studio.frames.input).to(self._studio.device)
+        truth = None if batch.truth is None else batch.truth.to(self._studio.device)
         taught = self._studio.taught(images)
         if self._size_wh == self._studio.frames.size_wh:
             cells = read_cells(self._studio.student_head, model(images))
             loss = teacher_loss(cells, taught)
-            return loss if batch.truth is None else loss + label_loss(cells, batch.truth)
+            return loss if truth is None else loss + label_loss(cells, truth)
         # A student that sees less pixels has other cells than its teacher, and learns from its boxes.
         wide, high = self._size_wh
         cells = read_cells(self._studio.student_head, model(functional.interpolate(images, (high, wide), mode="area")))
         factor = wide / self._studio.frames.size_wh[0]
         loss = label_loss(cells, boxes_said(taught).scaled(factor))
-        return loss if batch.truth is None else loss + label_loss(cells, batch.truth.scaled(factor))
+        return loss if truth is None else loss + label_loss(cells, truth.scaled(factor))
 
 
 def _hold_out(material: Material, seed: int) -> tuple[Material, list[Sample]]:
@@ -327,9 +335,9 @@ def _batch_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], int]:
     return (wide, high), int(np.clip(PIXELS_A_BATCH // (wide * high), FEWEST_IN_BATCH, MOST_IN_BATCH))
 
 
-def _laid_out(model: Trainable) -> Trainable:
-    """In the memory layout that convolutions on a CPU run fastest in."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def _laid_out(model: Trainable, device: torch.device) -> Trainable:
+    """There, in the memory layout that convolutions run fastest in."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _digest(document: Any) -> str:

@@ -60,7 +60,7 @@ def encodings_of(quantized: onnx.ModelProto, source: onnx.ModelProto) -> Encodin
     for node in quantized.graph.node:
         if node.op_type != "QuantizeLinear":
             continue
-        name = node.input[0] if node.input[0] in known else behind.get(node.output[0])
+        name = node.input[0] if node.input[0] in known else behind.get(node.output[0], "")
         if name in known:
             scale, zero = (numpy_helper.to_array(held[each]) for each in node.input[1:3])
             limits = np.iinfo(zero.dtype)
