@@ -38,7 +38,7 @@ from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.search import put_through_gate
 from edgewright.progress import unseen
 from edgewright.stats import resample_counts
-from recovery import CHANGES, recovered, swapped
+from recovery import CHANGES, recovered, taught
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -225,13 +225,16 @@ def recover_coco() -> dict[str, Any]:
 
 
 def recover_families() -> dict[str, Any]:
-    """Other networks whose activations are swapped, with the same command."""
-    networks = {
-        DATA / "models/yolov5n.onnx": DATA / "coco/data.yaml",
-        DATA / "models/yolox_nano.onnx": DATA / "coco/data.yaml",
-        DATA / "models/pcb320_yolo11n.onnx": DATA / "deeppcb/data.yaml",
-    }
-    return swapped(networks, Path(SCRATCH.name))
+    """Other networks whose activations are swapped, with the same command; and 1,000 pictures that have no labels, in a folder."""
+    models, coco, deeppcb = DATA / "models", DATA / "coco/data.yaml", DATA / "deeppcb/data.yaml"
+    lessons = (
+        (models / "yolov5n.onnx", coco, "swap"),
+        (models / "yolox_nano.onnx", coco, "swap"),
+        (models / "yolov8n.onnx", coco, "swap"),
+        (models / "pcb320_yolo11n.onnx", deeppcb, "swap"),
+        (models / "pcb_yolov8n.onnx", DATA / "deeppcb/images/train", CHANGES),
+    )
+    return taught(lessons, Path(SCRATCH.name))
 
 
 CASES: dict[str, Callable[[], dict[str, Any]]] = {

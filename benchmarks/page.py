@@ -275,19 +275,34 @@ def _as_trained_sentence(r: dict[str, Any]) -> str:
     )
 
 
-def _swapped_section(r: dict[str, Any]) -> str:
+def _taught_section(r: dict[str, Any]) -> str:
     rows = []
-    for name, each in r["networks"].items():
-        before, after = each["before"], each["after"]
+    for each in r["lessons"]:
+        before, after = each["before"] or {}, each["after"] or {}
         rows.append([
-            name, each["frames"]["learned_from"], f"{each['elapsed_s'] / 60:.1f}", f"{each['peak_mib'] / 1024:.2f}",
-            f"{each['stages'][0]['checks'][0]['agreement']:.3f}", f"{each['agreement']['map50_95']:.3f}",
-            f"{before['map50']:.3f}", f"{after['map50']:.3f}", _span(each["delta"]["map50_95"], "+.2f", " points"),
+            each["model"], each["data"], each["changes"], each["frames"]["learned_from"], f"{each['elapsed_s'] / 60:.1f}",
+            f"{each['peak_mib'] / 1024:.2f}", f"{each['stages'][0]['checks'][0]['agreement']:.3f}", f"{each['agreement']['map50_95']:.3f}",
+            _accuracy(before.get("map50"), 3), _accuracy(after.get("map50"), 3),
+            _span(each["delta"]["map50_95"], "+.2f", " points" if before else " points of agreement"),
         ])  # fmt: skip
-    columns = ("network", "frames", "minutes", "GB", "agreement at first", "at last", "mAP50 before", "after", "change of mAP50-95")
-    lead = "`edgewright recover MODEL --data ... --recipe swap`. Agreement is mAP50-95 with the given model's boxes "
-    lead += "as truth, on the val split."
-    return f"## Activations swapped in other networks\n\n{lead}\n\n" + _table(columns, rows)
+    columns = (
+        "network",
+        "data",
+        "changes",
+        "frames",
+        "minutes",
+        "GiB",
+        "agreement at first",
+        "at last",
+        "mAP50 before",
+        "after",
+        "change of mAP50-95",
+    )
+    lead = (
+        "`edgewright recover MODEL --data ... --recipe CHANGES`. Agreement is mAP50-95 with the given model's boxes as truth: at the first "
+        "look on held-out frames, and at last on the val split. Where there are no labels, that is all there is."
+    )
+    return f"## Other networks, few frames, no labels\n\n{lead}\n\n" + _table(columns, rows)
 
 
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
@@ -304,7 +319,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "deeppcb": _fit_section("YOLOv8n trained on DeepPCB, official test"),
     "recover": _recovered_section("YOLOv8n trained on DeepPCB, `fit --recover --threads 1`, official test"),
     "recover_coco": _recovered_section("YOLOv8n on COCO, `fit --recover --recipe swap@12 --threads 1`, few frames"),
-    "recover_families": _swapped_section,
+    "recover_families": _taught_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,
     "draws": _draws_section,

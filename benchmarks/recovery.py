@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -256,13 +256,27 @@ class _Module:
 # --- other networks, as a user would have them learn --------------------------------------------------------------------------------------
 
 
-def swapped(networks: Mapping[Path, Path], folder: Path) -> dict[str, Any]:
-    """`edgewright recover --recipe swap` of each network on its frames, in a process of its own."""
-    found = {}
-    for model, data in networks.items():
-        out, told = folder / f"swapped-{model.stem}", folder / "told.json"
-        words = ["recover", str(model), "--data", str(data), "--out", str(out), "--recipe", "swap", "--json", str(told)]
+def taught(lessons: Sequence[tuple[Path, Path, str]], folder: Path) -> dict[str, Any]:
+    """`edgewright recover MODEL --data DATA --recipe CHANGES` for each, in a process of its own."""
+    found = []
+    for model, data, changes in lessons:
+        out, told = folder / f"taught-{len(found)}", folder / "told.json"
+        words = ["recover", str(model), "--data", str(data), "--out", str(out), "--recipe", changes, "--json", str(told)]
         document = _told(words, told, os.environ)
-        kept = ("stages", "before", "after", "agreement", "delta", "frames", "judged_on", "peak_mib", "elapsed_s", "warnings")
-        found[model.name] = {key: document[key] for key in kept}
-    return {"networks": found}
+        kept = (
+            "stages",
+            "accuracy",
+            "before",
+            "after",
+            "agreement",
+            "delta",
+            "frames",
+            "judged_on",
+            "size",
+            "peak_mib",
+            "elapsed_s",
+            "warnings",
+        )
+        name = data.name if data.is_dir() else data.parent.name
+        found.append({"model": model.name, "data": name, "changes": changes, **{key: document[key] for key in kept}})
+    return {"lessons": found}

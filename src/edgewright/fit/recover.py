@@ -4,7 +4,6 @@ The student learns in `learn.recover`; here it is opened, judged on pictures tha
 """
 
 import json
-import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -130,7 +129,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
             "size": {"before": _size(baseline), "after": _size(made)},
             "warnings": warnings,
             "tools": tool_versions() | recovery.tools,
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "peak_mib": max(round(stage.peak_mib, 1) for stage in stages),
             "elapsed_s": round(sum(stage.seconds for stage in stages), 1),
         }
         staged = staging(work)

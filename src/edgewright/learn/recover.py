@@ -7,6 +7,7 @@ to stop: a student that no longer comes nearer to its teacher there has learned 
 
 import hashlib
 import json
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -83,6 +84,7 @@ class Stage:
     said: Mapping[str, Any]
     steps: int
     seconds: float
+    peak_mib: float
 
     @property
     def agreement(self) -> float:
@@ -94,6 +96,7 @@ class Stage:
             "change": self.name,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
+            "peak_mib": round(self.peak_mib, 1),
             "agreement": self.agreement,
             "checks": [asdict(check) for check in self.checks],
             "size_wh": list(self.student.input.size_wh),
@@ -214,7 +217,7 @@ class Recovery:
         path = stem.with_suffix(".onnx")
         write_whole(path, learned.with_ranges().SerializeToString())
         seconds = prepared_s + training.elapsed_s + curve.seconds
-        stage = Stage(change.name, learned, path, tuple(curve.checks), exercise.said, training.step, seconds)
+        stage = Stage(change.name, learned, path, tuple(curve.checks), exercise.said, training.step, seconds, _peak_mib())
         write_whole(stem.with_suffix(".json"), json.dumps(stage.to_json()).encode())
         for leftover in (checkpoint, stem.with_suffix(".curve.json"), best):
             leftover.unlink(missing_ok=True)
@@ -268,7 +271,16 @@ class Recovery:
             wide, high = (int(side) for side in facts["size_wh"])
             student = self.student.of_size((wide, high)).with_weights_of(onnx.load(path))
             checks = tuple(checks_of(facts["checks"]))
-            return Stage(change.name, student, path, checks, dict(facts["said"]), int(facts["steps"]), float(facts["seconds"]))
+            return Stage(
+                change.name,
+                student,
+                path,
+                checks,
+                dict(facts["said"]),
+                int(facts["steps"]),
+                float(facts["seconds"]),
+                float(facts["peak_mib"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, DecodeError):
             return None
 
@@ -307,6 +319,11 @@ class _Lesson:
         factor = wide / self._studio.frames.size_wh[0]
         loss = label_loss(cells, boxes_said(taught).scaled(factor))
         return loss if truth is None else loss + label_loss(cells, truth.scaled(factor))
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _hold_out(material: Material, seed: int) -> tuple[Material, list[Sample]]:
