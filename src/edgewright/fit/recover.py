@@ -120,7 +120,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
             "schema": SCHEMA,
             "model": {"name": baseline.name, "digest": baseline.digest},
             "teacher": {"name": (teacher or baseline).name, "digest": (teacher or baseline).digest},
-            "recipe": [change.name for change in changes],
+            "recipe": [stage.name for stage in stages],
             "engine": request.engine,
             "seed": request.seed,
             "frames": {"learned_from": len(recovery.studio.paths), "held_out": len(recovery.held_out), "labels": request.labels},

@@ -161,15 +161,25 @@ class Recovery:
         ])  # fmt: skip
 
     def run(self, changes: Sequence[Change]) -> list[Stage]:
-        """Change after change; each stage as it was left, those that an earlier run had finished recalled."""
+        """Change after change; each stage as it was left, those that an earlier run had finished recalled.
+
+        Raises:
+            InputError: none of the changes changes anything.
+        """
         stages: list[Stage] = []
         student, before = self.student, self._identity
         for at, change in enumerate(changes, 1):
+            if (why := change.needless(student)) is not None:
+                self.watch.note(f"{change.name} is left out: {why}")
+                continue
             before = _digest([before, repr(change)])
             stem = self.folder / f"{at:02}-{_slug(change.name)}-{before[:8]}"
             stage = self._recalled(stem, change) or self._taught_stage(stem, change, student)
             stages.append(stage)
             student = stage.student
+        if not stages:
+            names = ", ".join(change.name for change in changes)
+            raise InputError(f"nothing in this network is changed by {names}", fix="name other changes")
         return stages
 
     @property
