@@ -38,6 +38,7 @@ from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.search import put_through_gate
 from edgewright.progress import unseen
 from edgewright.stats import resample_counts
+from recovery import CHANGES, recovered, taught
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -213,11 +214,34 @@ def peers() -> dict[str, Any]:
     return {**measured, "map50_95": accuracy}
 
 
+def recover() -> dict[str, Any]:
+    """`fit --recover` of the YOLOv8n that was trained on DeepPCB, one thread; its train pictures are frames without labels here."""
+    return recovered(DATA / "models/pcb_yolov8n.onnx", DATA / "deeppcb/data.yaml", Path(SCRATCH.name), CHANGES, max_drop=1.0)
+
+
+def recover_coco() -> dict[str, Any]:
+    """The same of YOLOv8n on COCO's 80 classes, with 128 pictures to learn from, from which calibration and selection take theirs."""
+    return recovered(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Path(SCRATCH.name), "swap@12", max_drop=1.5)
+
+
+def recover_families() -> dict[str, Any]:
+    """Other networks whose activations are swapped, with the same command; and 1,000 pictures that have no labels, in a folder."""
+    models, coco, deeppcb = DATA / "models", DATA / "coco/data.yaml", DATA / "deeppcb/data.yaml"
+    lessons = (
+        (models / "yolov5n.onnx", coco, "swap"),
+        (models / "yolox_nano.onnx", coco, "swap"),
+        (models / "yolov8n.onnx", coco, "swap"),
+        (models / "pcb320_yolo11n.onnx", deeppcb, "swap"),
+        (models / "pcb_yolov8n.onnx", DATA / "deeppcb/images/train", CHANGES),
+    )
+    return taught(lessons, Path(SCRATCH.name))
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     case.__name__: case
     for case in (
         *(engines, engines_threads, engines_vnni, coco, tight, yolov5, yolox, coco_threads, deeppcb, line, line_onnxruntime),
-        *(seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
+        *(recover, recover_coco, recover_families, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
     )
 }
 NEED_PEERS = frozenset({"end_to_end", "peers"})

@@ -201,6 +201,110 @@ def _arm64_section(r: dict[str, Any]) -> str:
     )
 
 
+def _recovered_section(title: str) -> Callable[[dict[str, Any]], str]:
+    def section(r: dict[str, Any]) -> str:
+        parts = [_fit_section(title)(r), _changes_table(r)]
+        if "winner" in r:
+            parts += [_winner_table(r)]
+        if "pruning" in r:
+            parts += [_pruning_table(r["pruning"])]
+        if "as trained" in r:
+            parts += [_as_trained_sentence(r["as trained"])]
+        return "\n\n".join(parts)
+
+    return section
+
+
+def _changes_table(r: dict[str, Any]) -> str:
+    """Each network that learned: in float on the judging split, and its fastest integer form on the selection split."""
+    rows, given = [], r["floats"]["given"]
+    rows.append(["as given", "", "", "", f"{given['map50']:.4f}", f"{given['map50_95']:.4f}", f"{given['macs'] / 1e9:.2f}", "", ""])
+    for stage in r["recovery"]["stages"]:
+        exact = r["floats"][stage["source"]]
+        fastest = "" if stage["speedup"] is None else f"{stage['speedup']:.2f}x, {stage['delta_points']:+.2f} points"
+        rows.append([
+            stage["source"], stage["steps"], f"{stage['seconds'] / 60:.1f}", f"{stage['agreement']:.3f}", f"{exact['map50']:.4f}",
+            f"{exact['map50_95']:.4f}", f"{exact['macs'] / 1e9:.2f}", stage["fastest"] or "", fastest,
+        ])  # fmt: skip
+    total = sum(stage["seconds"] for stage in r["recovery"]["stages"]) / 60
+    frames = r["recovery"]["stages"][0].get("frames")
+    lead = (
+        f"What each change made of it, learned from {frames} frames without labels in {total:.1f} minutes altogether: the float network on "
+        "the judging split, and its fastest integer candidate on the selection split."
+    )
+    columns = ("network", "steps", "minutes", "agreement", "mAP50", "mAP50-95", "GMAC", "fastest in integers", "speed and change there")
+    return f"{lead}\n\n" + _table(columns, rows)
+
+
+def _winner_table(r: dict[str, Any]) -> str:
+    rows = []
+    for where, found in r["winner"].items():
+        for each in found["ratios"]:
+            gained = (found["map50"] - r["baseline"]["map50"]) * 100, (found["map50_95"] - r["baseline"]["map50_95"]) * 100
+            rows.append([where, each["threads"], _span(each, ".2f", "x"), *(f"{points:+.2f}" for points in gained)])
+    lead = "The winner against the given model in ONNX Runtime float32, `edgewright bench` and `edgewright eval` on the judging split."
+    return f"{lead}\n\n" + _table(("processor", "threads", "speed", "points of mAP50", "points of mAP50-95"), rows)
+
+
+def _pruning_table(r: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["engine"],
+            row["precision"],
+            *(f"{ms:.2f}" for ms in row["ms"]),
+            _span(row["speedup"], ".2f", "x"),
+            f"{row['share_of_macs']:.2f}",
+        ]
+        for row in r["rows"]
+    ]
+    lead = (
+        f"Pruning takes {r['macs_saved']:.1%} of the multiply-adds. What share of that is saved in time, one thread, integers in the forms "
+        "that are deployed:"
+    )
+    return f"{lead}\n\n" + _table(("engine", "precision", "ms before", "ms after", "speed", "time saved / multiply-adds saved"), rows)
+
+
+def _as_trained_sentence(r: dict[str, Any]) -> str:
+    trained, run = r["accuracy"]["trained"], r["accuracy"]["run"]
+    return (
+        f"The student as it was trained (rounded in PyTorch, float32) against ONNX Runtime's integer operators: from equal "
+        f"integers, of {r['layers']} "
+        f"tensors the worst has {r['worst_share']:.1e} of its elements off by one, all together {r['share']:.1e}, none by more than "
+        f"{r['most_steps']}. End to end mAP50 {trained['map50']:.4f} and {run['map50']:.4f}, mAP50-95 {trained['map50_95']:.4f} and "
+        f"{run['map50_95']:.4f}: **{r['points']:+.3f} points**."
+    )
+
+
+def _taught_section(r: dict[str, Any]) -> str:
+    rows = []
+    for each in r["lessons"]:
+        before, after = each["before"] or {}, each["after"] or {}
+        rows.append([
+            each["model"], each["data"], each["changes"], each["frames"]["learned_from"], f"{each['elapsed_s'] / 60:.1f}",
+            f"{each['peak_mib'] / 1024:.2f}", f"{each['stages'][0]['checks'][0]['agreement']:.3f}", f"{each['agreement']['map50_95']:.3f}",
+            _accuracy(before.get("map50"), 3), _accuracy(after.get("map50"), 3),
+            _span(each["delta"]["map50_95"], "+.2f", " points" if before else " points of agreement"),
+        ])  # fmt: skip
+    columns = (
+        "network",
+        "data",
+        "changes",
+        "frames",
+        "minutes",
+        "GiB",
+        "agreement at first",
+        "at last",
+        "mAP50 before",
+        "after",
+        "change of mAP50-95",
+    )
+    lead = (
+        "`edgewright recover MODEL --data ... --recipe CHANGES`. Agreement is mAP50-95 with the given model's boxes as truth: at the first "
+        "look on held-out frames, and at last on the val split. Where there are no labels, that is all there is."
+    )
+    return f"## Other networks, few frames, no labels\n\n{lead}\n\n" + _table(columns, rows)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
@@ -213,6 +317,9 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "yolox": _fit_section("YOLOX-nano on COCO, `--max-drop 1.5 --threads 1`"),
     "coco_threads": _threads_section,
     "deeppcb": _fit_section("YOLOv8n trained on DeepPCB, official test"),
+    "recover": _recovered_section("YOLOv8n trained on DeepPCB, `fit --recover --threads 1`, official test"),
+    "recover_coco": _recovered_section("YOLOv8n on COCO, `fit --recover --recipe swap@12 --threads 1`, few frames"),
+    "recover_families": _taught_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,
     "draws": _draws_section,

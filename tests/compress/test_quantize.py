@@ -269,10 +269,12 @@ def _copy(model):
 def test_convolutions_that_share_a_bias_each_have_it_in_their_own_step(cut, tmp_path):
     model, head, statistics = cut
     shared = _copy(model)
-    first, second = [node for node in shared.graph.node if node.op_type == "Conv" and node.output[0] in {o.name for o in head.outputs}][1::2][:2]
+    ends = {output.name for output in head.outputs}
+    first, second = [node for node in shared.graph.node if node.op_type == "Conv" and node.output[0] in ends][1::2][:2]
     second.input[2] = first.input[2]
     quantize_static(_copy(shared), head, statistics, QOPERATOR, X86_VNNI, tmp_path / "int8.onnx")
     written = onnx.load(tmp_path / "int8.onnx")
-    biases = [node.input[8] for node in written.graph.node if node.op_type == "QLinearConv" and node.name.startswith((first.name, second.name))]
+    convolutions = [node for node in written.graph.node if node.op_type == "QLinearConv"]
+    biases = [node.input[8] for node in convolutions if node.name.startswith((first.name, second.name))]
 
     assert len(set(biases)) == 2

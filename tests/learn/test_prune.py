@@ -218,7 +218,7 @@ def test_every_grid_has_a_cost_of_its_own(tmp_path):
             gone = 1 - mac_count(model) / before.macs
             return next(slow) * gone
 
-    total_ms, rates = costs(cut, channels, Clock(lambda macs: macs / 100), 4)
+    _, rates = costs(cut, channels, Clock(lambda macs: macs / 100), 4)
     expected = {cells: min(2.0 * (at + 1), MOST_RATE) / 100 for at, cells in enumerate(grids)}
     assert len(grids) > 1
     assert rates == pytest.approx([expected[width.cells] for width in channels.widths])
@@ -227,7 +227,9 @@ def test_every_grid_has_a_cost_of_its_own(tmp_path):
 WHOLE = 64 * (16 * 3 + 4 * 16 * 16 + 16 * 2)  # of five convolutions of 16 channels and the one behind them, on 8 x 8
 
 
-@pytest.mark.parametrize(("milliseconds", "rate"), [(lambda _: 7.0, LEAST_RATE), (lambda macs: 7.0 if macs == WHOLE else -700.0, MOST_RATE)])
+@pytest.mark.parametrize(
+    ("milliseconds", "rate"), [(lambda _: 7.0, LEAST_RATE), (lambda macs: 7.0 if macs == WHOLE else -700.0, MOST_RATE)]
+)
 def test_a_noisy_timing_claims_only_so_much(milliseconds, rate):
     model = chain(16, 16, 16, 16, 16)
     assert mac_count(model) == WHOLE

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from torch import nn
+
 from demo_detector.material import CROP_PX, Boards, batch
-from demo_detector.model import HEAD, INPUT, DemoDetector
+from demo_detector.model import HEAD, INPUT
 from edgewright.learn.cells import read_cells
 from edgewright.learn.losses import Loss, label_loss
 from edgewright.learn.material import LabelledBatch, to_input
@@ -21,6 +23,6 @@ class BoardLesson:
     def batch(self, step: int) -> LabelledBatch:
         return batch(self.boards, seed=self.seed, step=step, size=self.size, crop_px=self.crop_px)
 
-    def loss(self, model: DemoDetector, batch: LabelledBatch, step: int) -> Loss:  # noqa: ARG002 - the same at every step
+    def loss(self, model: nn.Module, batch: LabelledBatch, step: int) -> Loss:  # noqa: ARG002 - the same at every step
         assert batch.truth is not None
         return label_loss(read_cells(HEAD, model(to_input(batch.pictures, INPUT))), batch.truth)

@@ -4,7 +4,6 @@ The student learns in `learn.recover`; here it is opened, judged on pictures tha
 """
 
 import json
-import resource
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -121,7 +120,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
             "schema": SCHEMA,
             "model": {"name": baseline.name, "digest": baseline.digest},
             "teacher": {"name": (teacher or baseline).name, "digest": (teacher or baseline).digest},
-            "recipe": [change.name for change in changes],
+            "recipe": [stage.name for stage in stages],
             "engine": request.engine,
             "seed": request.seed,
             "frames": {"learned_from": len(recovery.studio.paths), "held_out": len(recovery.held_out), "labels": request.labels},
@@ -130,7 +129,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
             "size": {"before": _size(baseline), "after": _size(made)},
             "warnings": warnings,
             "tools": tool_versions() | recovery.tools,
-            "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "peak_mib": max(round(stage.peak_mib, 1) for stage in stages),
             "elapsed_s": round(sum(stage.seconds for stage in stages), 1),
         }
         staged = staging(work)

@@ -181,9 +181,10 @@ class Workshop:
             return {"stages": told}, [stage.path for stage in stages]
 
         def read(result: dict[str, Any]) -> tuple[RecoveredStage, ...]:
-            if [stage["change"] for stage in result["stages"]] != names:
+            made = [stage["change"] for stage in result["stages"]]
+            if not set(made) <= set(names):
                 raise ValueError("other changes")
-            sources = ["+".join(names[: at + 1]) for at in range(len(names))]
+            sources = ["+".join(made[: at + 1]) for at in range(len(made))]
             told = tuple(RecoveredStage(source, stage) for source, stage in zip(sources, result["stages"], strict=True))
             for stage in told:
                 self._recovered[stage.source] = self._forms_of(stage, folder / Path(_text(stage.told["file"])).name, seed)

@@ -54,6 +54,9 @@ class Change(Protocol):
     def learning_rate(self) -> float:
         """The highest, of AdamW."""
 
+    def needless(self, student: Student) -> str | None:
+        """Why there is nothing to change in it, if that is so."""
+
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         """The student, changed and ready to learn."""
 
@@ -69,6 +72,9 @@ class SwapActivation:
     @property
     def name(self) -> str:
         return "swap" if self.activation == "relu" else f"swap={self.activation}"
+
+    def needless(self, student: Student) -> str | None:
+        return None if swap_activations(student.model, self.activation).tensors else "the network has no SiLU"
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         _ = studio, progress
@@ -98,9 +104,13 @@ class PruneChannels:
     def name(self) -> str:
         return f"prune={self.share:g}{'t' if self.by_time else ''}"
 
+    def needless(self, student: Student) -> str | None:
+        _ = student
+        return None
+
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         channels = map_channels(student.model, student.outputs)
-        weighed = importances(student.trainable(), student.head, channels, studio.few_batches())
+        weighed = importances(student.trainable().to(studio.device), student.head, channels, studio.few_batches())
         total_ms, rates_ms = self._costs(student, channels, studio, progress)
 
         def is_enough(macs_gone: float, time_gone: float) -> bool:
@@ -143,6 +153,10 @@ class Shrink:
     def name(self) -> str:
         return f"shrink={self.width}"
 
+    def needless(self, student: Student) -> str | None:
+        _ = student
+        return None
+
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         _ = studio, progress
         wide, high = student.input.size_wh
@@ -166,6 +180,10 @@ class QuantizeAware:
     @property
     def name(self) -> str:
         return "qat"
+
+    def needless(self, student: Student) -> str | None:
+        _ = student
+        return None
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         _ = progress

@@ -80,6 +80,11 @@ class Training(Generic[Model, Batch]):
         self.elapsed_s = 0.0
 
     @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return next(self.model.parameters()).device
+
+    @property
     def is_done(self) -> bool:
         return self.step >= self.schedule.steps
 
@@ -154,7 +159,7 @@ class Training(Generic[Model, Batch]):
         return loss
 
     def _precision(self) -> AbstractContextManager[Any]:
-        return torch.autocast("cpu", torch.bfloat16) if self.schedule.bfloat16 else nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16) if self.schedule.bfloat16 else nullcontext()
 
     @torch.no_grad()
     def _follow(self) -> None:

@@ -55,6 +55,10 @@ class BoxesInBatch:
         """The same in pictures `factor` times as large."""
         return BoxesInBatch(self.boxes_xyxy * factor, self.class_ids, self.present)
 
+    def to(self, device: torch.device) -> "BoxesInBatch":
+        """The same where the network computes."""
+        return BoxesInBatch(self.boxes_xyxy.to(device), self.class_ids.to(device), self.present.to(device))
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -173,7 +177,7 @@ def boxes_said(taught: Cells) -> BoxesInBatch:
         sure = np.flatnonzero(scores[at] > SHOWN_ABOVE)
         kept = sure[suppress(boxes[at, sure], scores[at, sure], class_ids[at, sure], iou=SUPPRESSED_ABOVE, most=MOST_BOXES)]
         found.append((boxes[at, kept], class_ids[at, kept]))
-    return padded(found)
+    return padded(found).to(taught.boxes_xyxy.device)
 
 
 def padded(found: Sequence[tuple[Boxes, ClassIds]]) -> BoxesInBatch:

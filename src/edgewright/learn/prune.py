@@ -78,7 +78,7 @@ def _along_a_direction(cells: Cells, random: torch.Generator) -> Tensor:
     """The answers' component along a random direction, cells weighted by the square root of their score (it will be squared)."""
 
     def signs(like: Tensor) -> Tensor:
-        return torch.randint(0, 2, like.shape, generator=random).to(like.dtype) * 2 - 1
+        return torch.randint(0, 2, like.shape, generator=random).to(like) * 2 - 1
 
     scores = cells.scores()
     sure = scores.detach().amax(-1)
@@ -97,7 +97,7 @@ def _gates(learned: Mapping[str, Tensor], weight: str, bias: str | None) -> NDAr
     found = (learned[weight] * _gradient(learned[weight])).flatten(1).sum(1)
     if bias is not None and bias in learned:
         found = found + learned[bias] * _gradient(learned[bias])
-    return found.detach().double().numpy()
+    return found.detach().double().cpu().numpy()
 
 
 def _gradient(weight: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ to stop: a student that no longer comes nearer to its teacher there has learned 
 
 import hashlib
 import json
+import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -83,6 +84,7 @@ class Stage:
     said: Mapping[str, Any]
     steps: int
     seconds: float
+    peak_mib: float
 
     @property
     def agreement(self) -> float:
@@ -94,6 +96,7 @@ class Stage:
             "change": self.name,
             "steps": self.steps,
             "seconds": round(self.seconds, 1),
+            "peak_mib": round(self.peak_mib, 1),
             "agreement": self.agreement,
             "checks": [asdict(check) for check in self.checks],
             "size_wh": list(self.student.input.size_wh),
@@ -135,10 +138,11 @@ class Recovery:
         lecturer = Student.of(taught_by)
         torch.set_num_threads(cores)
         torch.set_flush_denormal(True)
-        self.bfloat16 = "bf16" in board.isa or "amx_int8" in board.isa
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.bfloat16 = device.type == "cuda" or bool({"bf16", "amx_int8"} & board.isa)
         self.studio = Studio(
             baseline=forms.baseline,
-            teacher=_laid_out(lecturer.trainable()).requires_grad_(False),
+            teacher=_laid_out(lecturer.trainable(), device).requires_grad_(False),
             teacher_head=lecturer.head,
             student_head=self.student.head,
             frames=frames,
@@ -148,6 +152,7 @@ class Recovery:
             board=board,
             threads=threads or cores,
             cores=cores,
+            device=device,
         )
         self._taught: Predictions | None = None
         self._identity = _digest([
@@ -156,21 +161,36 @@ class Recovery:
         ])  # fmt: skip
 
     def run(self, changes: Sequence[Change]) -> list[Stage]:
-        """Change after change; each stage as it was left, those that an earlier run had finished recalled."""
+        """Change after change; each stage as it was left, those that an earlier run had finished recalled.
+
+        Raises:
+            InputError: none of the changes changes anything.
+        """
         stages: list[Stage] = []
         student, before = self.student, self._identity
         for at, change in enumerate(changes, 1):
+            if (why := change.needless(student)) is not None:
+                self.watch.note(f"{change.name} is left out: {why}")
+                continue
             before = _digest([before, repr(change)])
             stem = self.folder / f"{at:02}-{_slug(change.name)}-{before[:8]}"
             stage = self._recalled(stem, change) or self._taught_stage(stem, change, student)
             stages.append(stage)
             student = stage.student
+        if not stages:
+            names = ", ".join(change.name for change in changes)
+            raise InputError(f"nothing in this network is changed by {names}", fix="name other changes")
         return stages
 
     @property
     def tools(self) -> dict[str, str]:
         """What it was computed with: the same tools, seed and threads give the same weights on the same machine."""
-        return {"torch": torch.__version__, "threads": str(self.studio.cores), "precision": "bfloat16" if self.bfloat16 else "float32"}
+        return {
+            "torch": torch.__version__,
+            "threads": str(self.studio.cores),
+            "precision": "bfloat16" if self.bfloat16 else "float32",
+            "device": self.studio.device.type,
+        }
 
     # --- a stage ------------------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +207,7 @@ class Recovery:
             steps, change.learning_rate, 0.0, warmup, AVERAGED_OVER, save_every=max(1, steps // (2 * CHECKS)), bfloat16=self.bfloat16
         )
         lesson = _Lesson(self.studio, exercise, steps, self.material, student)
-        training = Training(_laid_out(exercise.model), schedule, lesson)
+        training = Training(_laid_out(exercise.model, self.studio.device), schedule, lesson)
         checkpoint = stem.with_suffix(".safetensors")
         curve = Curve.read(stem.with_suffix(".curve.json"))
         if checkpoint.exists():
@@ -207,7 +227,7 @@ class Recovery:
         path = stem.with_suffix(".onnx")
         write_whole(path, learned.with_ranges().SerializeToString())
         seconds = prepared_s + training.elapsed_s + curve.seconds
-        stage = Stage(change.name, learned, path, tuple(curve.checks), exercise.said, training.step, seconds)
+        stage = Stage(change.name, learned, path, tuple(curve.checks), exercise.said, training.step, seconds, _peak_mib())
         write_whole(stem.with_suffix(".json"), json.dumps(stage.to_json()).encode())
         for leftover in (checkpoint, stem.with_suffix(".curve.json"), best):
             leftover.unlink(missing_ok=True)
@@ -261,7 +281,16 @@ class Recovery:
             wide, high = (int(side) for side in facts["size_wh"])
             student = self.student.of_size((wide, high)).with_weights_of(onnx.load(path))
             checks = tuple(checks_of(facts["checks"]))
-            return Stage(change.name, student, path, checks, dict(facts["said"]), int(facts["steps"]), float(facts["seconds"]))
+            return Stage(
+                change.name,
+                student,
+                path,
+                checks,
+                dict(facts["said"]),
+                int(facts["steps"]),
+                float(facts["seconds"]),
+                float(facts["peak_mib"]),
+            )
         except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError, DecodeError):
             return None
 
@@ -287,18 +316,24 @@ class _Lesson:
 
     def loss(self, model: Trainable, batch: LabelledBatch, step: int) -> Loss:
         self._exercise.at(model, step / self._steps)
-        images = to_input(batch.pictures, self._studio.frames.input)
+        images = to_input(batch.pictures, self._studio.frames.input).to(self._studio.device)
+        truth = None if batch.truth is None else batch.truth.to(self._studio.device)
         taught = self._studio.taught(images)
         if self._size_wh == self._studio.frames.size_wh:
             cells = read_cells(self._studio.student_head, model(images))
             loss = teacher_loss(cells, taught)
-            return loss if batch.truth is None else loss + label_loss(cells, batch.truth)
+            return loss if truth is None else loss + label_loss(cells, truth)
         # A student that sees less pixels has other cells than its teacher, and learns from its boxes.
         wide, high = self._size_wh
         cells = read_cells(self._studio.student_head, model(functional.interpolate(images, (high, wide), mode="area")))
         factor = wide / self._studio.frames.size_wh[0]
         loss = label_loss(cells, boxes_said(taught).scaled(factor))
-        return loss if batch.truth is None else loss + label_loss(cells, batch.truth.scaled(factor))
+        return loss if truth is None else loss + label_loss(cells, truth.scaled(factor))
+
+
+def _peak_mib() -> float:
+    """The most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _hold_out(material: Material, seed: int) -> tuple[Material, list[Sample]]:
@@ -327,9 +362,9 @@ def _batch_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], int]:
     return (wide, high), int(np.clip(PIXELS_A_BATCH // (wide * high), FEWEST_IN_BATCH, MOST_IN_BATCH))
 
 
-def _laid_out(model: Trainable) -> Trainable:
-    """In the memory layout that convolutions on a CPU run fastest in."""
-    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+def _laid_out(model: Trainable, device: torch.device) -> Trainable:
+    """There, in the memory layout that convolutions run fastest in."""
+    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def _digest(document: Any) -> str:

@@ -48,7 +48,8 @@ class Studio:
     """What a recovery works with.
 
     `baseline`: the given model, which says how pictures are fed; `teacher`: in eval form; `paths`: of all frames to learn from; `engine`:
-    the runtime that the student is for, whose scheme `QuantizeAware` trains for and whose time `PruneChannels` saves, with `threads`.
+    the runtime that the student is for, whose scheme `QuantizeAware` trains for and whose time `PruneChannels` saves, with `threads`;
+    `device`: where it learns.
     """
 
     baseline: Artifact
@@ -62,6 +63,7 @@ class Studio:
     board: Board
     threads: int
     cores: int
+    device: torch.device
 
     def taught(self, images: Tensor) -> Cells:
         """What the teacher says of pictures."""
@@ -78,7 +80,7 @@ class Studio:
         """Batches as the network meets them in deployment, by which channels are weighed."""
         plain = replace(self.frames, zoomed=0.0, flipped=0.0, through_camera=0.0)
         for step in range(IMPORTANCE_BATCHES):
-            yield to_input(plain.pictures(step), self.baseline.input)
+            yield to_input(plain.pictures(step), self.baseline.input).to(self.device)
 
     def quantized(self, student: Student) -> onnx.ModelProto:
         """The student up to its raw head as Q/DQ, in the scheme and placement of the engine it is for."""
