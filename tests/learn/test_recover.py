@@ -31,6 +31,7 @@ from edgewright.learn.recipe import parse_recipe  # noqa: E402
 from edgewright.learn.recover import Material, Recovery  # noqa: E402
 from edgewright.learn.rounding import encodings_of  # noqa: E402
 from edgewright.learn.studio import Stopwatch  # noqa: E402
+from edgewright.learn.swap import swap_activations  # noqa: E402
 from edgewright.learn.trainable import silu_pairs  # noqa: E402
 from tiny_dataset import write_tiny_dataset  # noqa: E402
 from tiny_detector import save_tiny_detector  # noqa: E402
@@ -327,6 +328,24 @@ def test_only_what_changed_is_learned_again(recovery):
     assert begun("swap@3") == ["swap"], "for longer"
     assert begun("swap", seed=1) == ["swap"]
     assert begun("qat") == ["qat"], "of the given network"
+
+
+def test_a_change_that_changes_nothing_is_left_out_and_said(recovery):
+    watch = Counted()
+    stages = recovery(watch=watch, scale=0.1).run(parse_recipe("swap,swap=hardswish,qat"))
+
+    assert [stage.name for stage in stages] == watch.begun == ["swap", "qat"]
+    assert "swap=hardswish is left out: the network has no SiLU" in watch.notes
+
+
+def test_a_recipe_that_changes_nothing_is_refused(forms, recovery, tmp_path):
+    swapped = swap_activations(onnx.load(forms.baseline.model_path)).model
+    onnx.save(swapped, tmp_path / "relu.onnx")
+    (tmp_path / "forms").mkdir()
+    relu = prepare_float_forms(admit_detector(tmp_path / "relu.onnx"), tmp_path / "forms")
+
+    with pytest.raises(InputError, match="nothing in this network is changed by swap"):
+        recovery(forms=relu).run(parse_recipe("swap"))
 
 
 def test_a_recalled_stage_is_what_it_was(recovery):
