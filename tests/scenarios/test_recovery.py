@@ -27,9 +27,9 @@ from tiny_detector import build_tiny_detector, save_tiny_detector  # noqa: E402
 SERVER = Path(__file__).with_name("recovery_server.py")
 DOCUMENTED = {
     "schema", "model", "teacher", "recipe", "engine", "seed", "frames", "stages", "accuracy", "judged_on", "before", "after", "agreement",
-    "delta", "size", "warnings", "tools", "elapsed_s",
+    "delta", "size", "warnings", "tools", "elapsed_s", "peak_mib",
 }  # fmt: skip
-OF_A_STAGE = {"change", "steps", "seconds", "agreement", "checks", "said"}
+OF_A_STAGE = {"change", "steps", "seconds", "agreement", "size_wh", "peak_mib", "checks", "said"}
 # Every moment at which something could be lost, in the order in which `swap@3,qat@1` comes to it: 24 steps, a checkpoint every other one
 # and before each look; a look every 4th step; then 8 steps, a checkpoint after each.
 DEATHS = [
@@ -293,7 +293,7 @@ def test_ctrl_c_is_one_sentence_and_exit_130_and_an_older_result_is_still_there(
     assert stopped.status == 130
     assert len(stopped.sentences) == 1
     assert "stopped" in stopped.sentences[0]
-    assert "--resume" in stopped.sentences[0]
+    assert "`recover` go on with --resume" in stopped.sentences[0]
     assert held_in(tmp_path / "out") == held
 
     assert run(*command, "--seed", "1", "--resume").status == 0

@@ -15,7 +15,7 @@ from edgewright.printable import printable
 from edgewright.whole_file import REFUSALS, disk_error
 
 FIT_EXTRA = frozenset({"jinja2", "onnx", "pycocotools", "yaml"})  # what a board does not have; see pyproject.toml
-STOPPED = "what was finished is kept; `fit` goes on with --resume"
+STOPPED = "what was finished is kept; `fit` and `recover` go on with --resume"
 STDOUT = 1
 LONGEST_SENTENCE = 4000  # characters, so that what comes after a long path is still read
 
