@@ -431,6 +431,23 @@ def test_an_exercise_that_brings_nothing_ends_early_with_its_best_student(recove
     assert stage.student.with_ranges() == kept[1] != kept[-1]
 
 
+def test_an_exercise_that_had_ended_early_when_it_was_killed_keeps_the_same_student(recovery, monkeypatch):
+    agreements = {6: 0.3, 12: 0.8, 18: 0.5, 24: 0.5, 30: 0.5}
+    monkeypatch.setattr(Recovery, "_checked", lambda _self, _student, step, _path: Check(step, agreements[step]))
+    whole = recovery().run([SwapActivation(epochs=36 * 4 / 26)])[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(recover, "Stage", None)  # so it dies when its student is written and its facts are not
+        with pytest.raises(TypeError):
+            recovery(seed=0, scale=1.0000001).run([SwapActivation(epochs=36 * 4 / 26)])
+    watch = Counted()
+    again = recovery(watch=watch, scale=1.0000001).run([SwapActivation(epochs=36 * 4 / 26)])[0]
+
+    assert [check.agreement for check in whole.checks] == list(agreements.values())
+    assert watch.notes == ["swap: going on from step 30 of 36"], "and nothing is looked at again"
+    assert again.student.with_ranges() == whole.student.with_ranges()
+    assert again.checks == whole.checks
+
+
 # --- what it refuses ---------------------------------------------------------------------------------------------------------------------
 
 

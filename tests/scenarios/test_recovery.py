@@ -359,6 +359,20 @@ def test_a_checkpoint_of_a_stranger_s_is_refused_and_says_how_to_go_on(run, mode
     assert "start again without --resume" in refused.sentences[0]
 
 
+@pytest.mark.parametrize("garbage", [b"\xff" * 500, None], ids=["garbled", "gone"])
+def test_a_best_student_that_is_lost_is_said_and_how_to_go_on(run, model, frames, tmp_path, garbage):
+    command = ("recover", model, "--data", frames, "--out", tmp_path / "out", "--recipe", "swap@0.25")
+    assert run(*command, die=("between a finished student and its facts", 1)).status == -signal.SIGKILL
+    (best,) = (tmp_path / "out/.recover/stages").glob("*.best.onnx")
+    best.unlink() if garbage is None else best.write_bytes(garbage)
+    refused = run(*command, "--resume")
+
+    assert refused.status == 2
+    assert len(refused.sentences) == 1
+    assert "start again without --resume" in refused.sentences[0]
+    assert run(*command).status == 0
+
+
 # --- bad input ---------------------------------------------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ from edgewright.engines import open_engine
 from edgewright.errors import InputError
 from edgewright.learn.cells import read_cells
 from edgewright.learn.changes import Change, Exercise
+from edgewright.learn.checkpoint import AGAIN
 from edgewright.learn.curve import Check, Curve, best_of, checks_of
 from edgewright.learn.loop import Schedule, Training
 from edgewright.learn.losses import Loss, boxes_said, label_loss, teacher_loss
@@ -39,6 +40,7 @@ from edgewright.learn.material import Frames, LabelledBatch, to_input
 from edgewright.learn.student import Student, check_teacher
 from edgewright.learn.studio import CUT_STEP, Studio
 from edgewright.learn.trainable import Trainable
+from edgewright.printable import printable
 from edgewright.regular_file import read_regular
 from edgewright.whole_file import make_folder, write_whole
 
@@ -223,7 +225,7 @@ class Recovery:
                 break
             training.train(checkpoint=checkpoint, report=self._report(steps), stop_after=every - training.step % every)
         best = stem.with_suffix(BEST)
-        learned = exercise.finish(training.average).with_weights_of(onnx.load(best))
+        learned = exercise.finish(training.average).with_weights_of(_kept_in(best))
         path = stem.with_suffix(".onnx")
         write_whole(path, learned.with_ranges().SerializeToString())
         seconds = prepared_s + training.elapsed_s + curve.seconds
@@ -329,6 +331,18 @@ class _Lesson:
         factor = wide / self._studio.frames.size_wh[0]
         loss = label_loss(cells, boxes_said(taught).scaled(factor))
         return loss if truth is None else loss + label_loss(cells, truth.scaled(factor))
+
+
+def _kept_in(path: Path) -> onnx.ModelProto:
+    """The best student so far.
+
+    Raises:
+        InputError: it is not there any more, or no network.
+    """
+    try:
+        return onnx.load(path)
+    except (OSError, DecodeError) as error:
+        raise InputError(f"{printable(str(path), 300)} is not the network that was kept there", fix=AGAIN) from error
 
 
 def _peak_mib() -> float:
