@@ -15,8 +15,8 @@ help:  ## What there is to make
 demo: $(VENV)/fit  ## Fit the built-in detector: table, report and video in demo-output/
 	@$(BIN)/python -m edgewright.cli.demo
 
-test: $(VENV)/dev  ## Run the tests
-	$(BIN)/python -m pytest $(TEST_FLAGS)
+test: $(VENV)/dev  ## Run the tests, a process a core
+	$(BIN)/python -m pytest -n auto --dist loadfile $(TEST_FLAGS)
 
 check: $(VENV)/dev  ## Lint, types, import directions
 	$(BIN)/ruff check .
