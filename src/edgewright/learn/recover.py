@@ -378,7 +378,11 @@ def _batch_of(input_wh: tuple[int, int]) -> tuple[tuple[int, int], int]:
 
 def _laid_out(model: Trainable, device: torch.device) -> Trainable:
     """There, in the memory layout that convolutions run fastest in."""
-    return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    model.to(device)
+    for weight in model.parameters():
+        if weight.ndim == 4:  # a graph may hold constants of five axes, which have no such layout
+            weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    return model
 
 
 def _digest(document: Any) -> str:

@@ -11,7 +11,7 @@ were not there (straight-through, arXiv 1308.3432).
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -103,16 +103,18 @@ class Rounding(nn.Module):
             name: shared.setdefault((each.scale, each.zero_point, each.low), len(shared)) for name, each in encodings.activations.items()
         }
         self._weight_scales: dict[str, Tensor] = {}  # as they were when the weights were last rounded
-        self.log_scales = nn.Parameter(torch.tensor([math.log(scale) for scale, _, _ in shared], dtype=torch.float32))
+        # As factors of what was calibrated, in logarithms: positive whatever is learned, and at first the very scales, bit for bit.
+        self.register_buffer("calibrated", torch.tensor([scale for scale, _, _ in shared], dtype=torch.float32))
+        self.growth = nn.Parameter(torch.zeros(len(shared)))
 
     def forward(self, name: str, value: Tensor) -> Tensor:
         found = self.encodings.activations.get(name)
         if found is not None:
-            return _rounded(value, self.log_scales[self._key[name]].exp(), found)
+            return _rounded(value, self._scale(name), found)
         if name in self.encodings.weights:
             scale, most = _weight_scale(value, *self.encodings.weights[name])
             self._weight_scales[name] = scale
-            return _straight(value, (value / scale).round().clamp(-most, most) * scale)
+            return _Straight.apply(value, (value / scale).round().clamp(-most, most) * scale)  # type: ignore[no-any-return]
         if name in self.encodings.biases:
             return self._rounded_bias(value, *self.encodings.biases[name])
         return value
@@ -121,12 +123,16 @@ class Rounding(nn.Module):
         if read not in self._key or weight not in self._weight_scales:
             return bias
         with torch.no_grad():
-            step = self.log_scales[self._key[read]].exp() * self._weight_scales[weight].reshape(-1)
-        return _straight(bias, (bias / step).round() * step)
+            step = self._scale(read) * self._weight_scales[weight].reshape(-1)
+        return _Straight.apply(bias, (bias / step).round() * step)  # type: ignore[no-any-return]
+
+    def _scale(self, name: str) -> Tensor:
+        at = self._key[name]
+        return cast("Tensor", self.calibrated)[at] * self.growth[at].exp()
 
     def ranges(self) -> dict[str, Range]:
         """The range that each activation is now encoded in."""
-        scales = self.log_scales.detach().double().exp().tolist()
+        scales = (cast("Tensor", self.calibrated).double() * self.growth.detach().double().exp()).tolist()
         return {name: each.span(scales[self._key[name]]) for name, each in self.encodings.activations.items()}
 
 
@@ -144,9 +150,16 @@ def _weight_scale(weight: Tensor, most: int, per_channel: bool) -> tuple[Tensor,
     return scale.reshape(-1, *[1] * (weight.ndim - 1)) if per_channel else scale, most
 
 
-def _straight(value: Tensor, rounded: Tensor) -> Tensor:
-    """The rounded value, with the gradient of the other."""
-    return value + (rounded - value).detach()
+class _Straight(torch.autograd.Function):
+    """The rounded value to the last bit, with the gradient of the other."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, rounded: Tensor) -> Tensor:  # noqa: ARG004 - the first is there for its gradient
+        return rounded
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> Any:  # noqa: ARG004 - nothing was kept
+        return gradients[0], None
 
 
 class _Round(torch.autograd.Function):
