@@ -110,9 +110,9 @@ def test_tensors_that_share_an_encoding_learn_one_scale():
     shared, other = Encoding(0.5, 3, 0, 255), Encoding(0.5, 4, 0, 255)
     rounding = Rounding(Encodings({"a": shared, "carried": shared, "b": other}, {}, {}))
 
-    assert len(rounding.log_scales) == 2
+    assert len(rounding.growth) == 2
     with torch.no_grad():
-        rounding.log_scales += torch.tensor([math.log(2), 0.0])
+        rounding.growth += torch.tensor([math.log(2), 0.0])
     assert rounding.ranges()["a"] == rounding.ranges()["carried"] == pytest.approx((-3.0, 252.0))
     assert rounding.ranges()["b"] == pytest.approx((-2.0, 125.5))
 
@@ -127,8 +127,8 @@ def test_ranges_are_what_the_quantizer_writes_the_same_scales_from(signed, name,
     encodings = encodings_of(quantized(signed, SCHEMES[name], tmp_path), signed.model)
     rounding = Rounding(encodings)
     with torch.no_grad():
-        rounding.log_scales += torch.linspace(-0.3, 0.3, len(rounding.log_scales))
-    learned = {each: rounding.log_scales[rounding._key[each]].double().exp().item() for each in encodings.activations}
+        rounding.growth += torch.linspace(-0.3, 0.3, len(rounding.growth))
+    learned = {each: rounding._scale(each).item() for each in encodings.activations}
     model = onnx.ModelProto()
     model.CopyFrom(signed.model)
     entry = model.metadata_props.add()
@@ -196,8 +196,8 @@ def test_the_gradient_of_a_scale_is_lsq_s():
     slopes = torch.where(inside, steps.round() - steps, steps.clamp(-zero_point, 255 - zero_point))
     factor = 1 / math.sqrt(value.numel() * 255)
 
-    # What is learned is the logarithm of the scale, whose derivative is the scale's times the scale.
-    assert rounding.log_scales.grad.item() == pytest.approx(float((slopes * pulled).sum()) * factor * scale, rel=1e-4)
+    # What is learned is the logarithm of its growth, whose derivative is the scale's times the scale.
+    assert rounding.growth.grad.item() == pytest.approx(float((slopes * pulled).sum()) * factor * scale, rel=1e-4)
 
 
 def test_the_gradient_of_a_scale_is_the_slope_of_what_is_cut_off():
@@ -209,11 +209,11 @@ def test_the_gradient_of_a_scale_is_the_slope_of_what_is_cut_off():
     def total(log_scale):
         other = rounding_of()
         with torch.no_grad():
-            other.log_scales.fill_(log_scale)
+            other.growth.fill_(log_scale - math.log(0.1))
             return float(other("x", value).double().sum())
 
     quotient = (total(math.log(0.1) + by) - total(math.log(0.1) - by)) / (2 * by)
-    assert rounding.log_scales.grad.item() * math.sqrt(value.numel() * 255) == pytest.approx(quotient, rel=1e-3)
+    assert rounding.growth.grad.item() * math.sqrt(value.numel() * 255) == pytest.approx(quotient, rel=1e-3)
 
 
 def test_a_lower_precision_goes_through_and_comes_out_as_it_was():

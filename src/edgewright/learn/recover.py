@@ -159,7 +159,7 @@ class Recovery:
         self._taught: Predictions | None = None
         self._identity = _digest([
             forms.baseline.digest, taught_by.baseline.digest, [str(path) for path in frames.paths], seed, scale, engine,
-            torch.__version__, cores, self.bfloat16, material.labels,
+            torch.__version__, cores, device.type, self.bfloat16, material.labels,
         ])  # fmt: skip
 
     def run(self, changes: Sequence[Change]) -> list[Stage]:
@@ -170,12 +170,12 @@ class Recovery:
         """
         stages: list[Stage] = []
         student, before = self.student, self._identity
-        for at, change in enumerate(changes, 1):
+        for change in changes:
             if (why := change.needless(student)) is not None:
                 self.watch.note(f"{change.name} is left out: {why}")
                 continue
             before = _digest([before, repr(change)])
-            stem = self.folder / f"{at:02}-{_slug(change.name)}-{before[:8]}"
+            stem = self.folder / f"{len(stages) + 1:02}-{_slug(change.name)}-{before[:8]}"
             stage = self._recalled(stem, change) or self._taught_stage(stem, change, student)
             stages.append(stage)
             student = stage.student
