@@ -377,6 +377,17 @@ def _transpose(attributes: Attributes) -> Function:
     return lambda x: x.permute(order or list(reversed(range(x.ndim))))
 
 
+def _space_to_depth(attributes: Attributes) -> Function:
+    block = attributes.integer("blocksize", 0)
+
+    def run(x: Tensor) -> Tensor:
+        n, channels, high, wide = x.shape
+        blocks = x.reshape(n, channels, high // block, block, wide // block, block).permute(0, 3, 5, 1, 2, 4)
+        return blocks.reshape(n, channels * block * block, high // block, wide // block)
+
+    return run
+
+
 def _flatten(attributes: Attributes) -> Function:
     axis = attributes.integer("axis", 1)
 
@@ -515,6 +526,7 @@ OPERATORS: Mapping[str, Builder] = {
     "Sigmoid": _plain(torch.sigmoid),
     "Slice": _slice,
     "Softmax": _softmax,
+    "SpaceToDepth": _space_to_depth,  # what a runtime makes of YOLOX's first slices
     "Split": _split,
     "Sqrt": _plain(torch.sqrt),
     "Squeeze": _squeeze,
