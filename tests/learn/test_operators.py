@@ -160,6 +160,7 @@ TABLE = [
     # --- moves ---
     ("Concat", (SMALL, floats(2, 5, 4)), {"axis": 1}),
     ("Concat", (SMALL, floats(2, 3, 1), SMALL), {"axis": -1}),
+    ("SpaceToDepth", (floats(1, 3, 4, 6),), {"blocksize": 2}, 13),
     ("Split", (X,), {"axis": 1}, 13, 2),
     ("Split", (X,), {"axis": -2, "num_outputs": 2}, 18, 2),
     ("Split", (X, integers(1, 3)), {"axis": 1}, 13, 2),
