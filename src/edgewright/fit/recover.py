@@ -40,6 +40,7 @@ SCHEMA = 1
 LOOKED_AT = 64  # frames on which the teacher is asked whether it knows this domain
 SEES_SOMETHING = 0.1  # the share of frames in which a detector of this domain finds anything
 MOST_JUDGED = 2000
+LEARNED_LITTLE = 0.5  # of agreement
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,7 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
         made = stages[-1].student.laid_down(baseline, work / "recovered.onnx")
         watch.stage("judge")
         judged = _judge(baseline, made, dataset, watch)
+        warnings += _shortfall(judged["agreement"]["map50_95"])
         document = {
             "schema": SCHEMA,
             "model": {"name": baseline.name, "digest": baseline.digest},
@@ -188,6 +190,15 @@ def _judge(baseline: Artifact, made: Artifact, dataset: Dataset, watch: Watch) -
         "agreement": {"map50": agreement.map50, "map50_95": agreement.map50_95},
         "delta": _delta(compare(second, first)),
     }
+
+
+def _shortfall(agreement: float) -> Iterator[str]:
+    """What to do about a student that has not learned what it was to learn."""
+    if agreement < LEARNED_LITTLE:
+        yield (
+            f"the student has not learned the given model's answers (agreement {agreement:.2f} of 1): give it more frames or more passes "
+            "(--effort), or change less (swap=hardswish, a smaller prune)"
+        )
 
 
 def _delta(delta: AccuracyDelta) -> dict[str, Any]:
