@@ -17,7 +17,7 @@ import torch
 
 from demo_detector import CHECKPOINT
 from demo_detector.lesson import BoardLesson
-from demo_detector.material import render
+from demo_detector.material import CROP_PX, render
 from edgewright.accuracy.coco import evaluate
 from edgewright.accuracy.predictions import predict
 from edgewright.compress.candidates import prepare_float_forms
@@ -70,14 +70,14 @@ def _learn_on(args: argparse.Namespace) -> None:
     print(f"{len(boards)} boards are drawn", flush=True)
     with locked(args.out), tempfile.TemporaryDirectory() as scratch:
         student = Student.of(prepare_float_forms(admit_detector(args.onnx), Path(scratch)))
-        model = student.trainable().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = student.trainable((CROP_PX, CROP_PX)).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         schedule = Schedule(args.steps, args.learning_rate, save_every=TOLD_EVERY)
         training = Training(model, schedule, BoardLesson(boards, args.seed, args.batch))
         checkpoint = args.out / CHECKPOINT
         if checkpoint.exists():
             training.resume(checkpoint)
         training.train(checkpoint=checkpoint, report=partial(_report, args.steps))
-        learned = training.average.to_onnx()
+        learned = student.learned(training.average).model
         onnx.checker.check_model(learned, full_check=True)
         path = args.out / "circuit_boards.onnx"
         write_whole(path, learned.SerializeToString())

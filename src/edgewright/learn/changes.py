@@ -77,17 +77,17 @@ class SwapActivation:
         return None if swap_activations(student.model, self.activation).tensors else "the network has no SiLU"
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
-        _ = studio, progress
+        _ = progress
         swapped = swap_activations(student.model, self.activation)
         changed = replace(student, model=swapped.model, ranges={})
-        model = changed.trainable()
+        model = changed.trainable(studio.size_of_cuts(changed.input))
         model.softened = swapped.tensors
 
         def fade(model: Trainable, share: float) -> None:
             model.softness = max(0.0, 1 - share / FADE)
 
         said = {"activations": len(swapped.tensors)}
-        return Exercise(model, lambda taught: replace(changed, model=taught.to_onnx()), fade, said=said)
+        return Exercise(model, changed.learned, fade, said=said)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class PruneChannels:
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         channels = map_channels(student.model, student.outputs)
-        weighed = importances(student.trainable().to(studio.device), student.head, channels, studio.few_batches())
+        weighed = importances(student.trainable(studio.frames.size_wh).to(studio.device), student.head, channels, studio.few_batches())
         total_ms, rates_ms = self._costs(student, channels, studio, progress)
 
         def is_enough(macs_gone: float, time_gone: float) -> bool:
@@ -124,7 +124,7 @@ class PruneChannels:
             "estimated_ms": [round(pruning.ms_before, 3), round(pruning.ms_after, 3)],
             "widths": [[len(width.numbers), int(pruning.kept[width.numbers].sum())] for width in channels.widths],
         }
-        return Exercise(changed.trainable(), lambda taught: replace(changed, model=taught.to_onnx()), said=said)
+        return Exercise(changed.trainable(studio.size_of_cuts(changed.input)), changed.learned, said=said)
 
     @staticmethod
     def _costs(student: Student, channels: ChannelMap, studio: Studio, progress: Progress) -> tuple[float, NDArray[np.float64]]:
@@ -158,7 +158,7 @@ class Shrink:
         return None
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
-        _ = studio, progress
+        _ = progress
         wide, high = student.input.size_wh
         stride, size_wh = max(student.head.strides), (self.width, round(high * self.width / wide))
         if not (self.width < wide and size_wh[0] * high == size_wh[1] * wide and not any(side % stride for side in size_wh)):
@@ -167,7 +167,7 @@ class Shrink:
         changed = student.of_size(size_wh)
         changed.cut()  # or it says what in the graph is bound to the old size
         changed = replace(changed, ranges={})
-        return Exercise(changed.trainable(), lambda taught: replace(changed, model=taught.to_onnx()), input=changed.input)
+        return Exercise(changed.trainable(studio.size_of_cuts(changed.input)), changed.learned, input=changed.input)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,12 +188,12 @@ class QuantizeAware:
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         _ = progress
         rounding = Rounding(encodings_of(studio.quantized(student), student.model))
-        model = student.trainable()
+        model = student.trainable(studio.size_of_cuts(student.input))
         model.round = rounding
 
         def finish(taught: Trainable) -> Student:
             ranges = {} if taught.round is None else taught.round.ranges()
-            return replace(student, model=taught.to_onnx(), ranges=ranges)
+            return replace(student.learned(taught), ranges=ranges)
 
         return Exercise(
             model, finish, said={"activations": len(rounding.encodings.activations), "weights": len(rounding.encodings.weights)}

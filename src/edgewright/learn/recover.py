@@ -144,7 +144,7 @@ class Recovery:
         self.bfloat16 = device.type == "cuda" or bool({"bf16", "amx_int8"} & board.isa)
         self.studio = Studio(
             baseline=forms.baseline,
-            teacher=_laid_out(lecturer.trainable(), device).requires_grad_(False),
+            teacher=_laid_out(lecturer.trainable(size_wh), device).requires_grad_(False),
             teacher_head=lecturer.head,
             student_head=self.student.head,
             frames=frames,

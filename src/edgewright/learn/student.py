@@ -11,12 +11,14 @@ from edgewright.artifact import Artifact, HeadSpec, InputSpec, describe_file
 from edgewright.compress.candidates import FloatForms
 from edgewright.compress.head_cut import cut_head
 from edgewright.errors import ModelError
+from edgewright.graph.batch import set_batch
 from edgewright.graph.input_size import set_input_size
 from edgewright.graph.metadata import RANGES_KEY, trained_ranges
 from edgewright.learn.trainable import Trainable
 from edgewright.whole_file import write_whole
 
 Range = tuple[float, float]
+BOUND = frozenset({"Reshape", "Expand", "Tile"})  # operators that are told sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,31 @@ class Student:
         """The raw head's tensors, in the order in which the head names them."""
         return [output.name for output in self.head.outputs]
 
-    def trainable(self) -> Trainable:
-        """The network up to its raw head, ready to learn.
+    def trainable(self, size_wh: tuple[int, int]) -> Trainable:
+        """The network up to its raw head, ready to learn from batches of pictures of that size.
+
+        Convolutions take any; where exporters wrote sizes into the graph (attention), a copy of it learns, of which only the weights count.
 
         Raises:
-            ModelError: it holds an operator that we do not train.
+            ModelError: it holds an operator that we do not train, or something in it is bound to its size.
         """
-        return Trainable(self.model, self.outputs)
+        cut = cut_head(self.model, self.head)
+        if not any(node.op_type in BOUND for node in cut.graph.node):
+            return Trainable(self.model, self.outputs)
+        sized = set_input_size(cut, self.input.name, size_wh, max(self.head.strides)).model
+        return Trainable(set_batch(sized, "pictures").model, self.outputs)
+
+    def learned(self, taught: Trainable) -> "Student":
+        """The same network with the weights that one made by `trainable` has now."""
+        made, weights = (
+            onnx.ModelProto(),
+            {tensor.name: tensor for tensor in taught.to_onnx().graph.initializer if tensor.name in taught.learned},
+        )
+        made.CopyFrom(self.model)
+        for tensor in made.graph.initializer:
+            if tensor.name in weights:
+                tensor.CopyFrom(weights[tensor.name])
+        return replace(self, model=made)
 
     def cut(self, model: onnx.ModelProto | None = None) -> onnx.ModelProto:
         """The network, or a variant of it with fewer channels, up to its raw head and for the pictures that it is meant for.
