@@ -218,12 +218,12 @@ def _recovered_section(title: str) -> Callable[[dict[str, Any]], str]:
 def _changes_table(r: dict[str, Any]) -> str:
     """Each network that learned: in float on the judging split, and its fastest integer form on the selection split."""
     rows, given = [], r["floats"]["given"]
-    rows.append(["as given", "", "", "", f"{given['map50']:.4f}", f"{given['map50_95']:.4f}", f"{given['macs'] / 1e9:.2f}", "", ""])
+    rows.append(["as given", "", "", "", "", f"{given['map50']:.4f}", f"{given['map50_95']:.4f}", f"{given['macs'] / 1e9:.2f}", "", ""])
     for stage in r["recovery"]["stages"]:
         exact = r["floats"][stage["source"]]
         fastest = "" if stage["speedup"] is None else f"{stage['speedup']:.2f}x, {stage['delta_points']:+.2f} points"
         rows.append([
-            stage["source"], stage["steps"], f"{stage['seconds'] / 60:.1f}", f"{stage['agreement']:.3f}", f"{exact['map50']:.4f}",
+            stage["source"], stage["steps"], f"{stage['seconds'] / 60:.1f}", f"{stage['peak_mib'] / 1024:.2f}", f"{stage['agreement']:.3f}", f"{exact['map50']:.4f}",
             f"{exact['map50_95']:.4f}", f"{exact['macs'] / 1e9:.2f}", stage["fastest"] or "", fastest,
         ])  # fmt: skip
     total = sum(stage["seconds"] for stage in r["recovery"]["stages"]) / 60
@@ -232,7 +232,18 @@ def _changes_table(r: dict[str, Any]) -> str:
         f"What each change made of it, learned from {frames} frames without labels in {total:.1f} minutes altogether: the float network on "
         "the judging split, and its fastest integer candidate on the selection split."
     )
-    columns = ("network", "steps", "minutes", "agreement", "mAP50", "mAP50-95", "GMAC", "fastest in integers", "speed and change there")
+    columns = (
+        "network",
+        "steps",
+        "minutes",
+        "GiB",
+        "agreement",
+        "mAP50",
+        "mAP50-95",
+        "GMAC",
+        "fastest in integers",
+        "speed and change there",
+    )
     return f"{lead}\n\n" + _table(columns, rows)
 
 
