@@ -223,7 +223,8 @@ def _changes_table(r: dict[str, Any]) -> str:
         exact = r["floats"][stage["source"]]
         fastest = "" if stage["speedup"] is None else f"{stage['speedup']:.2f}x, {stage['delta_points']:+.2f} points"
         rows.append([
-            stage["source"], stage["steps"], f"{stage['seconds'] / 60:.1f}", f"{stage['peak_mib'] / 1024:.2f}", f"{stage['agreement']:.3f}", f"{exact['map50']:.4f}",
+            stage["source"], stage["steps"], f"{stage['seconds'] / 60:.1f}", f"{stage['peak_mib'] / 1024:.2f}",
+            f"{stage['agreement']:.3f}", f"{exact['map50']:.4f}",
             f"{exact['map50_95']:.4f}", f"{exact['macs'] / 1e9:.2f}", stage["fastest"] or "", fastest,
         ])  # fmt: skip
     total = sum(stage["seconds"] for stage in r["recovery"]["stages"]) / 60
