@@ -6,6 +6,7 @@ is; `with` is the signal (9). Standard output answers with {"status", "said"}. P
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -63,6 +64,7 @@ def dying(owner: Any, name: str, when: str, count: int, signal: int, calls: list
 def serve() -> None:
     """Until standard input closes."""
     cv2.setNumThreads(1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts us in the background has it ignored
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # as many threads as a test needs, whatever else the machine does
     for name in ("jinja2", "onnxruntime.quantization.quantize", "pycocotools.cocoeval", "torch._dynamo"):  # what it imports on its way
         import_module(name)
