@@ -139,7 +139,6 @@ class Recovery:
         frames = Frames([sample.image for sample in self.material.frames], self.student.input, size_wh, seed=seed, batch=batch)
         lecturer = Student.of(taught_by)
         torch.set_num_threads(cores)
-        torch.set_flush_denormal(True)
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.bfloat16 = device.type == "cuda" or bool({"bf16", "amx_int8"} & board.isa)
         self.studio = Studio(
@@ -163,6 +162,14 @@ class Recovery:
         ])  # fmt: skip
 
     def run(self, changes: Sequence[Change]) -> list[Stage]:
+        """Change after change, as `_run` says; numbers too small to matter count as zero meanwhile, which spares processors a slow path."""
+        torch.set_flush_denormal(True)
+        try:
+            return self._run(changes)
+        finally:
+            torch.set_flush_denormal(False)  # it holds for all that this process computes
+
+    def _run(self, changes: Sequence[Change]) -> list[Stage]:
         """Change after change; each stage as it was left, those that an earlier run had finished recalled.
 
         Raises:
