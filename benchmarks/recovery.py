@@ -7,11 +7,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import onnx
@@ -113,28 +114,13 @@ def _pruning(before: Path, after: Path, dataset: Dataset, folder: Path) -> dict[
         for label, recipe in _recipes(engine):
             jobs = [_job(name, forms, statistics, recipe, folder / f"pruning-{name}") for name, (forms, statistics) in pairs.items()]
             for where, environment in (("", {}), (", without AMX", WITHOUT_AMX)) if engine == "openvino" else (("", {}),):
-                with _environment(environment):
+                with patch.dict(os.environ, environment):
                     first, second = measure(jobs, rounds=ROUNDS)
                 speed = ratio(first, second)
                 ms = [first.latency.p50, second.latency.p50]
                 row = {"engine": f"{engine}{where}", "precision": label, "ms": ms, "speedup": speed.to_json()}
                 rows.append({**row, "share_of_macs": (1 - 1 / speed.estimate) / gone})
     return {"macs": macs, "macs_saved": gone, "rows": rows}
-
-
-@contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Child processes see these as well."""
-    held = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in held.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _recipes(engine: str) -> list[tuple[str, Recipe]]:

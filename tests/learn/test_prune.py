@@ -11,10 +11,15 @@ torch = pytest.importorskip("torch", reason="what learns needs PyTorch: pip inst
 from edgewright.compress.head_cut import cut_head  # noqa: E402
 from edgewright.graph.cost import mac_count  # noqa: E402
 from edgewright.learn.channels import map_channels, without_channels  # noqa: E402
-from edgewright.learn.prune import FEWEST, LEAST_RATE, MOST_RATE, choose, costs, importances, widths_of  # noqa: E402
+from edgewright.learn.prune import FEWEST, LEAST_RATE, MOST_RATE, choose, costs, importances  # noqa: E402
 from edgewright.learn.trainable import Trainable  # noqa: E402
 from learn.nets import deaf, folded_with_head, picture_of, small_net  # noqa: E402
 from tiny_detector import save_tiny_detector  # noqa: E402
+
+
+def widths_of(channels, kept):
+    """Channels before and after, of each width that lost some."""
+    return [(len(width.numbers), int(kept[width.numbers].sum())) for width in channels.widths if not kept[width.numbers].all()]
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ The student learns in `learn.recover`; here it is opened, judged on pictures tha
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import numpy as np
 
 from edgewright.accuracy.agreement import AGREE_ABOVE, compare_by_agreement, evaluate_agreement
 from edgewright.accuracy.coco import evaluate
-from edgewright.accuracy.compare import AccuracyDelta, compare
+from edgewright.accuracy.compare import compare
 from edgewright.accuracy.predictions import Predictions, predict
 from edgewright.artifact import Artifact
 from edgewright.board.profile import Board, usable_cores
@@ -24,16 +23,17 @@ from edgewright.data.audit import audit
 from edgewright.data.calibration import CalibrationSet
 from edgewright.data.dataset import Dataset, Sample
 from edgewright.detector import Detector
-from edgewright.engines import engine_module, is_installed, open_engine
-from edgewright.errors import EngineError, InputError
+from edgewright.engines import engine_module, open_engine
+from edgewright.errors import InputError
 from edgewright.fit.evidence import tool_versions
 from edgewright.fit.finish import stage_artifact
 from edgewright.fit.opening import open_float_model, open_material
 from edgewright.fit.watch import Silent, Watch
+from edgewright.fit.workspace import workspace
 from edgewright.graph.cost import mac_count, parameter_count
 from edgewright.graph.load import load_model
 from edgewright.learn.extra import need_torch
-from edgewright.result_folder import RECOVER, empty, publish, refuse_foreign, staging, working_folder
+from edgewright.result_folder import RECOVER, publish, staging
 from edgewright.whole_file import make_folder, remove, write_whole
 
 SCHEMA = 1
@@ -82,14 +82,11 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
     """
     need_torch()
     from edgewright.learn.recipe import parse_recipe  # noqa: PLC0415 - heavy, and an extra
-    from edgewright.learn.recover import Material, Recovery  # noqa: PLC0415 - heavy, and an extra
+    from edgewright.learn.recover import Material, Recovery  # noqa: PLC0415
 
     watch = watch or Silent()
     changes = parse_recipe(request.recipe)
-    if not is_installed(request.engine):
-        raise EngineError(
-            f"{request.engine} is not installed", fix=f"run: pip install 'edgewright[{engine_module(request.engine).PACKAGE}]'"
-        )
+    engine_module(request.engine).version()  # or it says which engine is missing, and what to install
     if not integer_schemes(request.engine, Board.detect().isa):
         expected = "onnxruntime, or openvino on x86 with AVX2"
         raise InputError(f"{request.engine} computes in no integers that a network can be trained for here", expected=expected)
@@ -97,11 +94,12 @@ def recover(request: RecoverRequest, *, watch: Watch | None = None) -> Recovered
     if request.labels and not dataset.labelled:
         raise InputError("--labels has no labels to learn from", got=f"{request.data}, pictures alone", fix="leave it out")
     teacher = None if request.teacher is None else open_float_model(request.teacher)
-    with _workspace(request.out, resume=request.resume) as work:
+    with workspace(request.out, resume=request.resume, name=RECOVER) as work:
         watch.stage("open")
         forms = _forms(baseline, work / "given")
         taught_by = None if teacher is None else _forms(teacher, work / "teacher")
-        warnings += _doubts(dataset, teacher or baseline, request.seed)
+        watch.stage("look at the frames")
+        warnings += _doubts(dataset, teacher or baseline, request.seed, watch)
         recovery = Recovery(
             forms,
             Material(dataset, dataset.split("train"), request.labels),
@@ -149,12 +147,12 @@ def _forms(artifact: Artifact, folder: Path) -> FloatForms:
     return prepare_float_forms(artifact, folder)
 
 
-def _doubts(dataset: Dataset, teacher: Artifact, seed: int) -> list[str]:
+def _doubts(dataset: Dataset, teacher: Artifact, seed: int, watch: Watch) -> list[str]:
     """What is odd about the frames: the audit's findings, and a teacher that sees nothing in them."""
     samples = dataset.split("train")
     drawn = np.random.default_rng([seed, 3]).permutation(len(samples))[:LOOKED_AT]
     few = tuple(samples[at] for at in sorted(drawn))
-    found = audit(dataset, CalibrationSet(few, (), seed)) if few else None
+    found = audit(dataset, CalibrationSet(few, (), seed), progress=watch.advance) if few else None
     doubts = [f"frames: {finding.what}" for finding in (found.findings if found else ()) if finding.code.startswith("domain-")]
     said = _predictions(teacher, dataset, few)
     seeing = sum(len(said.shown(at, AGREE_ABOVE)) > 0 for at in range(said.images))
@@ -179,7 +177,7 @@ def _judge(baseline: Artifact, made: Artifact, dataset: Dataset, watch: Watch) -
             "before": None,
             "after": None,
             "agreement": {"map50": agreement.map50, "map50_95": agreement.map50_95},
-            "delta": _delta(delta),
+            "delta": delta.to_json(),
         }
     first, second = evaluate(before), evaluate(after)
     return {
@@ -188,7 +186,7 @@ def _judge(baseline: Artifact, made: Artifact, dataset: Dataset, watch: Watch) -
         "before": {"map50": first.report.map50, "map50_95": first.report.map50_95},
         "after": {"map50": second.report.map50, "map50_95": second.report.map50_95},
         "agreement": {"map50": agreement.map50, "map50_95": agreement.map50_95},
-        "delta": _delta(compare(second, first)),
+        "delta": compare(second, first).to_json(),
     }
 
 
@@ -199,12 +197,6 @@ def _shortfall(agreement: float) -> Iterator[str]:
             f"the student has not learned the given model's answers (agreement {agreement:.2f} of 1): give it more frames or more passes "
             "(--effort), or change less (swap=hardswish, a smaller prune)"
         )
-
-
-def _delta(delta: AccuracyDelta) -> dict[str, Any]:
-    return {
-        name: {"estimate": i.estimate, "low": i.low, "high": i.high} for name, i in (("map50", delta.map50), ("map50_95", delta.map50_95))
-    }
 
 
 def _predictions(
@@ -221,13 +213,3 @@ def _predictions(
 def _size(artifact: Artifact) -> dict[str, Any]:
     model = load_model(artifact.model_path)
     return {"macs": mac_count(model), "parameters": parameter_count(model), "bytes": artifact.size_bytes}
-
-
-@contextmanager
-def _workspace(out: Path, *, resume: bool) -> Iterator[Path]:
-    """The working folder of `out`, locked; emptied unless `resume`."""
-    refuse_foreign(out)
-    with working_folder(out, RECOVER) as work:
-        if not resume:
-            empty(work)
-        yield work

@@ -15,8 +15,8 @@ GO_ON = "on the same --out, `--resume` goes on where this stopped"
 
 
 @contextmanager
-def workspace(out: Path, *, resume: bool) -> Iterator[Path]:
-    """The working folder of `out`, which is locked; emptied unless `resume`.
+def workspace(out: Path, *, resume: bool, name: str = FIT) -> Iterator[Path]:
+    """The working folder `name` of `out`, which is locked; emptied unless `resume`.
 
     Raises:
         InputError: `out` is a file, or holds something that we did not write, or another run is at work in it.
@@ -24,7 +24,7 @@ def workspace(out: Path, *, resume: bool) -> Iterator[Path]:
     """
     refuse_foreign(out)
     try:
-        with working_folder(out, FIT) as work:
+        with working_folder(out, name) as work:
             if not resume:
                 empty(work)
             yield work

@@ -61,6 +61,16 @@ class Change(Protocol):
         """The student, changed and ready to learn."""
 
 
+class AlwaysChanges:
+    """A change that every network has something for."""
+
+    __slots__ = ()
+
+    def needless(self, student: Student) -> str | None:
+        _ = student
+        return None
+
+
 @dataclass(frozen=True, slots=True)
 class SwapActivation:
     """SiLU becomes `activation`, faded in while the student learns."""
@@ -91,22 +101,17 @@ class SwapActivation:
 
 
 @dataclass(frozen=True, slots=True)
-class PruneChannels:
-    """Channels go until `share` of the multiply-adds, or of the time in the student's engine (`by_time`), is saved; one of `rounds`."""
+class PruneChannels(AlwaysChanges):
+    """Channels go until `share` of the multiply-adds, or of the time in the student's engine (`by_time`), is saved."""
 
     share: float = 0.4
     by_time: bool = False
-    rounds: int = 1
     epochs: float = 8.0
     learning_rate: float = 1e-3
 
     @property
     def name(self) -> str:
         return f"prune={self.share:g}{'t' if self.by_time else ''}"
-
-    def needless(self, student: Student) -> str | None:
-        _ = student
-        return None
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         channels = map_channels(student.model, student.outputs)
@@ -140,7 +145,7 @@ class PruneChannels:
 
 
 @dataclass(frozen=True, slots=True)
-class Shrink:
+class Shrink(AlwaysChanges):
     """The network is trained for smaller pictures, of that width and the same shape; it learns from the boxes that its teacher finds in the
     large ones.
     """
@@ -152,10 +157,6 @@ class Shrink:
     @property
     def name(self) -> str:
         return f"shrink={self.width}"
-
-    def needless(self, student: Student) -> str | None:
-        _ = student
-        return None
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         _ = progress
@@ -171,7 +172,7 @@ class Shrink:
 
 
 @dataclass(frozen=True, slots=True)
-class QuantizeAware:
+class QuantizeAware(AlwaysChanges):
     """Weights and activations are rounded as they will be deployed while the student learns; scales of activations are learned too."""
 
     epochs: float = 2.0
@@ -180,10 +181,6 @@ class QuantizeAware:
     @property
     def name(self) -> str:
         return "qat"
-
-    def needless(self, student: Student) -> str | None:
-        _ = student
-        return None
 
     def begin(self, student: Student, studio: Studio, progress: Progress = unseen) -> Exercise:
         _ = progress

@@ -6,6 +6,7 @@ picture, the teacher sees the same picture, so its answers are right for it, whe
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -101,12 +102,9 @@ class Frames:
 
     def _views(self, step: int) -> Iterator[View]:
         rng = np.random.default_rng([self.seed, step])
-        for k in range(self.batch):
-            yield self._view(rng, self._at(step * self.batch + k))
-
-    def _at(self, place: int) -> int:
-        round_, at = divmod(place, len(self.paths))
-        return int(np.random.default_rng([self.seed, round_, 1]).permutation(len(self.paths))[at])
+        for place in range(step * self.batch, (step + 1) * self.batch):
+            pass_, at = divmod(place, len(self.paths))
+            yield self._view(rng, int(_order(self.seed, pass_, len(self.paths))[at]))
 
     def _view(self, rng: np.random.Generator, index: int) -> View:
         zoom = rng.uniform(*ZOOM) if rng.random() < self.zoomed else 1.0
@@ -118,6 +116,12 @@ class Frames:
         cut = np.ascontiguousarray(cut[:, ::-1] if turned else cut)
         seen = self.camera.apply(cut, rng) if rng.random() < self.through_camera else cut
         return View(seen, index, letterbox, x, y, turned)
+
+
+@lru_cache(maxsize=2)  # a batch may end one pass and begin the next
+def _order(seed: int, pass_: int, count: int) -> NDArray[np.int64]:
+    """The order of the frames in a pass over them."""
+    return np.random.default_rng([seed, pass_, 1]).permutation(count)
 
 
 def _cut(rng: np.random.Generator, drawn: ImageRgb, size_wh: tuple[int, int]) -> tuple[ImageRgb, int, int]:

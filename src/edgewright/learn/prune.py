@@ -185,8 +185,3 @@ def _next_step(channels: int, gone: int, step: int) -> int:
     left = channels - gone
     count = left % step or step
     return count if left - count >= FEWEST else 0
-
-
-def widths_of(channels: ChannelMap, kept: Kept) -> list[tuple[int, int]]:
-    """Channels before and after, of each width that lost some."""
-    return [(len(width.numbers), int(kept[width.numbers].sum())) for width in channels.widths if not kept[width.numbers].all()]

@@ -69,10 +69,8 @@ class Student:
 
     def learned(self, taught: Trainable) -> "Student":
         """The same network with the weights that one made by `trainable` has now."""
-        made, weights = (
-            onnx.ModelProto(),
-            {tensor.name: tensor for tensor in taught.to_onnx().graph.initializer if tensor.name in taught.learned},
-        )
+        weights = {tensor.name: tensor for tensor in taught.to_onnx().graph.initializer if tensor.name in taught.learned}
+        made = onnx.ModelProto()
         made.CopyFrom(self.model)
         for tensor in made.graph.initializer:
             if tensor.name in weights:

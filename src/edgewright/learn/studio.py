@@ -77,7 +77,7 @@ class Studio:
         return wide, high
 
     def few_batches(self) -> Iterator[Tensor]:
-        """Batches as the network meets them in deployment, by which channels are weighed."""
+        """Cuts of frames with nothing else done to them, by which channels are weighed."""
         plain = replace(self.frames, zoomed=0.0, flipped=0.0, through_camera=0.0)
         for step in range(IMPORTANCE_BATCHES):
             yield to_input(plain.pictures(step), self.baseline.input).to(self.device)
@@ -102,7 +102,7 @@ class Studio:
     @property
     def channel_step(self) -> int:
         """How many channels the kernels of the board work on at once."""
-        return WIDE_STEP if {"vnni", "avx512f", "amx_int8"} & self.board.isa else STEP
+        return WIDE_STEP if {"avx512f", "amx_int8"} & self.board.isa else STEP
 
     def measured_once(self, name: str, what: Any, count: int, measure: Callable[[], list[float]]) -> list[float]:
         """So many figures that decide something, measured once on this machine: what is decided by them is then decided the same way again.

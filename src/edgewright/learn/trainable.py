@@ -69,6 +69,8 @@ class Trainable(nn.Module):
                 self.register_parameter(f"weight{at}", self.learned[name])
             else:
                 self.register_buffer(f"constant{at}", tensor)
+        # The step that a bias is rounded to is its weight's.
+        self._weights_first = sorted(self.learned, key=lambda name: -self.learned[name].ndim)
         self._constant_keys = {name: f"constant{at}" for at, name in enumerate(constants) if name not in trained}
         self._steps = _plan(self.model, self.outputs, set(constants))
 
@@ -78,9 +80,7 @@ class Trainable(nn.Module):
 
     def values(self, images: Tensor, wanted: Iterable[str]) -> dict[str, Tensor]:
         """The tensors of these names, computed from pictures."""
-        # Weights before biases: the step that a bias is rounded to is its weight's.
-        learned = sorted(self.learned.items(), key=lambda item: -item[1].ndim)
-        held: dict[str, Tensor] = {name: self._seen(name, value) for name, value in learned}
+        held: dict[str, Tensor] = {name: self._seen(name, self.learned[name]) for name in self._weights_first}
         held |= {name: getattr(self, key) for name, key in self._constant_keys.items()}
         held[self.input] = self._seen(self.input, images)
         kept = {*wanted, *self.outputs}
