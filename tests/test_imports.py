@@ -24,7 +24,7 @@ LAYERS = (
     ("door",),
     ("engines", "data"),
     ("board", "graph", "result_folder", "vision"),
-    ("artifact", "detections", "stats", "progress", "whole_file"),
+    ("artifact", "clock", "detections", "stats", "progress", "whole_file"),
     ("errors", "printable", "regular_file", "version"),
 )
 DEPTH = {room: depth for depth, line in enumerate(LAYERS) for room in line}

@@ -45,7 +45,7 @@ from edgewright.regular_file import read_regular
 from edgewright.whole_file import make_folder, write_whole
 
 FEWEST_FRAMES = 32
-FEWEST_A_PASS = 512  # pictures: a pass over fewer frames goes over them more than once
+FEWEST_A_PASS = 1536  # pictures: a pass over fewer frames goes over them more than once
 BEST = ".best.onnx"
 HELD_OUT_SHARE, FEWEST_HELD_OUT, MOST_HELD_OUT = 0.06, 8, 48
 CUT = 0.65  # of the input's side: a convolution learns from cuts what it learns from the whole, in less than half of the time

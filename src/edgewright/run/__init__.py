@@ -1,0 +1,1 @@
+"""Frames to answers, for weeks: cameras, workers, tracking, rules and outputs."""

@@ -1,0 +1,81 @@
+"""What a service says: an `Answer` to every frame that a model has seen, an `Event` for what somebody may want to be told of."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgewright.detections import Detections
+
+Severity: TypeAlias = Literal["info", "warning", "error"]
+TrackIds: TypeAlias = NDArray[np.int64]  # N
+UNTRACKED = -1  # the track id of a box that belongs to none yet
+NO_DATA: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one model says of one frame of one camera.
+
+    `frame`: its number, from 0, among those captured since the service began. `captured_s`: wall clock, seconds since 1970. `age_ms`: from
+    the complete frame in memory to this answer. `source_wh`: the picture whose pixels the boxes are in.
+    """
+
+    camera: str
+    model: str
+    frame: int
+    captured_s: float
+    age_ms: float
+    source_wh: tuple[int, int]
+    detections: Detections
+    track_ids: TrackIds | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Keys as `detect --jsonl` has them, with who, when and which."""
+        tracks = {} if self.track_ids is None else {"track_ids": [None if i == UNTRACKED else i for i in self.track_ids.tolist()]}
+        return {
+            "camera": self.camera,
+            "model": self.model,
+            "frame": self.frame,
+            "time_s": round(self.captured_s, 3),
+            "age_ms": round(self.age_ms, 2),
+            "source_wh": list(self.source_wh),
+            **self.detections.to_json(),
+            **tracks,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened: a rule came true, a camera went, a worker was replaced, memory runs short.
+
+    `id`: unique, and in the order of time. `kind`: what it is about, one word: `rule`, `camera`, `worker`, `output`, `memory`, `service`;
+    `name`: which of them (a rule's, a camera's or a model's name). `text`: one sentence with the reason. `data`: figures, as JSON has them.
+    """
+
+    id: str
+    time_s: float
+    kind: str
+    name: str
+    text: str
+    severity: Severity = "info"
+    camera: str | None = None
+    data: Mapping[str, Any] = field(default=NO_DATA)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "time_s": round(self.time_s, 3),
+            "kind": self.kind,
+            "name": self.name,
+            "text": self.text,
+            "severity": self.severity,
+            "camera": self.camera,
+            "data": dict(self.data),
+        }
+
+
+Record: TypeAlias = Answer | Event
