@@ -140,7 +140,7 @@ class MqttOutput(OutputSettings):
 class WebhookOutput(OutputSettings):
     """A POST of JSON for every record (or up to `batch` of them); `token` goes into `Authorization: Bearer`."""
 
-    url: Address = Address("")
+    url: Address = field(default=Address(""))
     token: Secret | None = None
     batch: int = 1
     timeout_s: float = 10.0
