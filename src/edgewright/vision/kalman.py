@@ -7,7 +7,7 @@ and time is seconds, not frames, with noise that grows with the time between two
 theirs.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -81,18 +81,19 @@ class Motion:
             self.rate_variance - rate_gain * self.covariance,
         )
 
-    def of_one_size(self, which: NDArray[np.bool_]) -> "Motion":
-        """Those that are hidden keep their size: a box that closed as its object went behind something does not close further."""
-        rate = self.rate.copy()
-        rate[which, 2:] = 0
-        return Motion(self.value, rate, self.value_variance, self.covariance, self.rate_variance)
+    def of_one_size(self) -> "Motion":
+        """The same boxes while they are hidden: one that closed as its object went behind something does not close further."""
+        return replace(self, rate=np.concatenate([self.rate[:, :2], np.zeros_like(self.rate[:, 2:])], axis=1))
 
-    def __getitem__(self, keep: NDArray[np.bool_] | NDArray[np.int64]) -> "Motion":
-        return Motion(*(getattr(self, each.name)[keep] for each in fields(self)))
+    def __getitem__(self, keep: NDArray[np.bool_] | slice) -> "Motion":
+        return Motion(*(part[keep] for part in self._parts()))
 
     def __add__(self, others: "Motion") -> "Motion":
         """These boxes, then the others."""
-        return Motion(*(np.concatenate([getattr(self, each.name), getattr(others, each.name)]) for each in fields(self)))
+        return Motion(*map(np.concatenate, zip(self._parts(), others._parts(), strict=True)))
+
+    def _parts(self) -> tuple[Figures, ...]:
+        return self.value, self.rate, self.value_variance, self.covariance, self.rate_variance
 
 
 def to_figures(boxes_xyxy: Boxes) -> Figures:

@@ -5,20 +5,19 @@ the form for rectangular matrices of D. F. Crouse, "On implementing 2D rectangul
 one by one, each along the cheapest path of reassignments, found as Dijkstra does on costs that prices keep from being negative.
 """
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgewright.detections import Boxes
-
+AnyBoxes: TypeAlias = NDArray[np.floating[Any]]  # N x 4, x1 y1 x2 y2
 Matrix: TypeAlias = NDArray[np.float64]
 Indices: TypeAlias = NDArray[np.int64]
 
 NOBODY = -1
 
 
-def iou(a: Boxes, b: Boxes) -> Matrix:
+def iou(a: AnyBoxes, b: AnyBoxes) -> Matrix:
     """Overlap of every box of `a` with every one of `b`, [A, B], 0..1; 0 where a box has no area."""
     wide_a, wide_b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
     corner = np.maximum(wide_a[:, None, :2], wide_b[None, :, :2])
@@ -32,8 +31,8 @@ def iou(a: Boxes, b: Boxes) -> Matrix:
 def assign(costs: Matrix, *, below: float) -> tuple[Indices, Indices]:
     """Rows and columns of the pairs that save most together, rows ascending; no row and no column twice.
 
-    `costs`: [A, B]; what is infinite or no number is never paired. `below`: finite. A pair saves `below - cost`, so none that costs `below` or more is made,
-    and a dear pair gives way to two cheap ones. The same input always gives the same pairs.
+    `costs`: [A, B]; what is infinite or no number is never paired. A pair saves `below - cost`, so none that costs `below` (finite)
+    or more is made, and a dear pair gives way to two cheap ones. The same input always gives the same pairs.
     """
     worth = np.isfinite(costs) & (costs < below)
     savings = np.where(worth, costs - below, 0.0)
