@@ -63,7 +63,7 @@ class Event:
     text: str
     severity: Severity = "info"
     camera: str | None = None
-    data: Mapping[str, Any] = field(default=NO_DATA)
+    data: Mapping[str, Any] = field(default_factory=lambda: NO_DATA)  # Python 3.11 takes no default that cannot be hashed
 
     def to_json(self) -> dict[str, Any]:
         return {
