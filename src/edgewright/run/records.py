@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgewright.detections import Detections
+from edgewright.vision import tracking
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
-TrackIds: TypeAlias = NDArray[np.int64]  # N
-UNTRACKED = -1  # the track id of a box that belongs to none yet
+TrackIds: TypeAlias = tracking.TrackIds  # N
+UNTRACKED = tracking.UNTRACKED  # the track id of a box that belongs to none yet
 NO_DATA: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -63,7 +61,7 @@ class Event:
     text: str
     severity: Severity = "info"
     camera: str | None = None
-    data: Mapping[str, Any] = field(default=NO_DATA)
+    data: Mapping[str, Any] = field(default_factory=lambda: NO_DATA)  # Python 3.11 takes no default that cannot be hashed
 
     def to_json(self) -> dict[str, Any]:
         return {
