@@ -1,10 +1,11 @@
 """One camera as the service sees it: its capture process, the ring it fills, and what to do when it falls silent.
 
-It is started, watched, and replaced: after an exit at once, after silence when `stall_s` has passed, then again and again with growing pauses
-(`backoff`). Nothing that a camera does can hold the service up: it is only ever heard.
+It is started, watched, and replaced: after an exit at once, after silence when `stall_s` has passed, then again and again with growing
+pauses (`backoff`). Nothing that a camera does can hold the service up: it is only ever heard.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -183,7 +184,8 @@ class Camera:
         self._is_up()
         now_s = self._clock.monotonic_s()
         at_s = min(float(words["at_s"]), now_s)
-        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, float(words["wall_s"]))
+        time_s = at_s if self.live else float(words["source_s"])
+        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, float(words["wall_s"]), time_s)
         self._hearer.frame(frame)
         frame.release()
         self.give_slots()
@@ -216,10 +218,8 @@ class Camera:
 
     def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
         assert self._child is not None  # noqa: S101 - only a running one is told anything
-        try:
+        with suppress(ChannelError):  # it is gone, which is heard at once; or it is deaf, and then silent for too long
             self._child.channel.send(words, fds)
-        except ChannelError:
-            pass  # it is gone, which is heard at once; or it is deaf, and then silent for too long
 
     # --- its ends -----------------------------------------------------------------------------------------------------------------------
 

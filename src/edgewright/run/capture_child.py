@@ -3,8 +3,8 @@
     the service says      {"open": order, "live": true, "most_fps": null, "motion": null}, {"ring": [slots, bytes]}, {"fill": slot}
     this process says     opened, needs (a larger ring), filled, alive, ended, lost; see `_Capture`
 
-A live source is read as fast as it sends, so that the newest frame is never an old one out of some buffer: where there is no slot to fill, the
-frame is dropped and counted. Of a file nothing is dropped: without a slot it waits.
+A live source is read as fast as it sends, so that the newest frame is never an old one out of some buffer: where there is no slot to fill,
+the frame is dropped and counted. Of a file nothing is dropped: without a slot it waits.
 """
 
 import sys

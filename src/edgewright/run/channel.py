@@ -1,7 +1,7 @@
 """What the service and one of its child processes say to each other: short messages, each whole, over a pair of Unix sockets.
 
-A message is a JSON object; file descriptors (of a ring) may travel with it. SOCK_SEQPACKET keeps the borders between messages, so that a child
-that is killed in the middle of one cannot leave half of it behind. The service never waits: what a child does not take is an error of its.
+A message is a JSON object; file descriptors (of a ring) may travel with it. SOCK_SEQPACKET keeps the borders between messages, so that a
+child that is killed in the middle of one cannot leave half of it behind. The service never waits: what a child does not take is an error of its.
 
     ours, theirs = channel_pair()
     ours.send({"fill": 3})
@@ -42,7 +42,7 @@ class Channel:
     @classmethod
     def of_child(cls) -> "Channel":
         """The child's end, as `Child` hands it over."""
-        os.set_inheritable(CHANNEL_FD, False)  # noqa: FBT003 - a grandchild that held it would hide our death
+        os.set_inheritable(CHANNEL_FD, False)
         return cls(socket.socket(fileno=CHANNEL_FD))
 
     def fileno(self) -> int:
@@ -90,7 +90,7 @@ class Channel:
 def channel_pair() -> tuple[Channel, Channel]:
     """Two ends. Ours does not block; the other may be handed to a child."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setblocking(False)  # noqa: FBT003
+    ours.setblocking(False)
     return Channel(ours), Channel(theirs)
 
 

@@ -1,7 +1,7 @@
 """A process of the service's own: started, heard, and ended for certain.
 
-What may hang, crash or keep memory (a camera's decoder, a model's runtime) lives in one of these. It has a session of its own, so that what it
-starts itself ends with it; it ends with the service, however that ends (PR_SET_PDEATHSIG); and the last lines that it or its libraries
+What may hang, crash or keep memory (a camera's decoder, a model's runtime) lives in one of these. It has a session of its own, so that
+what it starts itself ends with it; it ends with the service, however that ends (PR_SET_PDEATHSIG); and the last lines that it or its libraries
 wrote to standard error are kept, without credentials, to be shown when it fails.
 """
 
@@ -52,7 +52,7 @@ class Child:
         self.log = LogTail()
         self.channel, theirs = channel_pair()
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        os.set_blocking(reading, False)  # noqa: FBT003
+        os.set_blocking(reading, False)
         self.log_fd = reading
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules

@@ -1,4 +1,4 @@
-"""What waits for a model: of a live camera the newest frame alone, of a file every frame; the camera that was served longest ago is next."""
+"""What waits for a model: of a live camera the newest frame alone, of a file every frame; cameras are served in turn."""
 
 from collections import deque
 from collections.abc import Callable

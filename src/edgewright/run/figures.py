@@ -1,4 +1,4 @@
-"""What a service counts and times, of each camera and each model. Everything adds up: captured = answered + dropped by reason + on the way."""
+"""What a service counts and times, of each camera and model. It adds up: captured = answered + dropped by reason + on the way."""
 
 import math
 from collections import Counter, deque

@@ -36,7 +36,8 @@ class SharedRing:
 class HeldFrame:
     """A captured frame, in a slot. Everyone who keeps it holds it, and lets it go once.
 
-    `number`: among those the camera has sent, from 0. `at_s`: when it lay there complete, on the monotonic clock; `wall_s`: on the wall's.
+    `number`: among those the camera has sent, from 0. `at_s`: when it lay there complete, on the monotonic clock; `wall_s`: on the wall's;
+    `time_s`: on its source's, which for a file is the time in the file.
     """
 
     camera: str
@@ -46,6 +47,7 @@ class HeldFrame:
     size_wh: tuple[int, int]
     at_s: float
     wall_s: float
+    time_s: float
 
     def hold(self) -> "HeldFrame":
         self.shared.ledger.hold(self.slot)

@@ -29,10 +29,10 @@ def read_result(slot: NDArray[np.uint8], count: int, classes: Sequence[str]) -> 
     """
     if not 0 <= count <= MOST_BOXES:
         raise ValueError(f"{count} boxes in a slot for {MOST_BOXES}")
-    boxes, scores, class_ids = (array.copy() for array in _arrays(slot, count))
+    boxes, scores, class_ids = _arrays(slot, count)
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
         raise ValueError("boxes that are no numbers")
-    return Detections(boxes, scores, class_ids, classes)
+    return Detections(boxes.copy(), scores.copy(), class_ids.copy(), classes)
 
 
 def _arrays(slot: NDArray[np.uint8], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:

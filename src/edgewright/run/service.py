@@ -28,7 +28,7 @@ from edgewright.run.records import Answer, Event, Record, Severity
 from edgewright.run.rules import Rules
 from edgewright.run.settings import CameraSettings, ServiceSettings
 from edgewright.run.worker import Loaded, Order, Result, Worker
-from edgewright.vision.tracking import Tracker
+from edgewright.vision.tracking import Tracker, TrackSettings
 
 TICK_S: Final = 0.05  # what is due is looked for so often
 CAPTURE_BYTES: Final = 64 * MIB  # of a capture process, promised before one has been measured
@@ -87,7 +87,8 @@ class Service:
         self._rules = Rules(settings.rules, self._ids)
         self._trackers: dict[tuple[str, str], Tracker] = {}
         self.workers = {
-            model.name: Worker(model, loop=self.loop, clock=clock, room_bytes=self._room_for(model.name), hearer=self) for model in settings.models
+            model.name: Worker(model, loop=self.loop, clock=clock, room_bytes=self._room_for(model.name), hearer=self)
+            for model in settings.models
         }
         self.desks = {name: Desk(self._superseded(name)) for name in self.workers}
         self.figures = {
@@ -138,7 +139,9 @@ class Service:
         """Whether nothing more will come: every source is over and all its frames are answered; or every model was refused."""
         if all(worker.state == "refused" for worker in self.workers.values()):
             return True
-        waiting = any(desk.waiting for desk in self.desks.values()) or any(not worker.is_idle for worker in self.workers.values() if worker.pid)
+        waiting = any(desk.waiting for desk in self.desks.values()) or any(
+            not worker.is_idle for worker in self.workers.values() if worker.pid
+        )
         return all(camera.is_over for camera in self.cameras.values()) and not waiting
 
     @property
@@ -151,7 +154,8 @@ class Service:
 
     def refusal(self) -> EdgewrightError | None:
         """What was wrong with a source or a model that will never work; None where nothing is."""
-        for part in (*self.workers.values(), *self.cameras.values()):
+        parts: list[Worker | Camera] = [*self.workers.values(), *self.cameras.values()]
+        for part in parts:
             if part.state == "refused":
                 kind = InputError if part.exit_code == InputError.exit_code else HostError
                 return kind(f"{part.name}: {part.why}")
@@ -193,8 +197,12 @@ class Service:
             camera = self.cameras[frame.camera].settings
             tracker = self._trackers.get((frame.camera, worker.name))
             self.figures[frame.camera].models[worker.name].stages["wait"].add(max(0.0, self.clock.monotonic_s() - frame.at_s))
-            worker.give(frame, Order(camera.region, None if tracker is None else self._low(worker)))
+            worker.give(frame, Order(camera.region, self._low(worker, tracker)))
             frame.release()
+
+    def _low(self, worker: Worker, tracker: Tracker | None) -> float | None:
+        """Down to which score boxes are wanted: a tracker keeps a track by boxes that are not shown."""
+        return worker.settings.score if tracker is None else tracker.wants_above
 
     def answered(self, worker: Worker, result: Result) -> None:
         """A worker has seen a frame."""
@@ -202,8 +210,8 @@ class Service:
         assert loaded is not None  # noqa: S101 - it has answered
         pair = self.figures[frame.camera].models[worker.name]
         tracker = self._trackers.get((frame.camera, worker.name))
-        track_ids = None if tracker is None else tracker.update(result.detections, frame.at_s)
-        needed = np.array(worker.settings.score and (worker.settings.score,) or loaded.needed)
+        track_ids = None if tracker is None else tracker.update(result.detections, frame.time_s)
+        needed = np.array(_needed(worker, loaded))
         keep = result.detections.scores > needed[np.clip(result.detections.class_ids, 0, len(needed) - 1)]
         found: Detections = result.detections[keep]
         age_s = self.clock.monotonic_s() - frame.at_s
@@ -236,7 +244,7 @@ class Service:
             return
         for camera in self.cameras.values():
             if camera.settings.tracking and worker.name in self.figures[camera.name].models:
-                self._trackers.setdefault((camera.name, worker.name), Tracker())
+                self._trackers.setdefault((camera.name, worker.name), Tracker(TrackSettings(high=_needed(worker, loaded))))
         text = f"is loaded ({loaded.engine}) in {loaded.load_ms / 1e3:.1f} s, {footprint.total_bytes / MIB:.0f} MiB"
         self._say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
 
@@ -353,6 +361,11 @@ class Service:
 
     def _dropped(self, camera: str, model: str, reason: str) -> None:
         self.figures[camera].models[model].dropped[reason] += 1
+
+
+def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
+    """The score that each class needs to be shown, or one for all."""
+    return loaded.needed if worker.settings.score is None else (worker.settings.score,)
 
 
 def _key_of(worker: Worker) -> str:

@@ -1,10 +1,11 @@
 """A model as the service sees it: its worker process, what it was given, and what to do when it gives no answer.
 
-A worker that crashes, hangs or refuses to load is replaced; what it was working on is dropped and counted. One that is idle is asked now and
-then whether it is still there.
+A worker that crashes, hangs or refuses to load is replaced; what it was working on is dropped and counted. One that is idle is asked now
+and then whether it is still there.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -128,8 +129,12 @@ class Worker:
             self._known.add(shared.id)
             words = {"ring": shared.id, "slots": shared.ring.slots, "slot_bytes": shared.ring.slot_bytes}
             self._tell(words, (shared.ring.fd,))
-        words = {"job": self._job, "ring": shared.id, "slot": frame.slot, "wh": list(frame.size_wh), "result": 0}
-        self._tell({**words, "region": order.region, "low": order.low})
+        self._tell(
+            {
+                **{"job": self._job, "ring": shared.id, "slot": frame.slot, "wh": frame.size_wh, "result": 0},
+                **{"region": order.region, "low": order.low},
+            }
+        )
 
     def forget_ring(self, shared: SharedRing) -> None:
         """It is closed; the worker lets its view go."""
@@ -227,10 +232,8 @@ class Worker:
     def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
         if self._child is None:
             return
-        try:
+        with suppress(ChannelError):  # it is gone, which is heard at once; or it is deaf, and then silent for too long
             self._child.channel.send(words, fds)
-        except ChannelError:
-            pass  # it is gone, which is heard at once; or it is deaf, and then silent for too long
 
     # --- its ends -----------------------------------------------------------------------------------------------------------------------
 

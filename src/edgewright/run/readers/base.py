@@ -56,8 +56,8 @@ class SourceOrder:
 class Reader(Protocol):
     """A source that was opened. `next`, then `size_wh` and `draw` as often as wanted, then `next`.
 
-    `is_patient`: it may have no frame for hours. `name`: what decodes. `fps` and `frames` where the source says. `time_s`: when the frame is due, seconds from the first, of what is not
-    live.
+    `is_patient`: it may have no frame for hours. `name`: what decodes. `fps` and `frames` where the source says. `time_s`: when the frame
+    is due, seconds from the first, of what is not live.
     """
 
     name: str

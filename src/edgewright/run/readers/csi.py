@@ -1,7 +1,7 @@
 """A Raspberry Pi's own camera, through picamera2: the ISP scales and gives RGB, so the processor touches no pixel.
 
-Written from picamera2's manual (streams, `capture_request`, formats: what libcamera calls BGR888 lies in memory as R, G, B). Nobody has run it
-on a Pi (docs/unproven.md).
+Written from picamera2's manual (streams, `capture_request`, formats: what libcamera calls BGR888 lies in memory as R, G, B). Nobody has
+run it on a Pi (docs/unproven.md).
 """
 
 from typing import Any
