@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 HIDDEN = "***"
-# Up to the last @ before a blank, whatever stands between: a password may hold an @, and one with a bare / or # breaks its URL, but is
-# a password none the less. A path with an @ in it loses its host to that; better than the other way round.
-_CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*:/{1,3})[^ \t\r\n]*@", re.IGNORECASE)
-_SOUNDS_SECRET = "pas|pwd|psw|pw|token|key|secret|auth|user|usr|login|cred|sig|session"
-_QUERY = re.compile(rf"(?P<key>[?&;#][^=&;#\s]*(?:{_SOUNDS_SECRET})[^=&;#\s]*=)[^&;#\s]*", re.IGNORECASE)
+_WORD = re.compile(r"[^ \t\r\n]++")
+_SLASHES = re.compile(r":/{1,3}")
+_TELLTALE = "pas|pwd|psw|pw|token|key|secret|auth|user|usr|login|cred|sig|session"
+_QUERY = re.compile(rf"(?P<key>[?&;#](?=[^?=&;#\s]*?(?:{_TELLTALE}))[^?=&;#\s]*+=)[^&#\s]*+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,7 +54,19 @@ class Address:
 
 def hide_credentials(text: str) -> str:
     """A text, such as a line of a decoder's log, with `user:password@` and values of keys that sound secret starred out."""
-    return _QUERY.sub(rf"\g<key>{HIDDEN}", _CREDENTIALS.sub(rf"\g<scheme>{HIDDEN}@", text))
+    return _QUERY.sub(rf"\g<key>{HIDDEN}", _WORD.sub(_without_credentials, text))
+
+
+def _without_credentials(word: re.Match[str]) -> str:
+    """All from the :// to the last @ goes, whatever stands between.
+
+    A password may hold an @, and one with a bare / or # breaks its URL, but is a password none the less. A URL with an @ in its path loses
+    its host to that; better than the other way round.
+    """
+    text = word[0]
+    at = text.rfind("@")
+    slashes = _SLASHES.search(text, 0, max(at, 0))
+    return f"{text[: slashes.end()]}{HIDDEN}{text[at:]}" if slashes else text
 
 
 def hide_in_address(text: str) -> str:

@@ -29,7 +29,8 @@ _GAP = re.compile(r"(?:[ \t\r\n]++|#[^\n]*+)*+")
 _BLANKS = re.compile(r"[ \t]*+")
 _PART = re.compile(r"""[A-Za-z0-9_-]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+'""")
 _STRING = re.compile(
-    r'''"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|\'\'\'(?:[^']++|'{1,2}(?!'))*+'{3,5}|"(?!"")(?:[^"\\\n]++|\\.)*+"|'(?!'')[^'\n]*+\'''', re.DOTALL
+    r'''"""(?:[^"\\]++|\\.|"{1,2}(?!"))*+"{3,5}|\'\'\'(?:[^']++|'{1,2}(?!'))*+'{3,5}|"(?!"")(?:[^"\\\n]++|\\.)*+"|'(?!'')[^'\n]*+\'''',
+    re.DOTALL,
 )
 _BARE = re.compile(r"[^,\]}#\n]++")
 _AT = re.compile(r" \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)$")
@@ -67,7 +68,7 @@ def read_toml(text: str, shown: str) -> Document:
 
 
 def _syntax_error(said: str, shown: str, text: str) -> InputError:
-    """tomllib's sentence as one of ours: the place first."""
+    """A sentence of tomllib's as one of ours: the place first."""
     found = _AT.search(said)
     place = f", line {found['line'] or text.count(chr(10)) + 1}" if found else ""
     column = f", column {found['column']}" if found and found["column"] else ""
