@@ -1,7 +1,8 @@
 """What the service and one of its child processes say to each other: short messages, each whole, over a pair of Unix sockets.
 
 A message is a JSON object; file descriptors (of a ring) may travel with it. SOCK_SEQPACKET keeps the borders between messages, so that a
-child that is killed in the middle of one cannot leave half of it behind. The service never waits: what a child does not take is an error of its.
+child that is killed in the middle of one cannot leave half of it behind. The service never waits: what a child does not take is an error
+of its.
 
     ours, theirs = channel_pair()
     ours.send({"fill": 3})

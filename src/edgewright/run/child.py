@@ -1,8 +1,8 @@
 """A process of the service's own: started, heard, and ended for certain.
 
-What may hang, crash or keep memory (a camera's decoder, a model's runtime) lives in one of these. It has a session of its own, so that
-what it starts itself ends with it; it ends with the service, however that ends (PR_SET_PDEATHSIG); and the last lines that it or its libraries
-wrote to standard error are kept, without credentials, to be shown when it fails.
+What may hang, crash or keep memory (a camera's decoder, a model's runtime) lives in one of these. It has a session of its own, so that what
+it starts itself ends with it; it ends with the service, however that ends (`begin`); and the last lines that it or its libraries wrote to
+standard error are kept, without credentials, to be shown when it fails.
 """
 
 import os

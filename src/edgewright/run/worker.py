@@ -129,12 +129,8 @@ class Worker:
             self._known.add(shared.id)
             words = {"ring": shared.id, "slots": shared.ring.slots, "slot_bytes": shared.ring.slot_bytes}
             self._tell(words, (shared.ring.fd,))
-        self._tell(
-            {
-                **{"job": self._job, "ring": shared.id, "slot": frame.slot, "wh": frame.size_wh, "result": 0},
-                **{"region": order.region, "low": order.low},
-            }
-        )
+        where = {"ring": shared.id, "slot": frame.slot, "wh": frame.size_wh}
+        self._tell({"job": self._job, **where, "region": order.region, "low": order.low, "result": 0})
 
     def forget_ring(self, shared: SharedRing) -> None:
         """It is closed; the worker lets its view go."""
