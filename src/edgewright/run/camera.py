@@ -5,23 +5,19 @@ pauses (`backoff`). Nothing that a camera does can hold the service up: it is on
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from edgewright.clock import Clock
 from edgewright.errors import HostError, InputError
-from edgewright.run.backoff import Backoff
-from edgewright.run.channel import ChannelError
-from edgewright.run.child import Child
 from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.kept import Kept
 from edgewright.run.loop import Loop
 from edgewright.run.readers.base import MOST_PIXELS, SourceOrder, is_live
 from edgewright.run.records import Severity
-from edgewright.run.ring import Ring, RingError
+from edgewright.run.ring import Ring
 from edgewright.run.settings import CameraSettings
 
-CHILD = "edgewright.run.capture_child"
 WRITING = 2  # slots that a camera may fill at once: one is filled while the other is told of
 START_S = 15.0  # on top of `stall_s`, for a process to begin on a slow board
 REASONS = frozenset({"fps_cap", "no_slot", "still"})  # for which a capture process itself drops frames
@@ -47,43 +43,35 @@ class Room:
     promise: Callable[[int], None]
 
 
-class Camera:
+class Camera(Kept):
     """A camera, from its start to the end of the service."""
+
+    MODULE = "edgewright.run.capture_child"
+    NOUN = "capture"
 
     def __init__(
         self, settings: CameraSettings, slots: int, *, most_frames: int | None = None, loop: Loop, clock: Clock, room: Room, hearer: Hearer
     ) -> None:
+        super().__init__(settings.name, loop=loop, clock=clock)
         self.settings = settings
-        self.name = settings.name
         self.live = is_live(settings)
         self.state: State = "waiting"
-        self.restarts = 0
         self.reader: str | None = None
         self.fps: float | None = None
         self.size_wh: tuple[int, int] | None = None
-        self.why: str | None = None  # of its last failure
         self.exit_code = 0  # of a source that is none
-        self.last_words: list[str] = []
         self.received = 0
         self.most_fps = settings.fps
         self._slots = slots
         self._most_frames = most_frames
-        self._loop, self._clock, self._room, self._hearer = loop, clock, room, hearer
-        self._child: Child | None = None
+        self._room, self._hearer = room, hearer
         self._shared: SharedRing | None = None
-        self._backoff = Backoff()
         self._since_s = clock.monotonic_s()  # of this state
-        self._due_s = self._since_s
-        self._heard_s = self._since_s
         self._frame_s = self._since_s
         self._lost_s: float | None = None
         self._is_patient = False
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._child is None else self._child.pid
 
     @property
     def is_over(self) -> bool:
@@ -113,12 +101,11 @@ class Camera:
     def cap(self, most_fps: float | None) -> None:
         """Take no more than so many frames a second from now on."""
         self.most_fps = most_fps
-        if self._child is not None:
-            self._tell({"most_fps": most_fps})
+        self._tell({"most_fps": most_fps})
 
     def end(self) -> None:
         """For good."""
-        self._drop_child()
+        self._drop()
         if not self.is_over:
             self._become("ended")
 
@@ -127,26 +114,12 @@ class Camera:
     def _start(self, now_s: float) -> None:
         self._become("starting")
         self._is_patient = False
-        self._heard_s = self._frame_s = now_s
-        self._child = child = Child(CHILD, self.name)
-        self._loop.watch(child.channel.fileno(), self._hear)
-        self._loop.watch(child.log_fd, child.hear)
+        self._frame_s = now_s
+        self._begin()
         motion = None if self.settings.motion is None else asdict(self.settings.motion)
         order = SourceOrder.of(self.settings).to_json()
         left = None if self._most_frames is None else max(1, self._most_frames - self.received)
         self._tell({"open": order, "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
-
-    def _hear(self) -> None:
-        """All that it has to say now."""
-        child = self._child
-        try:
-            while self._child is child and child is not None and (message := child.channel.receive()) is not None:
-                self._heard_s = self._clock.monotonic_s()
-                self._take(message.words)
-        except ChannelError:
-            self._fail("its capture process is gone")
-        except (KeyError, TypeError, ValueError, IndexError, RingError) as error:
-            self._fail(f"its capture process speaks nonsense: {type(error).__name__}")
 
     def _take(self, words: dict[str, Any]) -> None:
         said, received, dropped = words["say"], _count(words["received"]), words["dropped"]
@@ -216,22 +189,17 @@ class Camera:
         self._tell({"ring": [ring.slots, ring.slot_bytes]}, (ring.fd,))
         self.give_slots()
 
-    def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-        assert self._child is not None  # noqa: S101 - only a running one is told anything
-        with suppress(ChannelError):  # it is gone, which is heard at once; or it is deaf, and then silent for too long
-            self._child.channel.send(words, fds)
-
     # --- its ends -----------------------------------------------------------------------------------------------------------------------
 
     def _ended(self) -> None:
         """The last frame of a file was read."""
-        self._drop_child()
+        self._drop()
         self._become("ended")
         self._say("its last frame was read", "info")
 
     def _lost(self, why: str, exit_code: int) -> None:
         if exit_code == InputError.exit_code and not self.live:
-            self._drop_child()
+            self._drop()
             self._become("refused")
             self.why, self.exit_code = why, exit_code
             self._say(why, "error")
@@ -240,29 +208,15 @@ class Camera:
 
     def _fail(self, why: str) -> None:
         """It is replaced, after a pause."""
-        now_s = self._clock.monotonic_s()
-        how = self._drop_child()
-        self.why = why if how is None or how == "was stopped by us" else f"{why} ({how})"
-        pause_s = self._backoff.failed(now_s)
+        pause_s = self._replace(why)
         self._become("waiting")
-        self._due_s = now_s + pause_s
-        self.restarts += 1
         if self._lost_s is None:
-            self._lost_s = now_s
-            data = {"last_words": self.last_words[-10:], "next_try_s": round(pause_s, 3)}
+            self._lost_s = self._since_s
+            data = self._shown(next_try_s=round(pause_s, 3))
             self._hearer.camera_happened(self.name, f"{self.why}; trying again in {pause_s:.0f} s, and ever later", "warning", data)
 
-    def _drop_child(self) -> str | None:
-        """End its process; how it ended, if there was one."""
+    def _let_go(self) -> None:
         self._retire_ring()
-        if self._child is None:
-            return None
-        self._loop.unwatch(self._child.channel.fileno())
-        self._loop.unwatch(self._child.log_fd)
-        how = self._child.end()
-        self.last_words = self._child.log.lines
-        self._child = None
-        return how
 
     def _retire_ring(self) -> None:
         if self._shared is not None:

@@ -20,6 +20,7 @@ from edgewright.run.secrets import hide_credentials
 KEPT_LINES = 100
 LONGEST_LINE = 500
 MOST_READ = 1 << 16  # bytes of its log at a time; a child that floods it is not read to the end
+STOPPED = "was stopped by us"
 END_S = 5.0  # a killed process is gone after moments; the kernel may be busy with its memory
 
 
@@ -98,7 +99,7 @@ class Child:
         self.channel.close()
         with suppress(OSError):
             os.close(self.log_fd)
-        return "was stopped by us" if ended_itself is None else _how(ended_itself)
+        return STOPPED if ended_itself is None else _how(ended_itself)
 
 
 def _how(status: int) -> str:

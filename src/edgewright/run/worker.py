@@ -5,25 +5,21 @@ and then whether it is still there.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import HostError, InputError
-from edgewright.run.backoff import Backoff
-from edgewright.run.channel import ChannelError
-from edgewright.run.child import Child
 from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.kept import Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import Footprint, pss_bytes
 from edgewright.run.records import Severity
 from edgewright.run.results import RESULT_BYTES, read_result
-from edgewright.run.ring import Ring, RingError
+from edgewright.run.ring import Ring
 from edgewright.run.settings import Box, ModelSettings
 
-CHILD = "edgewright.run.worker_child"
 LOAD_S = 180.0  # on the slowest board, with a stranger's model to be examined first
 PING_EVERY_S = 2.0
 RESULT_SLOTS = 1
@@ -72,33 +68,27 @@ class Order:
     low: float | None = None
 
 
-class Worker:
+class Worker(Kept):
     """A model's worker, from its start to the end of the service or of the model's stay."""
 
+    MODULE = "edgewright.run.worker_child"
+    NOUN = "worker"
+
     def __init__(self, settings: ModelSettings, *, loop: Loop, clock: Clock, room_bytes: Callable[[], int], hearer: Hearer) -> None:
+        super().__init__(settings.name, loop=loop, clock=clock)
         self.settings = settings
-        self.name = settings.name
         self.state: State = "waiting"
         self.loaded: Loaded | None = None
-        self.restarts = 0
-        self.why: str | None = None
         self.exit_code = 0
-        self.last_words: list[str] = []
         self.heartbeat_s = clock.monotonic_s()  # when it last proved that it computes
-        self._loop, self._clock, self._room_bytes, self._hearer = loop, clock, room_bytes, hearer
-        self._child: Child | None = None
+        self._room_bytes, self._hearer = room_bytes, hearer
         self._results: Ring | None = None
         self._known: set[int] = set()  # rings
         self._frame: HeldFrame | None = None
         self._job = 0
         self._asked_s: float | None = None  # when it was given what it has not answered
-        self._backoff = Backoff()
-        self._since_s = self._due_s = clock.monotonic_s()
+        self._since_s = clock.monotonic_s()
         self._downs = 0
-
-    @property
-    def pid(self) -> int | None:
-        return None if self._child is None else self._child.pid
 
     @property
     def is_idle(self) -> bool:
@@ -145,7 +135,7 @@ class Worker:
 
     def end(self) -> None:
         """For good; its memory is free when this returns."""
-        self._drop_child()
+        self._drop()
         self._become("ended")
 
     # --- its process --------------------------------------------------------------------------------------------------------------------
@@ -153,9 +143,7 @@ class Worker:
     def _start(self, now_s: float) -> None:
         self._become("loading")
         self.heartbeat_s = now_s
-        self._child = child = Child(CHILD, self.name)
-        self._loop.watch(child.channel.fileno(), self._hear)
-        self._loop.watch(child.log_fd, child.hear)
+        self._begin()
         self._results = Ring.make(self.name, slots=RESULT_SLOTS, slot_bytes=RESULT_BYTES, room_bytes=RESULT_SLOTS * RESULT_BYTES * 2)
         self._tell({"load": {"artifact": str(self.settings.artifact), "threads": self.settings.threads}})
         self._tell({"results": [RESULT_SLOTS, RESULT_BYTES]}, (self._results.fd,))
@@ -171,16 +159,6 @@ class Worker:
             self._refuse(HostError.exit_code)
         elif now_s - self._since_s > LOAD_S:
             self._fail(f"it was not loaded within {LOAD_S:.0f} s")
-
-    def _hear(self) -> None:
-        child = self._child
-        try:
-            while self._child is child and child is not None and (message := child.channel.receive()) is not None:
-                self._take(message.words)
-        except ChannelError:
-            self._fail("its process is gone")
-        except (KeyError, TypeError, ValueError, IndexError, RingError) as error:
-            self._fail(f"its process speaks nonsense: {type(error).__name__}")
 
     def _take(self, words: dict[str, Any]) -> None:
         now_s = self._clock.monotonic_s()
@@ -225,12 +203,6 @@ class Worker:
         frame.release()
         self._hearer.idle(self)
 
-    def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
-        if self._child is None:
-            return
-        with suppress(ChannelError):  # it is gone, which is heard at once; or it is deaf, and then silent for too long
-            self._child.channel.send(words, fds)
-
     # --- its ends -----------------------------------------------------------------------------------------------------------------------
 
     def _refused(self, why: str, exit_code: int) -> None:
@@ -242,34 +214,22 @@ class Worker:
 
     def _refuse(self, exit_code: int) -> None:
         """It will not do better another time."""
-        self._drop_child()
+        self._drop()
         self.exit_code = exit_code
         self._become("refused")
-        self._hearer.worker_happened(self.name, str(self.why), "error", {"last_words": self.last_words[-10:]})
+        self._hearer.worker_happened(self.name, str(self.why), "error", self._shown())
 
     def _fail(self, why: str) -> None:
         """It is replaced, after a pause."""
-        now_s = self._clock.monotonic_s()
-        how = self._drop_child()
-        self.why = why if how is None or how == "was stopped by us" else f"{why} ({how})"
-        pause_s = self._backoff.failed(now_s)
+        pause_s = self._replace(why)
         self._become("waiting")
-        self._due_s = now_s + pause_s
-        self.restarts += 1
         self._downs += 1
         # Of one that cannot be loaded time after time it is said again and again, but ever less often.
         if self._downs.bit_count() == 1:
-            data = {"last_words": self.last_words[-10:], "next_try_s": round(pause_s, 3), "failures": self._downs}
+            data = self._shown(next_try_s=round(pause_s, 3), failures=self._downs)
             self._hearer.worker_happened(self.name, f"{self.why}; its replacement is started in {pause_s:.0f} s", "error", data)
 
-    def _drop_child(self) -> str | None:
-        how = None
-        if self._child is not None:
-            self._loop.unwatch(self._child.channel.fileno())
-            self._loop.unwatch(self._child.log_fd)
-            how = self._child.end()
-            self.last_words = self._child.log.lines
-            self._child = None
+    def _let_go(self) -> None:
         if self._results is not None:
             self._results.close()
             self._results = None
@@ -279,7 +239,6 @@ class Worker:
             frame, self._frame = self._frame, None
             self._hearer.not_answered(self, frame)
             frame.release()
-        return how
 
     def _become(self, state: State) -> None:
         self.state = state
