@@ -49,6 +49,14 @@ class PairFigures:
     age: Histogram = field(default_factory=Histogram)
     stages: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
 
+    def answer(self, age_s: float, waited_s: float, stages_ms: tuple[float, float, float]) -> None:
+        """One more, of this age; what neither the wait nor the worker's own stages took is the service's."""
+        self.answered += 1
+        self.age.add(age_s)
+        of_worker = [ms / 1e3 for ms in stages_ms]
+        for stage, seconds in zip(STAGES, (waited_s, *of_worker, age_s - waited_s - sum(of_worker)), strict=True):
+            self.stages[stage].add(max(0.0, seconds))
+
 
 @dataclass(slots=True)
 class CameraFigures:

@@ -24,9 +24,10 @@ from edgewright.run.figures import CameraFigures, PairFigures
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
+from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import Answer, Event, Record, Severity
 from edgewright.run.rules import Rules
-from edgewright.run.settings import CameraSettings, ServiceSettings
+from edgewright.run.settings import CameraSettings, RecordingOutput, ServiceSettings
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -34,21 +35,13 @@ TICK_S: Final = 0.05  # what is due is looked for so often
 CAPTURE_BYTES: Final = 64 * MIB  # of a capture process, promised before one has been measured
 MEASURE_EVERY_S: Final = 5.0  # memory, the machine's clock
 JUMP_S: Final = 2.0  # of the wall clock against the other
-DRAIN_S: Final = 2.0  # at the end, for frames that workers have in hand
+DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
 
 
 class Outlets(Protocol):
     """Where answers and events go. Taking one never waits, and never fails."""
 
     def offer(self, record: Record) -> None: ...
-
-
-class Recorder(Protocol):
-    """Who makes pictures of answers. It holds the frames that it wants."""
-
-    def offer(self, frame: HeldFrame, answer: Answer) -> None: ...
-    def forget_ring(self, shared: SharedRing) -> None: ...
-    def advance(self, now_s: float) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +62,6 @@ class Service:
         clock: Clock,
         outlets: Outlets,
         footprints: Footprints,
-        recorders: Sequence[Recorder] = (),
         tag: str | None = None,
     ) -> None:
         self.settings = settings
@@ -77,7 +69,11 @@ class Service:
         self.loop = Loop()
         self.began_s = clock.monotonic_s()
         self.budget = MemoryBudget(settings.memory_bytes or round(DEFAULT_SHARE * available_bytes()))
-        self.recorders = recorders
+        self.recorders = [
+            RecorderProcess(output, loop=self.loop, clock=clock, hearer=self)
+            for output in settings.outputs
+            if isinstance(output, RecordingOutput)
+        ]
         self._outlets, self._footprints = outlets, footprints
         self._ids = EventIds(tag or secrets.token_hex(3))
         self._alarm = Alarm()
@@ -162,21 +158,27 @@ class Service:
         return None
 
     def end(self) -> None:
-        """No more frames; what workers have in hand is waited for, but not long; then no process is left."""
+        """No more frames; what is in hand is waited for, but not long; then no process is left."""
         self._stopping = True
         for camera in self.cameras.values():
             camera.end()
         for desk in self.desks.values():
             desk.clear()
-        deadline_s = self.clock.monotonic_s() + DRAIN_S
-        while any(worker.state == "ready" and not worker.is_idle for worker in self.workers.values()):
-            if self.clock.monotonic_s() >= deadline_s:
-                break
-            self.loop.turn(TICK_S)
+        self._drain(lambda: all(worker.state != "ready" or worker.is_idle for worker in self.workers.values()))
         for worker in self.workers.values():
             worker.end()
+        for recorder in self.recorders:
+            recorder.finish(DRAIN_S)
+        self._drain(lambda: all(recorder.has_finished for recorder in self.recorders))
+        for recorder in self.recorders:
+            recorder.end()
         self._say("service", self.settings.name, "ends", "info", data=self.totals())
         self.loop.close()
+
+    def _drain(self, is_over: Callable[[], bool]) -> None:
+        deadline_s = self.clock.monotonic_s() + DRAIN_S
+        while not is_over() and self.clock.monotonic_s() < deadline_s:
+            self.loop.turn(TICK_S)
 
     # --- frames -------------------------------------------------------------------------------------------------------------------------
 
@@ -196,7 +198,6 @@ class Service:
         while worker.is_idle and (frame := self.desks[worker.name].next()) is not None:
             camera = self.cameras[frame.camera].settings
             tracker = self._trackers.get((frame.camera, worker.name))
-            self.figures[frame.camera].models[worker.name].stages["wait"].add(max(0.0, self.clock.monotonic_s() - frame.at_s))
             worker.give(frame, Order(camera.region, self._low(worker, tracker)))
             frame.release()
 
@@ -219,10 +220,7 @@ class Service:
             *(frame.camera, worker.name, frame.number, frame.wall_s, age_s * 1e3, frame.size_wh, found),
             None if track_ids is None else track_ids[keep],
         )
-        pair.answered += 1
-        pair.age.add(age_s)
-        for stage, ms in zip(("preprocess", "model", "postprocess"), result.stages_ms, strict=True):
-            pair.stages[stage].add(ms / 1e3)
+        pair.answer(age_s, result.waited_s, result.stages_ms)
         self._outlets.offer(answer)
         for event in self._rules.look(answer):
             self._outlets.offer(event)
@@ -262,6 +260,10 @@ class Service:
     def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a worker."""
         self._say("worker", name, text, severity, data=data)
+
+    def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
+        """Something happened to a recorder."""
+        self._say("output", name, text, severity, data=data)
 
     # --- what it says of itself -----------------------------------------------------------------------------------------------------------
 

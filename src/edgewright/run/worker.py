@@ -30,10 +30,13 @@ State: TypeAlias = Literal["waiting", "loading", "ready", "refused", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A worker's answer to a frame: what it saw, and how long before the network, in it and after it took (ms)."""
+    """A worker's answer to a frame: what it saw, how long the frame had waited for it (s), and what it took before the network, in it and
+    after it (ms).
+    """
 
     frame: HeldFrame
     detections: Detections
+    waited_s: float
     stages_ms: tuple[float, float, float]
 
 
@@ -88,6 +91,7 @@ class Worker(Kept):
         self._job = 0
         self._asked_s: float | None = None  # when it was given what it has not answered
         self._since_s = clock.monotonic_s()
+        self._given_s = 0.0
         self._downs = 0
 
     @property
@@ -113,7 +117,7 @@ class Worker(Kept):
         assert self.is_idle  # noqa: S101 - the desk asks before
         self._frame = frame.hold()
         self._job += 1
-        self._asked_s = self._clock.monotonic_s()
+        self._asked_s = self._given_s = self._clock.monotonic_s()
         shared = frame.shared
         if shared.id not in self._known:
             self._known.add(shared.id)
@@ -199,7 +203,7 @@ class Worker(Kept):
         self.heartbeat_s = now_s
         self._backoff.works(now_s)
         self._downs = 0
-        self._hearer.answered(self, Result(frame, found, (before, model, after)))
+        self._hearer.answered(self, Result(frame, found, max(0.0, self._given_s - frame.at_s), (before, model, after)))
         frame.release()
         self._hearer.idle(self)
 
