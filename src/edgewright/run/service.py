@@ -7,7 +7,6 @@ Whatever may hang is another process or another thread; here everything is heard
 """
 
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -25,8 +24,8 @@ from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
 from edgewright.run.recorder import RecorderProcess
-from edgewright.run.records import Answer, Event, Record, Severity
-from edgewright.run.rules import Rules
+from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
+from edgewright.run.rules import Rule
 from edgewright.run.settings import CameraSettings, RecordingOutput, ServiceSettings
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
@@ -38,8 +37,8 @@ JUMP_S: Final = 2.0  # of the wall clock against the other
 DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
 
 
-class Outlets(Protocol):
-    """Where answers and events go. Taking one never waits, and never fails."""
+class Taker(Protocol):
+    """Whoever is given answers and events: the log, the outputs. Taking one never waits, and never fails."""
 
     def offer(self, record: Record) -> None: ...
 
@@ -60,9 +59,8 @@ class Service:
         settings: ServiceSettings,
         *,
         clock: Clock,
-        outlets: Outlets,
+        takers: Sequence[Taker],
         footprints: Footprints,
-        tag: str | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -74,13 +72,13 @@ class Service:
             for output in settings.outputs
             if isinstance(output, RecordingOutput)
         ]
-        self._outlets, self._footprints = outlets, footprints
-        self._ids = EventIds(tag or secrets.token_hex(3))
+        self._takers, self._footprints = takers, footprints
+        self._new_id = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
         self._measured_s = self.began_s
         self.used_bytes: dict[str, int] = {}
-        self._rules = Rules(settings.rules, self._ids)
+        self._rules = [Rule(rule, self._new_id) for rule in settings.rules]
         self._trackers: dict[tuple[str, str], Tracker] = {}
         self.workers = {
             model.name: Worker(model, loop=self.loop, clock=clock, room_bytes=self._room_for(model.name), hearer=self)
@@ -108,7 +106,7 @@ class Service:
             known = self._footprints.recall(_key_of(worker))
             self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
         cameras, models = len(self.cameras), len(self.workers)
-        self._say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
+        self.say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
 
     def run(self, is_stopped: Callable[[], bool], every_turn: Callable[[], None] = lambda: None) -> None:
         """Turn until somebody says stop, or every source has ended and is answered."""
@@ -172,7 +170,7 @@ class Service:
         self._drain(lambda: all(recorder.has_finished for recorder in self.recorders))
         for recorder in self.recorders:
             recorder.end()
-        self._say("service", self.settings.name, "ends", "info", data=self.totals())
+        self.say("service", self.settings.name, "ends", "info", data=self.totals())
         self.loop.close()
 
     def _drain(self, is_over: Callable[[], bool]) -> None:
@@ -221,9 +219,10 @@ class Service:
             None if track_ids is None else track_ids[keep],
         )
         pair.answer(age_s, result.waited_s, result.stages_ms)
-        self._outlets.offer(answer)
-        for event in self._rules.look(answer):
-            self._outlets.offer(event)
+        self._offer(answer)
+        for rule in self._rules:
+            if (event := rule.look(answer)) is not None:
+                self._offer(event)
         for recorder in self.recorders:
             recorder.offer(frame, answer)
 
@@ -244,7 +243,7 @@ class Service:
             if camera.settings.tracking and worker.name in self.figures[camera.name].models:
                 self._trackers.setdefault((camera.name, worker.name), Tracker(TrackSettings(high=_needed(worker, loaded))))
         text = f"is loaded ({loaded.engine}) in {loaded.load_ms / 1e3:.1f} s, {footprint.total_bytes / MIB:.0f} MiB"
-        self._say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
+        self.say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
 
     def ring_closed(self, shared: SharedRing) -> None:
         """Nobody holds a frame of it any more."""
@@ -255,15 +254,15 @@ class Service:
 
     def camera_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a camera."""
-        self._say("camera", name, text, severity, camera=name, data=data)
+        self.say("camera", name, text, severity, camera=name, data=data)
 
     def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a worker."""
-        self._say("worker", name, text, severity, data=data)
+        self.say("worker", name, text, severity, data=data)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a recorder."""
-        self._say("output", name, text, severity, data=data)
+        self.say("output", name, text, severity, data=data)
 
     # --- what it says of itself -----------------------------------------------------------------------------------------------------------
 
@@ -308,15 +307,16 @@ class Service:
             },
         }
 
-    def say(self, kind: str, name: str, text: str, severity: Severity = "info", *, camera: str | None = None, **data: Any) -> None:
-        """An event of somebody else's, into the same stream."""
-        self._say(kind, name, text, severity, camera=camera, data=data)
-
-    def _say(
-        self, kind: str, name: str, text: str, severity: Severity, *, camera: str | None = None, data: Mapping[str, Any] | None = None
+    def say(
+        self, kind: str, name: str, text: str, severity: Severity = "info", *, camera: str | None = None, data: Mapping[str, Any] = NO_DATA
     ) -> None:
+        """An event, now."""
         wall_s = self.clock.wall_s()
-        self._outlets.offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data or {}))
+        self._offer(Event(self._new_id(wall_s), wall_s, kind, name, text, severity, camera, data))
+
+    def _offer(self, record: Record) -> None:
+        for taker in self._takers:
+            taker.offer(record)
 
     def _measure(self) -> None:
         """What all processes take together, and whether somebody set the clock."""
@@ -328,10 +328,10 @@ class Service:
         changed = self._alarm.look(used, total)
         if changed is not None:
             text = f"{used / MIB:.0f} MiB of {total / MIB:.0f} MiB are used" + ("" if changed else ": less than before")
-            self._say("memory", self.settings.name, text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
+            self.say("memory", self.settings.name, text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
         offset_s = self.clock.wall_s() - self.clock.monotonic_s()
         if abs(jump_s := offset_s - self._wall_offset_s) > JUMP_S:
-            self._say("service", self.settings.name, f"the clock was set by {jump_s:+.1f} s", "warning", data={"jump_s": round(jump_s, 3)})
+            self.say("service", self.settings.name, f"the clock was set by {jump_s:+.1f} s", "warning", data={"jump_s": round(jump_s, 3)})
         self._wall_offset_s = offset_s
 
     # --- how it is put together -----------------------------------------------------------------------------------------------------------
