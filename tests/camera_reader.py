@@ -10,7 +10,7 @@ import sys
 import time
 
 QUICK = "rtsp_transport;tcp|probesize;32|analyzeduration;0|fflags;nobuffer"
-LIMITS_MS = 1500
+LIMITS_MS = 3000
 
 if __name__ == "__main__":
     signal.alarm(int(sys.argv[1]))

@@ -111,13 +111,14 @@ def http_camera(bench):
 
 def test_an_http_camera_shows_its_clip_at_its_rate(http_camera):
     with Viewer(http_camera) as viewer:
-        began_s = time.monotonic()
+        first, began_s = viewer.numbers(1)[0], time.monotonic()
         numbers = viewer.numbers(10)
         took_s = time.monotonic() - began_s
         late_s = time.monotonic() - http_camera.sent_s(numbers[-1], time.monotonic())
-    assert numbers == [(numbers[0] + at) % 200 for at in range(10)]
-    assert 0.35 < took_s < 2
-    assert 0 <= late_s < 1
+    steps = np.diff([first, *numbers]) % 200
+    assert (steps >= 1).all()
+    assert abs(steps.sum() / 20 - took_s) < 1  # seconds; a busy machine makes gaps, but loses no time
+    assert 0 <= late_s < 2
 
 
 @pytest.mark.parametrize(("mode", "rate"), [("truncate", 1.0), ("bitflip", 1e-3)])
@@ -288,14 +289,6 @@ def test_what_opencv_makes_of_an_rtsp_camera_in_trouble(bench):
         reader.wait_for(is_clean)
         assert any("error while decoding" in line for line in reader.complaints)
 
-        camera.fault("hang")
-        time.sleep(0.5)
-        silent_from = len(reader.said)
-        time.sleep(0.8)
-        assert len(reader.said) == silent_from
-        camera.fault("pass")
-        reader.wait_for(is_clean)
-
         camera.change_size(SMALLER)
         time.sleep(1)
         assert reader.wait_for(is_clean)["size"] == list(SMALL)  # the same session: OpenCV scales to the first size and says nothing
@@ -303,6 +296,14 @@ def test_what_opencv_makes_of_an_rtsp_camera_in_trouble(bench):
         reader.wait_for(is_failure)
         camera.fault("pass")
         assert reader.wait_for(is_clean)["size"] == list(SMALLER)
+
+        camera.fault("hang")
+        time.sleep(0.5)
+        silent_from = len(reader.said)
+        time.sleep(0.8)
+        assert len(reader.said) == silent_from
+        camera.fault("pass")
+        reader.wait_for(is_clean)
 
         camera.kill()
         reader.wait_for(is_failure)
