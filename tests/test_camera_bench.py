@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from camera_bench import HERE, CameraBench, burn_number, read_number
@@ -33,6 +33,7 @@ def bench(test_data):
 # --- rules --------------------------------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(number=st.integers(0, 1023), light=st.integers(0, 255), height=st.sampled_from([90, 180, 360, 720]))
 def test_a_number_is_read_from_the_picture_it_was_burnt_into(number, light, height):
     picture = np.full((height, height * 16 // 9, 3), light, np.uint8)
@@ -49,6 +50,7 @@ packets = st.builds(
 pictures = st.binary().map(lambda body: b"--picture\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n" % (len(body), body))
 
 
+@settings(deadline=None)
 @given(data=st.data(), parts=st.sampled_from([RtspParts(), MultipartParts()]))
 def test_a_connection_is_cut_into_parts_however_it_arrives_and_put_together_again(data, parts):
     rtsp = isinstance(parts, RtspParts)
@@ -78,7 +80,7 @@ class Viewer:
     """One connection to an HTTP camera; its pictures, as they come."""
 
     def __init__(self, camera, password=""):
-        self._connection = http.client.HTTPConnection("127.0.0.1", camera.proxy.port, timeout=1)
+        self._connection = http.client.HTTPConnection("127.0.0.1", camera.proxy.port, timeout=5)
         login = {"Authorization": "Basic " + base64.b64encode(password.encode()).decode()} if password else {}
         self._connection.request("GET", "/cam", headers=login)
         self.reply = self._connection.getresponse()
@@ -95,6 +97,10 @@ class Viewer:
     def numbers(self, count):
         seen = [self.picture() for _ in range(count)]
         return [None if picture is None else read_number(picture) for picture in seen]
+
+    def until(self, wanted, most=100):
+        """Look on until a picture is as wanted: some may be on their way when a fault begins or ends."""
+        return any(wanted(self.picture()) for _ in range(most))
 
     def __enter__(self):
         return self
@@ -118,27 +124,35 @@ def test_an_http_camera_shows_its_clip_at_its_rate(http_camera):
     steps = np.diff([first, *numbers]) % 200
     assert (steps >= 1).all()
     assert abs(steps.sum() / 20 - took_s) < 1  # seconds; a busy machine makes gaps, but loses no time
-    assert 0 <= late_s < 2
+    assert 0 <= late_s < 5
 
 
-@pytest.mark.parametrize(("mode", "rate"), [("truncate", 1.0), ("bitflip", 1e-3)])
+def is_legible(picture):
+    return picture is not None and read_number(picture) is not None
+
+
+def is_illegible(picture):
+    return not is_legible(picture)
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("truncate", 1.0), ("bitflip", 3e-3)])
 def test_spoiled_pictures_are_seen_to_be_and_clean_ones_follow(http_camera, mode, rate):
     with Viewer(http_camera) as viewer:
         assert None not in viewer.numbers(3)
         http_camera.fault(mode, rate)
-        before = viewer.numbers(4)
-        assert http_camera.proxy.parts_spoiled >= 3
-        assert mode != "truncate" or None in before
+        assert viewer.until(is_illegible)
         http_camera.fault("pass")
-        viewer.numbers(2)
+        assert viewer.until(is_legible)
         assert None not in viewer.numbers(3)
+    assert 0 < http_camera.proxy.parts_spoiled < http_camera.proxy.parts_sent
 
 
 def test_lost_pictures_are_missing_from_the_count(http_camera):
     with Viewer(http_camera) as viewer:
         http_camera.fault("drop", 0.5)
-        numbers = viewer.numbers(8)
-    assert (numbers[-1] - numbers[0]) % 200 > 7
+        numbers = viewer.numbers(20)
+    assert (numbers[-1] - numbers[0]) % 200 > 19
+    assert http_camera.proxy.parts_spoiled
 
 
 def test_a_camera_that_hangs_says_nothing_to_old_and_new_connections_and_then_goes_on(http_camera):
@@ -150,6 +164,7 @@ def test_a_camera_that_hangs_says_nothing_to_old_and_new_connections_and_then_go
             with pytest.raises(TimeoutError):
                 late.recv(1)
             http_camera.fault("pass")
+            late.settimeout(10)
             assert late.recv(4) == b"HTTP"
         assert None not in viewer.numbers(3)
 
@@ -157,10 +172,10 @@ def test_a_camera_that_hangs_says_nothing_to_old_and_new_connections_and_then_go
 def test_a_slow_camera_trickles(http_camera):
     with Viewer(http_camera) as viewer:
         viewer.numbers(2)
-        http_camera.fault("slow", 20_000)
+        http_camera.fault("slow", 60_000)
         began_s = time.monotonic()
-        viewer.numbers(3)
-        assert time.monotonic() - began_s > 0.6  # 15 kB a picture; 0.15 s at its own rate
+        viewer.numbers(8)
+        assert time.monotonic() - began_s > 0.8  # 15 kB a picture, a few of which may have been on their way; 0.4 s at its own rate
 
 
 @pytest.mark.parametrize("way", ["refuse", "close", "kill"])
@@ -172,7 +187,7 @@ def test_a_camera_that_goes_takes_its_connections_along_and_comes_back(http_came
         else:
             http_camera.fault(way)
         with pytest.raises((AssertionError, ConnectionError, http.client.HTTPException)):
-            assert None not in viewer.numbers(5)
+            assert None not in viewer.numbers(200)
     if way != "close":
         with pytest.raises(ConnectionRefusedError):
             Viewer(http_camera)
@@ -191,7 +206,7 @@ def test_a_camera_changes_its_size_within_the_stream(http_camera):
     with Viewer(http_camera) as viewer:
         assert viewer.picture().shape == (180, 320, 3)
         http_camera.change_size(SMALLER)
-        assert any(viewer.picture().shape == (90, 160, 3) for _ in range(5))
+        assert viewer.until(lambda picture: picture.shape == (90, 160, 3))
 
 
 def test_a_camera_with_a_password_shows_nothing_without(bench):
@@ -223,7 +238,7 @@ def test_cameras_end_with_the_process_that_made_them(test_data):
 class Reader:
     """OpenCV in a process of its own; what it says, as it comes."""
 
-    def __init__(self, url, seconds=40):
+    def __init__(self, url, seconds=120):
         command = [sys.executable, HERE / "camera_reader.py", str(seconds)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._process.stdin.write(url + "\n")
@@ -236,7 +251,7 @@ class Reader:
         for thread in self._threads:
             thread.start()
 
-    def wait_for(self, wanted, seconds=10):
+    def wait_for(self, wanted, seconds=30):
         """The first thing said from now on that is as wanted."""
         at, until_s = len(self.said), time.monotonic() + seconds
         while time.monotonic() < until_s:
@@ -246,6 +261,16 @@ class Reader:
                 at += 1
             time.sleep(0.02)
         return pytest.fail(f"not seen in {seconds} s; last said: {self.said[-3:]}")
+
+    def wait_for_silence(self, silent_s=1, seconds=30):
+        at, since_s, until_s = len(self.said), time.monotonic(), time.monotonic() + seconds
+        while time.monotonic() < until_s:
+            if len(self.said) > at:
+                at, since_s = len(self.said), time.monotonic()
+            elif time.monotonic() - since_s > silent_s:
+                return
+            time.sleep(0.02)
+        pytest.fail(f"still talking after {seconds} s")
 
     def __enter__(self):
         return self
@@ -295,13 +320,10 @@ def test_what_opencv_makes_of_an_rtsp_camera_in_trouble(bench):
         camera.fault("close")
         reader.wait_for(is_failure)
         camera.fault("pass")
-        assert reader.wait_for(is_clean)["size"] == list(SMALLER)
+        reader.wait_for(lambda said: is_clean(said) and said["size"] == list(SMALLER))
 
         camera.fault("hang")
-        time.sleep(0.5)
-        silent_from = len(reader.said)
-        time.sleep(0.8)
-        assert len(reader.said) == silent_from
+        reader.wait_for_silence()
         camera.fault("pass")
         reader.wait_for(is_clean)
 
