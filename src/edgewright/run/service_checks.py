@@ -45,6 +45,9 @@ def check_together(values: Mapping[str, Any], settings: ServiceSettings) -> None
     for place, rule in enumerate(settings.rules):
         _known("camera", cameras, rule.cameras, ("rule", place, "cameras"))
         _known("model", models, rule.models, ("rule", place, "models"))
+        untracked = [each.name for each in settings.cameras if not each.tracking and (not rule.cameras or each.name in rule.cameras)]
+        if rule.kind == "line" and untracked:
+            raise Unfit(said=f'needs tracking, which camera "{untracked[0]}" has switched off', within=("rule", place))
     for place, output in enumerate(settings.outputs):
         _known("camera", cameras, output.cameras, ("output", place, "cameras"))
         _goes_together(values["output"][place], output, ("output", place))
