@@ -35,7 +35,7 @@ from edgewright.run.settings import (
 )
 
 sys.path.append(str(Path(__file__).parents[1] / "data"))
-from text_mutations import mutated  # noqa: E402 - found in another folder of tests
+from text_mutations import mutated  # found in another folder of tests
 
 PAGE = Path(edgewright.__file__).parents[2] / "docs/reference/service.md"
 ENVIRONMENT = {"BELT_PASSWORD": "p@ss/w:rd", "HOOK": "T0/xyzzy"}
@@ -153,14 +153,14 @@ def test_a_model_and_a_camera_are_enough(place):
         ('"rtsp://${KEY}:x${KEY}y@cam/"', "rtsp://a%26b:xa%26by@cam/"),
         ('"line.mp4"', "PLACE/line.mp4"),
         ('"./pictures"', "PLACE/pictures"),
-        ('"../HERE/pictures/"', "PLACE/../HERE/pictures"),
+        ('"../{here}/pictures/"', "PLACE/../{here}/pictures"),
         ('"${FILE}"', "PLACE/line.mp4"),
     ],
 )
 def test_sources(place, written, source):
     environment = {"SOURCE": "rtsp://u:p@cam", "HOST": "cam:554", "PATH": "a/b", "KEY": "a&b", "FILE": "line.mp4"}
-    source = source.replace("rtsp://u:a/b@cam", "rtsp://u:p@cam").replace("PLACE", str(place)).replace("HERE", place.name)
-    text = SMALLEST.replace("source = 0", f"source = {written.replace('HERE', place.name)}")
+    source = source.replace("rtsp://u:a/b@cam", "rtsp://u:p@cam").replace("PLACE", str(place)).replace("{here}", place.name)
+    text = SMALLEST.replace("source = 0", f"source = {written.replace('{here}', place.name)}")
     assert read(place, text, environment).cameras[0].source.reveal() == source
 
 
@@ -181,6 +181,8 @@ def test_sources(place, written, source):
         ("live", "false", "live", False),
         ("tracking", "false", "tracking", False),
         ("reader", '"ffmpeg"', "reader", "ffmpeg"),
+        ("transport", '"tcp"', "transport", "tcp"),
+        ("loop", "false", "loop", False),
         ("fps", "0.1", "fps", 0.1),
     ],
 )
@@ -217,8 +219,10 @@ def test_every_kind_of_output(place):
         RecordingOutput("recording", folder=state / "recordings/recording", encoder="libx264", fps=5.0, annotated=False),
     )
     assert found.warnings == (
-        f'{place}/service.toml, line 32: output "mqtt": password: it stands in the file; write ${{NAME}} in its place, and set NAME in the '
-        "environment",
+        (
+            f'{place}/service.toml, line 32: output "mqtt": password: it stands in the file; write ${{NAME}} in its place, and set NAME in the '
+            "environment"
+        ),
     )
 
 
@@ -326,13 +330,17 @@ NAMES = "expected letters, digits, - _ and ., at most 64, a letter or digit firs
         ("fsp = 3", 'camera "c": fsp is no key of a camera; did you mean fps?'),
         (
             "zzz = 3",
-            'camera "c": zzz is no key of a camera; expected one of name, source, models, live, reader, transport, fps, size, region, motion, stall, '
-            "loop, watch, tracking",
+            (
+                'camera "c": zzz is no key of a camera; expected one of name, source, models, live, reader, transport, fps, size, region, motion, stall, '
+                "loop, watch, tracking"
+            ),
         ),
         (
             '"\\u001b[2J" = 3',
-            'camera "c": \\x1b[2J is no key of a camera; expected one of name, source, models, live, reader, transport, fps, size, '
-            "region, motion, stall, loop, watch, tracking",
+            (
+                'camera "c": \\x1b[2J is no key of a camera; expected one of name, source, models, live, reader, transport, fps, size, '
+                "region, motion, stall, loop, watch, tracking"
+            ),
         ),
         ("live = 1", 'camera "c": live = 1; expected true or false'),
         ('reader = "ffmepg"', 'camera "c": reader = "ffmepg"; expected one of auto, opencv, ffmpeg; did you mean ffmpeg?'),
@@ -348,8 +356,10 @@ NAMES = "expected letters, digits, - _ and ., at most 64, a letter or digit firs
         ("motion = { aera = 0.1 }", 'camera "c": motion.aera is no key of motion; did you mean area?'),
         (
             'stall = "20 parsec"',
-            'camera "c": stall = "20 parsec"; expected a time from 1 s to 1 days, such as "20 s", "5 min", "30 days" or a '
-            "number of seconds",
+            (
+                'camera "c": stall = "20 parsec"; expected a time from 1 s to 1 days, such as "20 s", "5 min", "30 days" or a '
+                "number of seconds"
+            ),
         ),
         (
             "stall = 0",
@@ -413,7 +423,7 @@ NAMES = "expected letters, digits, - _ and ., at most 64, a letter or digit firs
         ),
         (
             '[[output]]\nkind = "mqtt"\nname = "o"\nhost = "u:hunter2@h"',
-            'output "o": host = ***@h"; expected the name or address of a machine, without a port',
+            'output "o": host = "***@h"; expected the name or address of a machine, without a port',
         ),
         (
             '[[output]]\nkind = "mqtt"\nname = "o"\nprefix = "a/#"',
@@ -439,8 +449,10 @@ NAMES = "expected letters, digits, - _ and ., at most 64, a letter or digit firs
         ),
         (
             '[[output]]\nkind = "recording"\nname = "o"\nspool = 0',
-            'output "o": spool is no key of an output of kind = "recording"; it belongs to kind = '
-            '"jsonl" or "csv" or "sqlite" or "mqtt" or "webhook"',
+            (
+                'output "o": spool is no key of an output of kind = "recording"; it belongs to kind = '
+                '"jsonl" or "csv" or "sqlite" or "mqtt" or "webhook"'
+            ),
         ),
         ('[[output]]\nname = "../../etc"\nkind = "csv"', f'output 1: name = "../../etc"; {NAMES}'),
         ('[[output]]\nname = ".."\nkind = "csv"', f'output 1: name = ".."; {NAMES}'),
@@ -470,10 +482,10 @@ def test_one_sentence_with_the_line(place, line, sentence):
         ('"csi:x"', f'source = "csi:x"; {FORMS}'),
         ('"/dev/../etc/passwd2"', f'source = "/dev/../etc/passwd2"; {FORMS}'),
         ('"rtsp:/u:hunter2@h/"', f'source = "rtsp:/***@h/"; {FORMS}'),
-        ('"rtsp//u:hunter2@h/"', f'source = ***@h/"; {FORMS}'),
+        ('"rtsp//u:hunter2@h/"', f'source = "***@h/"; {FORMS}'),
         ('"rstp://u:hunter2@h/"', f'source = "rstp://***@h/"; {FORMS}; {ENCODE}'),
         ('"rtsp://u:hunter2/3@h/"', f'source = "rtsp://***@h/"; {FORMS}; {ENCODE}'),
-        ('"rtsp://u:hunt er2@h/"', f'source = ***@h/"; {FORMS}; {ENCODE}'),
+        ('"rtsp://u:hunt er2@h/"', f'source = "***@h/"; {FORMS}; {ENCODE}'),
         ('"rtsp://:554/"', f'source = "rtsp://:554/"; {FORMS}; {ENCODE}'),
         ('"rtsp://h:99999/"', f'source = "rtsp://h:99999/"; {FORMS}; {ENCODE}'),
         ('"rtsp://[::1/"', f'source = "rtsp://[::1/"; {FORMS}; {ENCODE}'),
@@ -508,7 +520,7 @@ def test_sources_that_are_none(place, source, sentence):
         (SMALLEST.replace('name = "c"\n', ""), "service.toml, line 4: camera 1 has no name"),
         (
             SMALLEST.replace('name = "c"', f'name = "{"c" * 65}"'),
-            f'service.toml, line 5: camera 1: name = "{"c" * 78}…; {NAMES}'.replace("c" * 78, "c" * 65 + '"').replace('""…', '"'),
+            f'service.toml, line 5: camera 1: name = "{"c" * 65}"; {NAMES}',
         ),
         (
             SMALLEST.replace('"fitted"', '"lost"'),
@@ -564,25 +576,18 @@ def test_what_is_no_file(place):
             read_service(place / name, {})
 
 
-def test_lines_and_sentences_of_the_page_are_true(place):
-    """Those under "When something is wrong", made by spoiling its example."""
-    page = PAGE.read_text("utf-8")
-    said = page.partition("## When something is wrong")[2].split("```")[1].strip().split("\n")
-    lines = page_example().split("\n")
-
-    def spoiled(at, line):
-        return "\n".join([*lines[: at - 1], line, *lines[at:]])
-
-    number = {at: int(re.search(r"line (\d+)", each)[1]) for at, each in enumerate(said)}
-    made = [
-        refusal(place, spoiled(number[0], "fps = -3")),
-        refusal(place, spoiled(number[1], "frps = 10")),
-        refusal(place, spoiled(number[2] + 2, "")),
-        refusal(place, page_example(), {"HOOK": "x"}),
-        refusal(place, spoiled(number[4], 'cameras = ["bolt"]')),
-        refusal(place, spoiled(number[5], "name = defects")),
+def test_sentences_of_the_page_are_true(place):
+    """Those under "When something is wrong" are what its example says when it is spoiled."""
+    said = PAGE.read_text("utf-8").partition("## When something is wrong")[2].split("```")[1].strip().split("\n")
+    example = page_example()
+    assert said == [
+        refusal(place, example.replace("fps = 10", "fps = -3")),
+        refusal(place, example.replace("fps = 10", "frps = 10")),
+        refusal(place, example.replace("source = 0 ", "# source = 0 ")),
+        refusal(place, example, {"HOOK": "x"}),
+        refusal(place, example.replace('cameras = ["belt"]', 'cameras = ["bolt"]', 1)),
+        refusal(place, example.replace('"defects"', "defects", 1)),
     ]
-    assert made == said
 
 
 # --- where secrets come from ------------------------------------------------------------------------------------------------------------
@@ -687,8 +692,10 @@ def test_a_model_and_cameras_of_a_command_line(place, monkeypatch):
     assert [camera.source.reveal() for camera in found.cameras] == [str(place / "line.mp4"), "rtsp://u:a%20b@h/", "rtsp://u:hunter2@h/"]
     assert (found.memory_bytes, found.frames, found.outputs[0].path) == (5, 9, place / "s/events.sqlite")
     assert found.warnings == (
-        "--camera rtsp://***@h/: who may list this machine's processes sees its password; write ${NAME} in its place, and set NAME in the "
-        "environment, in single quotes",
+        (
+            "--camera rtsp://***@h/: who may list this machine's processes sees its password; write ${NAME} in its place, and set NAME in the "
+            "environment, in single quotes"
+        ),
     )
 
 
@@ -698,11 +705,13 @@ def test_a_model_and_cameras_of_a_command_line(place, monkeypatch):
         ([], "0 cameras; expected 1 to 64, a --camera each"),
         (["0"] * 65, "65 cameras; expected 1 to 64, a --camera each"),
         (["webcam"], f'--camera "webcam"; {FORMS}'),
-        (["rtsp//u:hunter2@h"], f'--camera ***@h"; {FORMS}'),
+        (["rtsp//u:hunter2@h"], f'--camera "***@h"; {FORMS}'),
         (
             ["rtsp://u:${NONE}@h"],
-            '--camera "rtsp://***@h" takes ${NONE}, which is not set; expected NONE in the environment, or a credential of systemd of '
-            "that name",
+            (
+                '--camera "rtsp://***@h" takes ${NONE}, which is not set; expected NONE in the environment, or a credential of systemd of '
+                "that name"
+            ),
         ),
     ],
 )
@@ -715,19 +724,25 @@ def test_cameras_of_a_command_line_that_are_none(place, cameras, sentence):
 # --- files that somebody has spoiled ----------------------------------------------------------------------------------------------------
 
 
+def sentence_of(place, content):
+    """Why a file is refused; nothing where it is read."""
+    try:
+        read(place, content)
+    except InputError as error:
+        return str(error)
+    return ""
+
+
 def spoiled_files(place, first, count):
     """How many of `count` spoiled examples were refused; anything but a setting or an InputError with one short line fails."""
     sound, refused = page_example().encode(), 0
     for seed in range(first, first + count):
         content = mutated(sound, "toml", seed)
-        try:
-            read(place, content)
-        except InputError as error:
-            refused += 1
-            assert len(str(error)) < 1000, seed
-            assert str(error).isprintable(), seed
-            assert "hunter2" not in str(error)
-            assert ", line " in str(error), (seed, str(error))
+        said = sentence_of(place, content)
+        assert len(said) < 1000, seed
+        assert said.isprintable(), seed
+        assert not said or ", line " in said, (seed, said)
+        refused += bool(said)
     return refused
 
 
@@ -757,7 +772,5 @@ def test_any_value_anywhere_is_a_setting_or_a_sentence(place, data):
     lines[at] = f"{lines[at].partition(' = ')[0]} = {value}"
     text = "\n".join(lines)
     tomllib.loads(text)
-    try:
-        read(place, text)
-    except InputError as error:
-        assert re.search(r", line \d+: \w", str(error))
+    said = sentence_of(place, text)
+    assert not said or re.search(r", line \d+: \w", said)
