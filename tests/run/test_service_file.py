@@ -220,8 +220,8 @@ def test_every_kind_of_output(place):
     )
     assert found.warnings == (
         (
-            f'{place}/service.toml, line 32: output "mqtt": password: it stands in the file; write ${{NAME}} in its place, and set NAME in the '
-            "environment"
+            f'{place}/service.toml, line 32: output "mqtt": password: it stands in the file; write ${{NAME}} in its place, and set NAME '
+            "in the environment"
         ),
     )
 
@@ -331,8 +331,8 @@ NAMES = "expected letters, digits, - _ and ., at most 64, a letter or digit firs
         (
             "zzz = 3",
             (
-                'camera "c": zzz is no key of a camera; expected one of name, source, models, live, reader, transport, fps, size, region, motion, stall, '
-                "loop, watch, tracking"
+                'camera "c": zzz is no key of a camera; expected one of name, source, models, live, reader, transport, fps, size, region, '
+                "motion, stall, loop, watch, tracking"
             ),
         ),
         (
@@ -623,7 +623,10 @@ def test_credentials_of_systemd(place):
         (
             None,
             0,
-            "names FILE, which cannot be read: no such file or directory; expected a file whose first line is the secret, of at most 4,096 bytes",
+            (
+                "names FILE, which cannot be read: no such file or directory; "
+                "expected a file whose first line is the secret, of at most 4,096 bytes"
+            ),
         ),
     ],
 )
@@ -693,8 +696,8 @@ def test_a_model_and_cameras_of_a_command_line(place, monkeypatch):
     assert (found.memory_bytes, found.frames, found.outputs[0].path) == (5, 9, place / "s/events.sqlite")
     assert found.warnings == (
         (
-            "--camera rtsp://***@h/: who may list this machine's processes sees its password; write ${NAME} in its place, and set NAME in the "
-            "environment, in single quotes"
+            "--camera rtsp://***@h/: who may list this machine's processes sees its password; write ${NAME} in its place, and set "
+            "NAME in the environment, in single quotes"
         ),
     )
 
