@@ -26,7 +26,7 @@ from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBu
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rule
-from edgewright.run.settings import CameraSettings, RecordingOutput, ServiceSettings
+from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -80,14 +80,11 @@ class Service:
         self.used_bytes: dict[str, int] = {}
         self._rules = [Rule(rule, self._new_id) for rule in settings.rules]
         self._trackers: dict[tuple[str, str], Tracker] = {}
-        self.workers = {
-            model.name: Worker(model, loop=self.loop, clock=clock, room_bytes=self._room_for(model.name), hearer=self)
-            for model in settings.models
-        }
-        self.desks = {name: Desk(self._superseded(name)) for name in self.workers}
-        self.figures = {
-            camera.name: CameraFigures(models={name: PairFigures() for name in self._models_of(camera)}) for camera in settings.cameras
-        }
+        self.workers: dict[str, Worker] = {}
+        self.desks: dict[str, Desk] = {}
+        self.figures = {camera.name: CameraFigures() for camera in settings.cameras}
+        for model in settings.models:
+            self._add(model)
         self.cameras = {camera.name: self._camera(camera) for camera in settings.cameras}
         self._stopping = False
 
@@ -103,8 +100,7 @@ class Service:
         for camera in self.cameras.values():
             self.budget.admit(f"camera {camera.name}", CAPTURE_BYTES, f"the capture process of {camera.name}")
         for worker in self.workers.values():
-            known = self._footprints.recall(_key_of(worker))
-            self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
+            self._promise(worker)
         cameras, models = len(self.cameras), len(self.workers)
         self.say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
 
@@ -118,7 +114,7 @@ class Service:
         """Hear what was said, and do what is due."""
         self.loop.turn(wait_s)
         now_s = self.clock.monotonic_s()
-        for worker in self.workers.values():
+        for worker in list(self.workers.values()):
             worker.advance(now_s)
         for camera in self.cameras.values():
             camera.advance(now_s)
@@ -131,7 +127,7 @@ class Service:
     @property
     def is_done(self) -> bool:
         """Whether nothing more will come: every source is over and all its frames are answered; or every model was refused."""
-        if all(worker.state == "refused" for worker in self.workers.values()):
+        if self.workers and all(worker.state == "refused" for worker in self.workers.values()):
             return True
         waiting = any(desk.waiting for desk in self.desks.values()) or any(
             not worker.is_idle for worker in self.workers.values() if worker.pid
@@ -177,6 +173,59 @@ class Service:
         deadline_s = self.clock.monotonic_s() + DRAIN_S
         while not is_over() and self.clock.monotonic_s() < deadline_s:
             self.loop.turn(TICK_S)
+
+    # --- models that come and go ----------------------------------------------------------------------------------------------------------
+
+    def load(self, model: ModelSettings) -> None:
+        """Run another model, for every camera that names it, or that names none. Nothing else stalls while it is loaded.
+
+        Raises:
+            InputError: there is one of this name.
+            HostError: it was measured before, and does not fit into the budget now.
+        """
+        if model.name in self.workers:
+            raise InputError(f"there is a model {model.name!r} already", fix="unload it first, or choose another name")
+        worker = self._add(model)
+        try:
+            self._promise(worker)
+        except HostError:
+            self._remove(worker)
+            raise
+
+    def unload(self, name: str) -> None:
+        """End a model; its memory is free when this returns.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        if name not in self.workers:
+            raise InputError(f"there is no model {name!r}", expected=f"one of {', '.join(self.workers) or 'none'}")
+        self._remove(self.workers[name])
+        self.say("worker", name, "was unloaded")
+
+    def _add(self, model: ModelSettings) -> Worker:
+        name = model.name
+        worker = Worker(model, loop=self.loop, clock=self.clock, room_bytes=self._room_for(name), hearer=self)
+        self.workers[name], self.desks[name] = worker, Desk(self._superseded(name))
+        for camera in self.settings.cameras:
+            if not camera.models or name in camera.models:
+                figures = self.figures[camera.name]
+                figures.models[name] = PairFigures(before=figures.offered)
+        return worker
+
+    def _remove(self, worker: Worker) -> None:
+        self.desks[worker.name].clear()
+        worker.end()
+        del self.workers[worker.name], self.desks[worker.name]
+        for figures in self.figures.values():
+            figures.models.pop(worker.name, None)
+        for key in [key for key in self._trackers if key[1] == worker.name]:
+            del self._trackers[key]
+        self.budget.release(f"model {worker.name}")
+
+    def _promise(self, worker: Worker) -> None:
+        known = self._footprints.recall(_key_of(worker))
+        self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
 
     # --- frames -------------------------------------------------------------------------------------------------------------------------
 
@@ -344,7 +393,7 @@ class Service:
         )
 
     def _models_of(self, camera: CameraSettings) -> Sequence[str]:
-        return camera.models or tuple(self.workers)
+        return camera.models or tuple(model.name for model in self.settings.models)
 
     def _slots_of(self, camera: CameraSettings) -> int:
         """Two that are written, and of each model and each recorder one that waits and one in hand."""
