@@ -6,7 +6,7 @@ import secrets
 import threading
 import uuid
 
-MOST_MS = 253_402_300_799_999  # the year 9999: of the 48 bits, enough are left to go on counting
+LATEST_S = 253_402_300_799.0  # the year 9999: of the 48 bits, enough are left to go on counting
 COUNT_BITS, TAG_BITS = 12, 62
 
 
@@ -24,7 +24,7 @@ class EventIds:
 
     def next(self, time_s: float) -> str:
         """The id of an event of that time, in seconds since 1970. A clock that is set back sets no id back: they go on from the latest."""
-        ms = min(max(0, int(time_s * 1000)), MOST_MS) if math.isfinite(time_s) else 0
+        ms = int(min(max(0.0, time_s), LATEST_S) * 1000) if math.isfinite(time_s) else 0
         with self._lock:
             self._last = max(self._last + 1, ms << COUNT_BITS)
             ms, count = divmod(self._last, 1 << COUNT_BITS)
