@@ -231,7 +231,7 @@ NUMBERS = st.floats(-1e3, 1e3, width=32) | st.sampled_from([float("nan"), float(
         max_size=6,
     )
 )
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=80)
 def test_whatever_comes_every_box_gets_an_id_or_none_and_no_id_twice(frames):
     tracker = Tracker()
     for boxes, time_s in frames:
@@ -249,7 +249,7 @@ def test_whatever_comes_every_box_gets_an_id_or_none_and_no_id_twice(frames):
     st.lists(st.floats(0.03, 0.1), min_size=5, max_size=40),
     st.integers(0, 999),
 )
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=60)
 def test_a_thing_that_moves_steadily_has_one_id_whatever_its_speed_size_and_noise(speed, size, noise, waits, seed):
     """Up to what an overlap can bridge: a seventh of its size from frame to frame before its speed is known."""
     rng, tracker, time_s, ids = np.random.default_rng(seed), Tracker(), 0.0, []
@@ -263,7 +263,7 @@ def test_a_thing_that_moves_steadily_has_one_id_whatever_its_speed_size_and_nois
 
 
 @given(st.integers(1, 6), st.integers(0, 999))
-@settings(deadline=None, max_examples=50)
+@settings(deadline=None, max_examples=25)
 def test_a_row_of_things_keeps_its_ids_in_whatever_order_they_are_listed(count, seed):
     rng, tracker, owners = np.random.default_rng(seed), Tracker(), {}
     for at in range(15):

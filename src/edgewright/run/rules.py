@@ -9,12 +9,13 @@ has the better part of his box in it without a foot in it.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from edgewright.errors import InputError
 from edgewright.printable import brief, printable
 from edgewright.run.crossing import Crossings
+from edgewright.run.events import EventIds
 from edgewright.run.presence import Presence
 from edgewright.run.records import Answer, Event
 from edgewright.run.settings import Point, RuleSettings
@@ -38,8 +39,23 @@ class Watch(Protocol):
         ...
 
 
+class Rules:
+    """All rules of a service.
+
+    Raises:
+        InputError: one of them cannot be.
+    """
+
+    def __init__(self, settings: Sequence[RuleSettings], ids: EventIds) -> None:
+        self._rules = [Rule(each, ids.next) for each in settings]
+
+    def look(self, answer: Answer) -> list[Event]:
+        """What they have to tell, in their order."""
+        return [event for rule in self._rules if (event := rule.look(answer)) is not None]
+
+
 class Rule:
-    """One rule, for all cameras and models that it is meant for. `new_id`: a new event's id from its time (`EventIds`).
+    """One rule, for all cameras and models that it is meant for. `new_id`: the id of an event of a time.
 
     Raises:
         InputError: the settings lack what their kind needs, or ask for what cannot be.
