@@ -671,6 +671,26 @@ def test_no_secret_of_the_environment_is_in_a_sentence_or_setting(place, secret,
     assert "%CE%A9" not in found
 
 
+MISPLACED = (
+    '"rtsp://u:hunter2@h:x/"',
+    '"u:hunter2@h"',
+    '"rtsp://u:hun/hunter2@h"',
+    '"http://h:x/?pwd=hunter2"',
+    '["rtsp://u:hunter2@h:x/"]',
+)
+IN_ITS_PLACE = ('"hunter2\\n"', '["hunter2"]', "{ hunter = 'hunter2' }", '"${hunter2"', '"hunter2" extra', "hunter2", "'''\nhunter2")
+
+
+@pytest.mark.parametrize("value", [*MISPLACED, *IN_ITS_PLACE])
+def test_no_sentence_shows_a_password_wherever_it_was_put_by_mistake(place, value):
+    lines = page_example().replace("password_file =", "password =").split("\n")
+    keys = {number: line.partition(" = ")[0] for number, line in enumerate(lines) if " = " in line}
+    for number, key in keys.items():
+        if value in MISPLACED or key == "password":
+            said = sentence_of(place, "\n".join([*lines[:number], f"{key} = {value}", *lines[number + 1 :]]))
+            assert "hunter2" not in said
+
+
 # --- from a command line ----------------------------------------------------------------------------------------------------------------
 
 
