@@ -283,7 +283,7 @@ def test_a_megabyte_takes_no_time(text):
     began = time.process_time()
     with suppress(InputError):
         read_toml(text, "x.toml")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 5  # the longest took one second
 
 
 @settings(max_examples=100, deadline=None)
