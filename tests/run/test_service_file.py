@@ -366,8 +366,8 @@ NAMES = "expected letters, digits, - _ and ., at most 64, a letter or digit firs
             'camera "c": stall = 0; expected a time from 1 s to 1 days, such as "20 s", "5 min", "30 days" or a number of seconds',
         ),
         ('models = ["n"]', 'camera "c": value 1 of models = "n"; expected the name of a model: m'),
-        ("models = []", 'camera "c": models = []; expected a list of 1 to 16 names'),
-        ('models = "m"', 'camera "c": models = "m"; expected a list of 1 to 16 names'),
+        ("models = []", 'camera "c": models = []; expected a list of 1 to 64 names'),
+        ('models = "m"', 'camera "c": models = "m"; expected a list of 1 to 64 names'),
         ("[camera.emotion]", 'camera "c": emotion is no key of a camera; did you mean motion?'),
         ("[cameras]", "cameras is no key of a service.toml; did you mean camera?"),
         ("[[service]]", "service = a list of 1; expected a table of keys"),
@@ -669,6 +669,26 @@ def test_no_secret_of_the_environment_is_in_a_sentence_or_setting(place, secret,
         found = f"{error!r}{error}{error.__cause__!r}"
     assert "Ω" not in found
     assert "%CE%A9" not in found
+
+
+MISPLACED = (
+    '"rtsp://u:hunter2@h:x/"',
+    '"u:hunter2@h"',
+    '"rtsp://u:hun/hunter2@h"',
+    '"http://h:x/?pwd=hunter2"',
+    '["rtsp://u:hunter2@h:x/"]',
+)
+IN_ITS_PLACE = ('"hunter2\\n"', '["hunter2"]', "{ hunter = 'hunter2' }", '"${hunter2"', '"hunter2" extra', "hunter2", "'''\nhunter2")
+
+
+@pytest.mark.parametrize("value", [*MISPLACED, *IN_ITS_PLACE])
+def test_no_sentence_shows_a_password_wherever_it_was_put_by_mistake(place, value):
+    lines = page_example().replace("password_file =", "password =").split("\n")
+    keys = {number: line.partition(" = ")[0] for number, line in enumerate(lines) if " = " in line}
+    for number, key in keys.items():
+        if value in MISPLACED or key == "password":
+            said = sentence_of(place, "\n".join([*lines[:number], f"{key} = {value}", *lines[number + 1 :]]))
+            assert "hunter2" not in said
 
 
 # --- from a command line ----------------------------------------------------------------------------------------------------------------
