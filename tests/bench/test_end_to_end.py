@@ -10,10 +10,11 @@ import pytest
 from bench.contract import FRAME_KEYS
 from edgewright.bench import end_to_end
 from edgewright.bench.end_to_end import NOT_TIMED, FrameJob, FrameMeasurement, frame_ratio, measure_frames
-from edgewright.bench.frames_child import Endless, TimedEngine, WholePath
+from edgewright.bench.frames_child import Endless, WholePath
 from edgewright.data.source import open_source
 from edgewright.data.video import WebmWriter
 from edgewright.detector import open_detector
+from edgewright.engines.timed import TimedEngine
 from edgewright.errors import DataError, InputError
 from tiny_detector import save_tiny_detector
 

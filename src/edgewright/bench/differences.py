@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.data.images import encode_jpeg
-from edgewright.detections import Boxes, Detections, ImageRgb
+from edgewright.detections import Detections, ImageRgb
 from edgewright.vision.drawing import draw
+from edgewright.vision.matching import iou
 
 SAME_IOU = 0.5
 SIDE_PX = 640  # pictures are shown with at most that on their longer side
@@ -52,7 +53,7 @@ def difference(baseline: Detections, fitted: Detections) -> float:
 def match(a: Detections, b: Detections) -> tuple[Mask, Mask]:
     """Which boxes of `a` and of `b` have a partner of the same class in the other, paired best overlap first, at IoU 0.5 and above."""
     in_a, in_b = np.zeros(len(a), bool), np.zeros(len(b), bool)
-    overlap = np.where(a.class_ids[:, None] == b.class_ids[None, :], _iou(a.boxes_xyxy, b.boxes_xyxy), 0)
+    overlap = np.where(a.class_ids[:, None] == b.class_ids[None, :], iou(a.boxes_xyxy, b.boxes_xyxy), 0)
     pairs = np.argwhere(overlap >= SAME_IOU).tolist()
     # Equal overlaps are taken in an order that does not depend on which of the two is called `a`.
     for i, j in sorted(pairs, key=lambda pair: (-overlap[tuple(pair)], sum(pair), min(pair))):
@@ -91,14 +92,3 @@ def _scaled(image_rgb: ImageRgb, scale: float) -> ImageRgb:
     high, wide = image_rgb.shape[:2]
     size = max(1, round(wide * scale)), max(1, round(high * scale))
     return cv2.resize(image_rgb, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-
-
-def _iou(a: Boxes, b: Boxes) -> NDArray[np.float64]:
-    """Overlap of every box of `a` with every one of `b`, [A, B]; 0 where a box has no area."""
-    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
-    corner = np.maximum(wide_a[:, None, :2], wide_b[None, :, :2])
-    shared = np.clip(np.minimum(wide_a[:, None, 2:], wide_b[None, :, 2:]) - corner, 0, None).prod(axis=2)
-    area_a, area_b = ((boxes[:, 2:] - boxes[:, :2]).clip(0).prod(axis=1) for boxes in (wide_a, wide_b))
-    union = area_a[:, None] + area_b[None, :] - shared
-    iou: NDArray[np.float64] = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    return iou

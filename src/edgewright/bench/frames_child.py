@@ -11,44 +11,20 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import cv2
-from numpy.typing import NDArray
 
 from edgewright.bench.speech import ms_since, peak_mib, say
 from edgewright.data.source import PictureSource, open_source
 from edgewright.detector import Detector, open_detector
-from edgewright.engines import Engine, EngineDescription
+from edgewright.engines.timed import TimedEngine
 from edgewright.errors import DataError, EdgewrightError
 
 STAGES = ("decode", "preprocess", "model", "postprocess")
-
-
-class TimedEngine:
-    """An engine that notes when its last run began and ended: within one `detect`, what lies before and after is the rest of the path."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.began_s = self.ended_s = 0.0
-
-    def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        """As the engine does."""
-        self.began_s = time.perf_counter()
-        outputs = self._engine.run(feeds)
-        self.ended_s = time.perf_counter()
-        return outputs
-
-    def describe(self) -> EngineDescription:
-        """As the engine does."""
-        return self._engine.describe()
-
-    def close(self) -> None:
-        """As the engine does."""
-        self._engine.close()
 
 
 class Endless:

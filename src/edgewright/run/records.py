@@ -5,14 +5,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgewright.detections import Detections
+from edgewright.vision import tracking
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
-TrackIds: TypeAlias = NDArray[np.int64]  # N
-UNTRACKED = -1  # the track id of a box that belongs to none yet
+TrackIds: TypeAlias = tracking.TrackIds  # N
+UNTRACKED = tracking.UNTRACKED  # the track id of a box that belongs to none yet
 NO_DATA: Mapping[str, Any] = MappingProxyType({})
 
 
@@ -47,6 +45,28 @@ class Answer:
             **tracks,
         }
 
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Answer":
+        """What `to_json` wrote; classes are numbered anew, by their names.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` writes.
+        """
+        names, tracks = [str(name) for name in fields["classes"]], fields.get("track_ids")
+        classes = tuple(dict.fromkeys(names))
+        found = Detections(
+            np.array(fields["boxes_xyxy"], np.float32).reshape(-1, 4),
+            np.array(fields["scores"], np.float32),
+            np.array([classes.index(name) for name in names], np.int64),
+            classes,
+        )
+        ids = None if tracks is None else np.array([UNTRACKED if each is None else int(each) for each in tracks], np.int64)
+        if ids is not None and len(ids) != len(found):
+            raise ValueError(f"{len(ids)} tracks of {len(found)} boxes")
+        who = str(fields["camera"]), str(fields["model"]), int(fields["frame"])
+        wide, high = fields["source_wh"]
+        return cls(*who, float(fields["time_s"]), float(fields["age_ms"]), (int(wide), int(high)), found, ids)
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -63,7 +83,7 @@ class Event:
     text: str
     severity: Severity = "info"
     camera: str | None = None
-    data: Mapping[str, Any] = field(default=NO_DATA)
+    data: Mapping[str, Any] = field(default_factory=lambda: NO_DATA)  # Python 3.11 takes no default that cannot be hashed
 
     def to_json(self) -> dict[str, Any]:
         return {

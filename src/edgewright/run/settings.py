@@ -15,6 +15,7 @@ Box: TypeAlias = tuple[float, float, float, float]  # x1, y1, x2, y2, shares as 
 
 MIB = 1 << 20
 GIB = 1 << 30
+STATE = Path("edgewright-state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,8 @@ class ServiceSettings:
     rules: tuple[RuleSettings, ...] = ()
     outputs: tuple[Output, ...] = ()
     name: str = "edgewright"
-    state: Path = Path("edgewright-state")
+    state: Path = STATE
     memory_bytes: int | None = None  # default: 80 % of what the machine, or its control group, has left
     disk_bytes_a_day: int = 4 * GIB  # written, of all outputs together: SD cards wear
     frames: int | None = None  # of each camera; then it stops (replay and tests)
+    warnings: tuple[str, ...] = ()  # what is odd about how it was asked for, a sentence each, for the log

@@ -9,6 +9,7 @@ A class has the same colour in every picture. Lines and letters grow with the pi
 """
 
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -81,8 +82,17 @@ def colour_of(class_id: int) -> Colour:
     return PALETTE[class_id % len(PALETTE)]
 
 
-def draw(image_rgb: ImageRgb, detections: Detections, *, quiet: NDArray[np.bool_] | None = None) -> ImageRgb:
-    """A copy of the picture with boxes and labels; those marked in `quiet` [N] get a thin box and no label."""
+def draw(
+    image_rgb: ImageRgb,
+    detections: Detections,
+    *,
+    quiet: NDArray[np.bool_] | None = None,
+    numbers: Sequence[int | None] | None = None,
+) -> ImageRgb:
+    """A copy of the picture with boxes and labels; those marked in `quiet` [N] get a thin box and no label.
+
+    `numbers` [N]: of the tracks the boxes belong to, for the labels; None where a box has none.
+    """
     canvas = np.ascontiguousarray(image_rgb).copy()
     pen = Pen.for_picture(canvas)
     loud = np.ones(len(detections), bool) if quiet is None else ~quiet
@@ -93,7 +103,8 @@ def draw(image_rgb: ImageRgb, detections: Detections, *, quiet: NDArray[np.bool_
         colour = colour_of(int(detections.class_ids[at]))
         _draw_box(canvas, corners[at], colour, pen.line_px if loud[at] else max(1, pen.line_px // 2))
         if loud[at]:
-            _draw_label(canvas, corners[at], _label(names[at], float(detections.scores[at]), canvas.shape[1], pen), colour, pen)
+            number = None if numbers is None else numbers[at]
+            _draw_label(canvas, corners[at], _label(names[at], float(detections.scores[at]), canvas.shape[1], pen, number), colour, pen)
     return canvas
 
 
@@ -115,9 +126,9 @@ def _draw_box(canvas: ImageRgb, corners: tuple[Corner, Corner], colour: Colour, 
     cv2.rectangle(canvas, *corners, colour, line_px)
 
 
-def _label(name: str, score: float, wide: int, pen: Pen) -> str:
-    """The class, shortened until it and the whole score fit into a picture `wide` pixels wide; empty where not even two letters do."""
-    certainty = f" {score:.2f}"
+def _label(name: str, score: float, wide: int, pen: Pen, number: int | None = None) -> str:
+    """The class, shortened until it, its track's number and the whole score fit into `wide` pixels; empty where not even two letters do."""
+    certainty = f" {score:.2f}" if number is None else f" #{number} {score:.2f}"
     # Marks that stand on a letter are dropped, so a few more than are shown are looked at; a megabyte of name never is.
     letters = in_font(name[: 4 * LONGEST_NAME])
     letters = letters if len(letters) <= LONGEST_NAME else letters[: LONGEST_NAME - len(ELLIPSIS)] + ELLIPSIS

@@ -1,0 +1,242 @@
+"""One camera as the service sees it: its capture process, the ring it fills, and what to do when it falls silent.
+
+It is started, watched, and replaced: after an exit at once, after silence when `stall_s` has passed, then again and again with growing
+pauses (`backoff`). Nothing that a camera does can hold the service up: it is only ever heard.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from edgewright.clock import Clock
+from edgewright.errors import HostError, InputError
+from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.kept import Kept
+from edgewright.run.loop import Loop
+from edgewright.run.readers.base import MOST_PIXELS, SourceOrder, is_live
+from edgewright.run.records import Severity
+from edgewright.run.ring import Ring
+from edgewright.run.settings import CameraSettings
+
+WRITING = 2  # slots that a camera may fill at once: one is filled while the other is told of
+START_S = 15.0  # on top of `stall_s`, for a process to begin on a slow board
+REASONS = frozenset({"fps_cap", "no_slot", "still"})  # for which a capture process itself drops frames
+MOST_AT_ONCE = 1 << 20  # frames in one message
+
+State: TypeAlias = Literal["starting", "up", "waiting", "ended", "refused"]
+
+
+class Hearer(Protocol):
+    """Who is told what a camera does."""
+
+    def captured(self, camera: str, count: int, dropped: Mapping[str, int]) -> None: ...
+    def frame(self, frame: HeldFrame) -> None: ...
+    def camera_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None: ...
+    def ring_closed(self, shared: SharedRing) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a camera's ring may take, and whom to tell what it took."""
+
+    left_bytes: Callable[[], int]
+    promise: Callable[[int], None]
+
+
+class Camera(Kept):
+    """A camera, from its start to the end of the service."""
+
+    MODULE = "edgewright.run.capture_child"
+    NOUN = "capture"
+
+    def __init__(
+        self, settings: CameraSettings, slots: int, *, most_frames: int | None = None, loop: Loop, clock: Clock, room: Room, hearer: Hearer
+    ) -> None:
+        super().__init__(settings.name, loop=loop, clock=clock)
+        self.settings = settings
+        self.live = is_live(settings)
+        self.state: State = "waiting"
+        self.reader: str | None = None
+        self.fps: float | None = None
+        self.size_wh: tuple[int, int] | None = None
+        self.exit_code = 0  # of a source that is none
+        self.received = 0
+        self.most_fps = settings.fps
+        self._slots = slots
+        self._most_frames = most_frames
+        self._room, self._hearer = room, hearer
+        self._shared: SharedRing | None = None
+        self._since_s = clock.monotonic_s()  # of this state
+        self._frame_s = self._since_s
+        self._lost_s: float | None = None
+        self._is_patient = False
+
+    # --- what the service asks of it ----------------------------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing more will come of it."""
+        return self.state in ("ended", "refused")
+
+    def advance(self, now_s: float) -> None:
+        """What is due: a start, or a replacement."""
+        if self.state == "waiting" and now_s >= self._due_s:
+            self._start(now_s)
+        elif self.state == "starting" and now_s - self._since_s > self.settings.stall_s + START_S:
+            self._fail(f"no frame came within {self.settings.stall_s + START_S:.0f} s of its start")
+        elif self.state == "up":
+            silent_s = now_s - (self._heard_s if self._is_patient or not self.live else self._frame_s)
+            # A file's reader that waits for a slot of ours is silent as well, and not to blame.
+            if silent_s > self.settings.stall_s and not (not self.live and self._is_waiting_for_us()):
+                self._fail(f"no frame for {self.settings.stall_s:.0f} s")
+        self.give_slots()
+
+    def give_slots(self) -> None:
+        """Say which slots it may fill."""
+        if self._child is None or self._shared is None:
+            return
+        while self._shared.ledger.writing < WRITING and (slot := self._shared.ledger.take()) is not None:
+            self._tell({"fill": slot})
+
+    def cap(self, most_fps: float | None) -> None:
+        """Take no more than so many frames a second from now on."""
+        self.most_fps = most_fps
+        self._tell({"most_fps": most_fps})
+
+    def end(self) -> None:
+        """For good."""
+        self._drop()
+        if not self.is_over:
+            self._become("ended")
+
+    # --- its process --------------------------------------------------------------------------------------------------------------------
+
+    def _start(self, now_s: float) -> None:
+        self._become("starting")
+        self._is_patient = False
+        self._frame_s = now_s
+        self._begin()
+        motion = None if self.settings.motion is None else asdict(self.settings.motion)
+        order = SourceOrder.of(self.settings).to_json()
+        left = None if self._most_frames is None else max(1, self._most_frames - self.received)
+        self._tell({"open": order, "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
+
+    def _take(self, words: dict[str, Any]) -> None:
+        said, received, dropped = words["say"], _count(words["received"]), words["dropped"]
+        if set(dropped) - REASONS or sum(map(_count, dropped.values())) > received:
+            raise ValueError(dropped)
+        self.received += received
+        if received:
+            self._frame_s = self._heard_s
+            self._hearer.captured(self.name, received, dropped)
+        if said == "filled":
+            self._filled(words)
+        elif said == "opened":
+            self.reader, self.fps, self._is_patient = str(words["reader"])[:100], words["fps"], bool(words["patient"])
+            if self._is_patient:
+                self._is_up()
+        elif said == "needs":
+            self._make_ring(_count(words["slot_bytes"]))
+        elif said == "ended":
+            self._ended()
+        elif said == "lost":
+            self._lost(str(words["why"]), _count(words["exit_code"]))
+        elif said != "alive":
+            raise ValueError(said)
+
+    def _filled(self, words: dict[str, Any]) -> None:
+        shared = self._shared
+        if shared is None:
+            raise ValueError("no ring")
+        slot, (wide, high) = _count(words["slot"]), map(_count, words["wh"])
+        shared.ring.picture(slot, (wide, high))  # raises for what does not fit
+        shared.ledger.fill(slot)
+        if self.size_wh not in (None, (wide, high)):
+            self._say(f"the picture is {wide} x {high} pixels now", "info")
+        self.size_wh = (wide, high)
+        self._is_up()
+        now_s = self._clock.monotonic_s()
+        at_s = min(float(words["at_s"]), now_s)
+        time_s = at_s if self.live else float(words["source_s"])
+        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, float(words["wall_s"]), time_s)
+        self._hearer.frame(frame)
+        frame.release()
+        self.give_slots()
+
+    def _is_up(self) -> None:
+        now_s = self._clock.monotonic_s()
+        self._backoff.works(now_s)
+        if self.state == "up":
+            return
+        self._become("up")
+        if self._lost_s is not None:
+            self._say(f"frames come again after {now_s - self._lost_s:.1f} s", "info", down_s=round(now_s - self._lost_s, 3))
+            self._lost_s = None
+        else:
+            self._say(f"frames come, through {self.reader}", "info")
+
+    def _make_ring(self, slot_bytes: int) -> None:
+        if not 0 < slot_bytes <= MOST_PIXELS * 3:
+            raise ValueError(slot_bytes)
+        self._retire_ring()
+        try:
+            ring = Ring.make(self.name, slots=self._slots, slot_bytes=slot_bytes, room_bytes=self._room.left_bytes())
+        except HostError as error:
+            self._fail(str(error))
+            return
+        self._room.promise(ring.total_bytes)
+        self._shared = SharedRing(ring, self._hearer.ring_closed)
+        self._tell({"ring": [ring.slots, ring.slot_bytes]}, (ring.fd,))
+        self.give_slots()
+
+    # --- its ends -----------------------------------------------------------------------------------------------------------------------
+
+    def _ended(self) -> None:
+        """The last frame of a file was read."""
+        self._drop()
+        self._become("ended")
+        self._say("its last frame was read", "info")
+
+    def _lost(self, why: str, exit_code: int) -> None:
+        if exit_code == InputError.exit_code and not self.live:
+            self._drop()
+            self._become("refused")
+            self.why, self.exit_code = why, exit_code
+            self._say(why, "error")
+        else:
+            self._fail(why)
+
+    def _fail(self, why: str) -> None:
+        """It is replaced, after a pause."""
+        pause_s = self._replace(why)
+        self._become("waiting")
+        if self._lost_s is None:
+            self._lost_s = self._since_s
+            data = self._shown(next_try_s=round(pause_s, 3))
+            self._hearer.camera_happened(self.name, f"{self.why}; trying again in {pause_s:.0f} s, and ever later", "warning", data)
+
+    def _let_go(self) -> None:
+        self._retire_ring()
+
+    def _retire_ring(self) -> None:
+        if self._shared is not None:
+            self._shared.retire()
+            self._shared = None
+            self._room.promise(0)
+
+    def _is_waiting_for_us(self) -> bool:
+        return self._shared is not None and not self._shared.ledger.writing
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self._since_s = self._clock.monotonic_s()
+
+    def _say(self, text: str, severity: Severity, **data: Any) -> None:
+        self._hearer.camera_happened(self.name, text, severity, data)
+
+
+def _count(value: Any) -> int:
+    """A small whole number that a child said. Raises ValueError: it is none."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_PIXELS * 3:
+        raise ValueError(value)
+    return value

@@ -1,0 +1,179 @@
+"""The capture process of one camera: source in, frames into slots of the ring, and a word for each.
+
+    the service says      {"open": order, "live": true, "most_fps": null, "motion": null}, {"ring": [slots, bytes]}, {"fill": slot}
+    this process says     opened, needs (a larger ring), filled, alive, ended, lost; see `_Capture`
+
+A live source is read as fast as it sends, so that the newest frame is never an old one out of some buffer: where there is no slot to fill,
+the frame is dropped and counted. Of a file nothing is dropped: without a slot it waits.
+"""
+
+import sys
+import time
+from collections import Counter
+from typing import Any
+
+import cv2
+
+from edgewright.errors import EdgewrightError, HostError
+from edgewright.printable import printable
+from edgewright.run.channel import Channel, ChannelError, Message, close_all
+from edgewright.run.motion import Motion
+from edgewright.run.readers import ReaderLost, SourceOrder, open_reader
+from edgewright.run.ring import Ring
+from edgewright.run.settings import MotionSettings
+
+ALIVE_EVERY_S = 1.0
+LONGEST_WHY = 1000  # characters
+EARLY = 0.5  # of a frame's time: a camera's frames do not come to the millisecond
+
+
+class _Capture:
+    """What is open, what may be filled, and what has to be told."""
+
+    def __init__(self, channel: Channel, order: dict[str, Any]) -> None:
+        self._channel = channel
+        self._order = order
+        self._live = bool(order["live"])
+        self._most_fps: float | None = order["most_fps"]
+        self._left: int | None = order["most_frames"]
+        self._motion = None if order["motion"] is None else Motion(MotionSettings(**order["motion"]))
+        self._ring: Ring | None = None
+        self._slots: list[int] = []
+        self._received = 0
+        self._dropped: Counter[str] = Counter()
+        self._told_s = -ALIVE_EVERY_S
+        self._due_s = 0.0
+        self._began_s: float | None = None
+
+    def run(self) -> None:
+        """Until the source ends.
+
+        Raises:
+            ReaderLost: it is gone, or cannot be opened now.
+            EdgewrightError: it is no source, or this machine cannot open it.
+        """
+        self._reader = reader = open_reader(SourceOrder.from_json(self._order["open"]))
+        self.say("opened", reader=reader.name, fps=reader.fps, frames=reader.frames, patient=reader.is_patient)
+        while self._left is None or self._left > 0:
+            if not self._live:
+                self._wait_for_a_slot()
+            found = reader.next()
+            if found is False:
+                break
+            if found:
+                self._received += 1
+                self._left = None if self._left is None else self._left - 1
+                self._take()
+            self._listen()
+            if time.monotonic() - self._told_s >= ALIVE_EVERY_S:
+                self.say("alive")
+        self.say("ended")
+
+    def _take(self) -> None:
+        """One frame, which is there to be decoded: into a slot, or dropped for a reason."""
+        now_s = time.monotonic()
+        if self._live and not self._is_due(now_s):
+            self._dropped["fps_cap"] += 1
+            return
+        wide, high = self._reader.size_wh()
+        if self._ring is None or wide * high * 3 > self._ring.slot_bytes:
+            self._ask_for_larger(wide * high * 3)
+        while not self._slots and not self._live:
+            self._listen(wait=True)
+        self._listen()
+        if not self._slots:
+            self._dropped["no_slot"] += 1
+            return
+        assert self._ring is not None  # noqa: S101 - there are no slots without one
+        picture = self._ring.picture(self._slots[0], (wide, high))
+        self._reader.draw(picture)
+        done_s, wall_s = time.monotonic(), time.time()
+        if self._motion is not None and not self._motion.moves(picture, self._reader.time_s if not self._live else done_s):
+            self._dropped["still"] += 1
+            return
+        self.say("filled", slot=self._slots.pop(0), wh=[wide, high], at_s=done_s, wall_s=wall_s, source_s=self._reader.time_s)
+
+    def _is_due(self, now_s: float) -> bool:
+        """Whether a frame may be taken under the cap; a clip that plays a camera is held to its own times as well."""
+        self._pace(now_s)
+        if self._most_fps is None:
+            return True
+        period_s = 1 / self._most_fps
+        if now_s < self._due_s - EARLY * period_s:
+            return False
+        self._due_s = max(self._due_s + period_s, now_s)
+        return True
+
+    def _pace(self, now_s: float) -> None:
+        time_s = self._reader.time_s
+        if self._began_s is None:
+            self._began_s = now_s - time_s
+        if (early_s := self._began_s + time_s - now_s) > 0 and time_s > 0:
+            time.sleep(min(early_s, ALIVE_EVERY_S))
+
+    def _ask_for_larger(self, slot_bytes: int) -> None:
+        self.say("needs", slot_bytes=slot_bytes)
+        self._slots.clear()
+        before = self._ring
+        while self._ring is before:
+            self._listen(wait=True)
+
+    def _wait_for_a_slot(self) -> None:
+        while self._ring is not None and not self._slots:
+            self._listen(wait=True)
+
+    def _listen(self, *, wait: bool = False) -> None:
+        """Take all that the service has said; with `wait`, at least one thing."""
+        self._channel.set_blocking(wait)
+        try:
+            while (message := self._channel.receive()) is not None:
+                self._obey(message)
+                self._channel.set_blocking(False)
+        finally:
+            self._channel.set_blocking(True)
+
+    def _obey(self, message: Message) -> None:
+        words = message.words
+        if "ring" in words:
+            slots, slot_bytes = words["ring"]
+            if self._ring is not None:
+                self._ring.close()
+            self._slots.clear()
+            self._ring = Ring.attach(message.fds[0], slots, slot_bytes)
+        elif "fill" in words:
+            self._slots.append(words["fill"])
+        elif "most_fps" in words:
+            self._most_fps = words["most_fps"]
+        else:
+            close_all(message.fds)
+
+    def say(self, what: str, **words: Any) -> None:
+        """With what was received and dropped since this was last said."""
+        self._channel.send({"say": what, "received": self._received, "dropped": dict(self._dropped), **words})
+        self._received = 0
+        self._dropped.clear()
+        self._told_s = time.monotonic()
+
+
+def main() -> int:
+    """Serve one camera until its source ends, fails, or the service is gone."""
+    cv2.setNumThreads(1)
+    channel = Channel.of_child()
+    try:
+        order = channel.receive()
+        if order is None:
+            return 1
+        capture = _Capture(channel, order.words)
+        try:
+            capture.run()
+        except ReaderLost as lost:
+            capture.say("lost", why=printable(str(lost), LONGEST_WHY), exit_code=HostError.exit_code)
+        except EdgewrightError as error:
+            capture.say("lost", why=printable(str(error), LONGEST_WHY), exit_code=error.exit_code)
+    except ChannelError:
+        return 0  # the service is gone
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""What a service counts and times, of each camera and model. It adds up: captured = answered + dropped by reason + on the way."""
+
+import math
+from collections import Counter, deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+RECENT: Final = 2000  # samples that quantiles are of
+# Upper bounds in seconds, from 1 ms to 100 s, six a decade: each is half as much again as the one before.
+BOUNDS_S: Final = tuple(round(0.001 * 10 ** (i / 6), 6) for i in range(31))
+STAGES: Final = ("wait", "preprocess", "model", "postprocess", "service")
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Samples in seconds: counted in buckets since the start, and the latest ones kept for quantiles."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    total_s: float = 0.0
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+    def add(self, seconds: float) -> None:
+        at = 0 if seconds <= BOUNDS_S[0] else min(len(BOUNDS_S), math.ceil(6 * math.log10(seconds / 0.001) - 1e-9))
+        self.counts[at] += 1
+        self.total_s += seconds
+        self.recent.append(seconds)
+
+    def quantiles_ms(self) -> dict[str, float | None]:
+        """p50, p90, p99 of the latest samples."""
+        if not self.recent:
+            return {"p50": None, "p90": None, "p99": None}
+        p50, p90, p99 = np.percentile(np.fromiter(self.recent, float), [50, 90, 99]).tolist()
+        return {"p50": round(p50 * 1e3, 3), "p90": round(p90 * 1e3, 3), "p99": round(p99 * 1e3, 3)}
+
+
+@dataclass(slots=True)
+class PairFigures:
+    """Of one camera and one model."""
+
+    answered: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    age: Histogram = field(default_factory=Histogram)
+    stages: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+
+    def answer(self, age_s: float, waited_s: float, stages_ms: tuple[float, float, float]) -> None:
+        """One more, of this age; what neither the wait nor the worker's own stages took is the service's."""
+        self.answered += 1
+        self.age.add(age_s)
+        of_worker = [ms / 1e3 for ms in stages_ms]
+        for stage, seconds in zip(STAGES, (waited_s, *of_worker, age_s - waited_s - sum(of_worker)), strict=True):
+            self.stages[stage].add(max(0.0, seconds))
+
+
+@dataclass(slots=True)
+class CameraFigures:
+    """Of one camera: frames it sent, those dropped before any model could be asked, and of each model what became of the others."""
+
+    captured: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    models: dict[str, PairFigures] = field(default_factory=dict)
+
+    def captured_more(self, count: int, dropped: Mapping[str, int]) -> None:
+        self.captured += count
+        self.dropped.update(dropped)
+
+    def on_the_way(self, model: str) -> int:
+        """Captured, and neither answered nor dropped yet."""
+        pair = self.models[model]
+        return self.captured - self.dropped.total() - pair.answered - pair.dropped.total()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "captured": self.captured,
+            "dropped": dict(self.dropped),
+            "models": {
+                name: {
+                    "answered": pair.answered,
+                    "dropped": dict(pair.dropped),
+                    "on_the_way": self.on_the_way(name),
+                    "age_ms": pair.age.quantiles_ms(),
+                    "stages_ms": {stage: histogram.quantiles_ms() for stage, histogram in pair.stages.items()},
+                }
+                for name, pair in self.models.items()
+            },
+        }

@@ -1,0 +1,97 @@
+"""A child process that is kept running: heard while it lives, ended when it misbehaves, started again after a pause.
+
+What differs between a camera, a worker and a recorder is what they say and when they are overdue; how one is started, heard, ended and
+replaced is the same, and is here.
+"""
+
+from contextlib import suppress
+from typing import Any
+
+from edgewright.clock import Clock
+from edgewright.run.backoff import Backoff
+from edgewright.run.channel import ChannelError
+from edgewright.run.child import STOPPED, Child
+from edgewright.run.loop import Loop
+from edgewright.run.ring import RingError
+
+SHOWN_LINES = 10  # of the last words, with an event
+
+
+class Kept:
+    """One such process. Whoever derives from it says what is done with its words (`_take`), and what goes with it (`_let_go`)."""
+
+    MODULE: str
+    NOUN: str  # what it is called in sentences
+
+    def __init__(self, name: str, *, loop: Loop, clock: Clock) -> None:
+        self.name = name
+        self.restarts = 0
+        self.why: str | None = None  # of its last failure
+        self.last_words: list[str] = []
+        self._loop, self._clock = loop, clock
+        self._child: Child | None = None
+        self._backoff = Backoff()
+        self._due_s = clock.monotonic_s()  # of its next start
+        self._heard_s = self._due_s
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._child is None else self._child.pid
+
+    def _begin(self) -> None:
+        """Start it, and hear it from now on."""
+        self._heard_s = self._clock.monotonic_s()
+        self._child = child = Child(self.MODULE, self.name)
+        self._loop.watch(child.channel.fileno(), self._hear)
+        self._loop.watch(child.log_fd, child.hear)
+
+    def _hear(self) -> None:
+        """All that it has to say now. Nothing it says can be more than a reason to replace it."""
+        child = self._child
+        try:
+            while self._child is child and child is not None and (message := child.channel.receive()) is not None:
+                self._heard_s = self._clock.monotonic_s()
+                self._take(message.words)
+        except ChannelError:
+            self._fail(f"its {self.NOUN} process is gone")
+        except (KeyError, TypeError, ValueError, IndexError, RingError) as error:
+            self._fail(f"its {self.NOUN} process speaks nonsense: {type(error).__name__}")
+
+    def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+        if self._child is not None:
+            with suppress(ChannelError):  # it is gone, which is heard at once; or it is deaf, and then silent for too long
+                self._child.channel.send(words, fds)
+
+    def _drop(self) -> str | None:
+        """End the process, if there is one; how it ended, where that was not our doing."""
+        how = None
+        if self._child is not None:
+            child, self._child = self._child, None
+            self._loop.unwatch(child.channel.fileno())
+            self._loop.unwatch(child.log_fd)
+            how = child.end()
+            self.last_words = child.log.lines
+        self._let_go()
+        return None if how == STOPPED else how
+
+    def _replace(self, why: str) -> float:
+        """End it, and start another one after a pause, whose length (s) is returned."""
+        how = self._drop()
+        self.why = why if how is None else f"{why} ({how})"
+        self.restarts += 1
+        now_s = self._clock.monotonic_s()
+        pause_s = self._backoff.failed(now_s)
+        self._due_s = now_s + pause_s
+        return pause_s
+
+    def _shown(self, **data: Any) -> dict[str, Any]:
+        return {"last_words": self.last_words[-SHOWN_LINES:], **data}
+
+    def _take(self, words: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def _fail(self, why: str) -> None:
+        raise NotImplementedError
+
+    def _let_go(self) -> None:
+        """What was the process's is nobody's now."""

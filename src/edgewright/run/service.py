@@ -1,0 +1,378 @@
+"""Cameras in, answers out: the one thread that holds a live service together, and never touches a pixel.
+
+    capture process -> ring -> desk -> worker process -> tracking -> rules -> outputs
+
+Whatever may hang is another process or another thread; here everything is heard, counted and passed on. `turn` is one round of that, and
+`run` goes on until it is stopped or every source has ended.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from edgewright.clock import Clock
+from edgewright.detections import Detections
+from edgewright.errors import EdgewrightError, HostError, InputError
+from edgewright.run.camera import WRITING, Camera, Room
+from edgewright.run.desk import Desk
+from edgewright.run.events import EventIds
+from edgewright.run.figures import CameraFigures, PairFigures
+from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.loop import Loop
+from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
+from edgewright.run.recorder import RecorderProcess
+from edgewright.run.records import Answer, Event, Record, Severity
+from edgewright.run.rules import Rules
+from edgewright.run.settings import CameraSettings, RecordingOutput, ServiceSettings
+from edgewright.run.worker import Loaded, Order, Result, Worker
+from edgewright.vision.tracking import Tracker, TrackSettings
+
+TICK_S: Final = 0.05  # what is due is looked for so often
+CAPTURE_BYTES: Final = 64 * MIB  # of a capture process, promised before one has been measured
+MEASURE_EVERY_S: Final = 5.0  # memory, the machine's clock
+JUMP_S: Final = 2.0  # of the wall clock against the other
+DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
+
+
+class Outlets(Protocol):
+    """Where answers and events go. Taking one never waits, and never fails."""
+
+    def offer(self, record: Record) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Footprints:
+    """What models were measured to take, remembered from one service to the next; keys are the artifact's path and the threads."""
+
+    recall: Callable[[str], Footprint | None]
+    remember: Callable[[str, Footprint], None]
+
+
+class Service:
+    """A running service. `start`, then `turn` again and again, then `end`."""
+
+    def __init__(
+        self,
+        settings: ServiceSettings,
+        *,
+        clock: Clock,
+        outlets: Outlets,
+        footprints: Footprints,
+        tag: str | None = None,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.loop = Loop()
+        self.began_s = clock.monotonic_s()
+        self.budget = MemoryBudget(settings.memory_bytes or round(DEFAULT_SHARE * available_bytes()))
+        self.recorders = [
+            RecorderProcess(output, loop=self.loop, clock=clock, hearer=self)
+            for output in settings.outputs
+            if isinstance(output, RecordingOutput)
+        ]
+        self._outlets, self._footprints = outlets, footprints
+        self._ids = EventIds(tag or secrets.token_hex(3))
+        self._alarm = Alarm()
+        self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
+        self._measured_s = self.began_s
+        self.used_bytes: dict[str, int] = {}
+        self._rules = Rules(settings.rules, self._ids)
+        self._trackers: dict[tuple[str, str], Tracker] = {}
+        self.workers = {
+            model.name: Worker(model, loop=self.loop, clock=clock, room_bytes=self._room_for(model.name), hearer=self)
+            for model in settings.models
+        }
+        self.desks = {name: Desk(self._superseded(name)) for name in self.workers}
+        self.figures = {
+            camera.name: CameraFigures(models={name: PairFigures() for name in self._models_of(camera)}) for camera in settings.cameras
+        }
+        self.cameras = {camera.name: self._camera(camera) for camera in settings.cameras}
+        self._stopping = False
+
+    # --- its life -----------------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Promise the memory that is known to be needed.
+
+        Raises:
+            HostError: it is more than the budget.
+        """
+        self.budget.admit("service", pss_bytes(os.getpid()) or 0, "the service itself")
+        for camera in self.cameras.values():
+            self.budget.admit(f"camera {camera.name}", CAPTURE_BYTES, f"the capture process of {camera.name}")
+        for worker in self.workers.values():
+            known = self._footprints.recall(_key_of(worker))
+            self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
+        cameras, models = len(self.cameras), len(self.workers)
+        self._say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
+
+    def run(self, is_stopped: Callable[[], bool], every_turn: Callable[[], None] = lambda: None) -> None:
+        """Turn until somebody says stop, or every source has ended and is answered."""
+        while not is_stopped() and not self.is_done:
+            self.turn()
+            every_turn()
+
+    def turn(self, wait_s: float = TICK_S) -> None:
+        """Hear what was said, and do what is due."""
+        self.loop.turn(wait_s)
+        now_s = self.clock.monotonic_s()
+        for worker in self.workers.values():
+            worker.advance(now_s)
+        for camera in self.cameras.values():
+            camera.advance(now_s)
+        for recorder in self.recorders:
+            recorder.advance(now_s)
+        if now_s - self._measured_s >= MEASURE_EVERY_S:
+            self._measured_s = now_s
+            self._measure()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will come: every source is over and all its frames are answered; or every model was refused."""
+        if all(worker.state == "refused" for worker in self.workers.values()):
+            return True
+        waiting = any(desk.waiting for desk in self.desks.values()) or any(
+            not worker.is_idle for worker in self.workers.values() if worker.pid
+        )
+        return all(camera.is_over for camera in self.cameras.values()) and not waiting
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether every model is loaded, and proves that it computes."""
+        now_s = self.clock.monotonic_s()
+        return all(
+            worker.state == "ready" and now_s - worker.heartbeat_s < worker.settings.answer_within_s for worker in self.workers.values()
+        )
+
+    def refusal(self) -> EdgewrightError | None:
+        """What was wrong with a source or a model that will never work; None where nothing is."""
+        parts: list[Worker | Camera] = [*self.workers.values(), *self.cameras.values()]
+        for part in parts:
+            if part.state == "refused":
+                kind = InputError if part.exit_code == InputError.exit_code else HostError
+                return kind(f"{part.name}: {part.why}")
+        return None
+
+    def end(self) -> None:
+        """No more frames; what is in hand is waited for, but not long; then no process is left."""
+        self._stopping = True
+        for camera in self.cameras.values():
+            camera.end()
+        for desk in self.desks.values():
+            desk.clear()
+        self._drain(lambda: all(worker.state != "ready" or worker.is_idle for worker in self.workers.values()))
+        for worker in self.workers.values():
+            worker.end()
+        for recorder in self.recorders:
+            recorder.finish(DRAIN_S)
+        self._drain(lambda: all(recorder.has_finished for recorder in self.recorders))
+        for recorder in self.recorders:
+            recorder.end()
+        self._say("service", self.settings.name, "ends", "info", data=self.totals())
+        self.loop.close()
+
+    def _drain(self, is_over: Callable[[], bool]) -> None:
+        deadline_s = self.clock.monotonic_s() + DRAIN_S
+        while not is_over() and self.clock.monotonic_s() < deadline_s:
+            self.loop.turn(TICK_S)
+
+    # --- frames -------------------------------------------------------------------------------------------------------------------------
+
+    def captured(self, camera: str, count: int, dropped: Mapping[str, int]) -> None:
+        """A camera sent frames, and dropped some itself."""
+        self.figures[camera].captured_more(count, dropped)
+
+    def frame(self, frame: HeldFrame) -> None:
+        """A frame lies in its slot: every model of its camera is to see it."""
+        live = self.cameras[frame.camera].live
+        for model in self.figures[frame.camera].models:
+            self.desks[model].put(frame, newest_wins=live)
+            self.idle(self.workers[model])
+
+    def idle(self, worker: Worker) -> None:
+        """A worker has nothing to do: it gets what waits."""
+        while worker.is_idle and (frame := self.desks[worker.name].next()) is not None:
+            camera = self.cameras[frame.camera].settings
+            tracker = self._trackers.get((frame.camera, worker.name))
+            worker.give(frame, Order(camera.region, self._low(worker, tracker)))
+            frame.release()
+
+    def _low(self, worker: Worker, tracker: Tracker | None) -> float | None:
+        """Down to which score boxes are wanted: a tracker keeps a track by boxes that are not shown."""
+        return worker.settings.score if tracker is None else tracker.wants_above
+
+    def answered(self, worker: Worker, result: Result) -> None:
+        """A worker has seen a frame."""
+        frame, loaded = result.frame, worker.loaded
+        assert loaded is not None  # noqa: S101 - it has answered
+        pair = self.figures[frame.camera].models[worker.name]
+        tracker = self._trackers.get((frame.camera, worker.name))
+        track_ids = None if tracker is None else tracker.update(result.detections, frame.time_s)
+        needed = np.array(_needed(worker, loaded))
+        keep = result.detections.scores > needed[np.clip(result.detections.class_ids, 0, len(needed) - 1)]
+        found: Detections = result.detections[keep]
+        age_s = self.clock.monotonic_s() - frame.at_s
+        answer = Answer(
+            *(frame.camera, worker.name, frame.number, frame.wall_s, age_s * 1e3, frame.size_wh, found),
+            None if track_ids is None else track_ids[keep],
+        )
+        pair.answer(age_s, result.waited_s, result.stages_ms)
+        self._outlets.offer(answer)
+        for event in self._rules.look(answer):
+            self._outlets.offer(event)
+        for recorder in self.recorders:
+            recorder.offer(frame, answer)
+
+    def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
+        """A worker is gone, and with it what it was working on."""
+        self._dropped(frame.camera, worker.name, "stopping" if self._stopping else "worker_lost")
+
+    def loaded(self, worker: Worker, loaded: Loaded) -> None:
+        """A model was loaded: what it takes is known now."""
+        footprint = loaded.footprint
+        self._footprints.remember(_key_of(worker), footprint)
+        try:
+            self.budget.admit(f"model {worker.name}", footprint.total_bytes, f"the model {worker.name}")
+        except HostError as error:
+            worker.refuse(str(error))
+            return
+        for camera in self.cameras.values():
+            if camera.settings.tracking and worker.name in self.figures[camera.name].models:
+                self._trackers.setdefault((camera.name, worker.name), Tracker(TrackSettings(high=_needed(worker, loaded))))
+        text = f"is loaded ({loaded.engine}) in {loaded.load_ms / 1e3:.1f} s, {footprint.total_bytes / MIB:.0f} MiB"
+        self._say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
+
+    def ring_closed(self, shared: SharedRing) -> None:
+        """Nobody holds a frame of it any more."""
+        for worker in self.workers.values():
+            worker.forget_ring(shared)
+        for recorder in self.recorders:
+            recorder.forget_ring(shared)
+
+    def camera_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
+        """Something happened to a camera."""
+        self._say("camera", name, text, severity, camera=name, data=data)
+
+    def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
+        """Something happened to a worker."""
+        self._say("worker", name, text, severity, data=data)
+
+    def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
+        """Something happened to a recorder."""
+        self._say("output", name, text, severity, data=data)
+
+    # --- what it says of itself -----------------------------------------------------------------------------------------------------------
+
+    def totals(self) -> dict[str, Any]:
+        """What became of every frame."""
+        return {name: figures.to_json() for name, figures in self.figures.items()}
+
+    def status(self) -> dict[str, Any]:
+        """How it is now: what pages, metrics and `watch` show."""
+        now_s = self.clock.monotonic_s()
+        return {
+            "name": self.settings.name,
+            "ready": self.is_ready,
+            "uptime_s": round(now_s - self.began_s, 3),
+            "cameras": {
+                name: {
+                    **self.figures[name].to_json(),
+                    "state": camera.state,
+                    "reader": camera.reader,
+                    "size_wh": camera.size_wh,
+                    "fps_cap": camera.most_fps,
+                    "restarts": camera.restarts,
+                    "why": camera.why,
+                }
+                for name, camera in self.cameras.items()
+            },
+            "models": {
+                name: {
+                    "state": worker.state,
+                    "engine": None if worker.loaded is None else worker.loaded.engine,
+                    "waiting": self.desks[name].waiting,
+                    "restarts": worker.restarts,
+                    "why": worker.why,
+                }
+                for name, worker in self.workers.items()
+            },
+            "memory": {
+                "budget_bytes": self.budget.total_bytes,
+                "promised_bytes": dict(self.budget.promises),
+                "used_bytes": dict(self.used_bytes),
+                "alarm": self._alarm.is_on,
+            },
+        }
+
+    def say(self, kind: str, name: str, text: str, severity: Severity = "info", *, camera: str | None = None, **data: Any) -> None:
+        """An event of somebody else's, into the same stream."""
+        self._say(kind, name, text, severity, camera=camera, data=data)
+
+    def _say(
+        self, kind: str, name: str, text: str, severity: Severity, *, camera: str | None = None, data: Mapping[str, Any] | None = None
+    ) -> None:
+        wall_s = self.clock.wall_s()
+        self._outlets.offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data or {}))
+
+    def _measure(self) -> None:
+        """What all processes take together, and whether somebody set the clock."""
+        pids = {"service": None, **{f"model {name}": worker.pid for name, worker in self.workers.items()}}
+        pids |= {f"camera {name}": camera.pid for name, camera in self.cameras.items()}
+        taken = {name: pss_bytes(os.getpid()) if name == "service" else pid and pss_bytes(pid) for name, pid in pids.items()}
+        self.used_bytes = {name: found for name, found in taken.items() if found}
+        used, total = sum(self.used_bytes.values()), self.budget.total_bytes
+        changed = self._alarm.look(used, total)
+        if changed is not None:
+            text = f"{used / MIB:.0f} MiB of {total / MIB:.0f} MiB are used" + ("" if changed else ": less than before")
+            self._say("memory", self.settings.name, text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
+        offset_s = self.clock.wall_s() - self.clock.monotonic_s()
+        if abs(jump_s := offset_s - self._wall_offset_s) > JUMP_S:
+            self._say("service", self.settings.name, f"the clock was set by {jump_s:+.1f} s", "warning", data={"jump_s": round(jump_s, 3)})
+        self._wall_offset_s = offset_s
+
+    # --- how it is put together -----------------------------------------------------------------------------------------------------------
+
+    def _camera(self, settings: CameraSettings) -> Camera:
+        name = f"ring {settings.name}"
+        room = Room(lambda: self.budget.room_bytes, lambda taken: self.budget.admit(name, taken, f"the frames of {settings.name}"))
+        return Camera(
+            settings, self._slots_of(settings), most_frames=self.settings.frames, loop=self.loop, clock=self.clock, room=room, hearer=self
+        )
+
+    def _models_of(self, camera: CameraSettings) -> Sequence[str]:
+        return camera.models or tuple(self.workers)
+
+    def _slots_of(self, camera: CameraSettings) -> int:
+        """Two that are written, and of each model and each recorder one that waits and one in hand."""
+        return WRITING + 1 + 2 * len(self._models_of(camera)) + 2 * len(self.recorders)
+
+    def _room_for(self, model: str) -> Callable[[], int]:
+        """What a model may take that has not been measured: all that nobody else was promised."""
+        return lambda: self.budget.room_bytes + self.budget.promises.get(f"model {model}", 0)
+
+    def _superseded(self, model: str) -> Callable[[HeldFrame], None]:
+        def dropped(frame: HeldFrame) -> None:
+            reason = "stopping" if self._stopping else "superseded" if self.workers[model].state == "ready" else "no_worker"
+            self._dropped(frame.camera, model, reason)
+
+        return dropped
+
+    def _dropped(self, camera: str, model: str, reason: str) -> None:
+        self.figures[camera].models[model].dropped[reason] += 1
+
+
+def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
+    """The score that each class needs to be shown, or one for all."""
+    return loaded.needed if worker.settings.score is None else (worker.settings.score,)
+
+
+def _key_of(worker: Worker) -> str:
+    return f"{worker.settings.artifact} {worker.settings.threads}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

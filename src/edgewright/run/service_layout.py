@@ -1,0 +1,292 @@
+"""The tables of a service.toml: every key, the field that it fills and what it may be. docs/reference/service.md says the same in words."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgewright.regular_file import is_folder, is_regular
+from edgewright.run.secret_places import SecretPlaces
+from edgewright.run.secrets import Address
+from edgewright.run.settings import (
+    CameraSettings,
+    FileOutput,
+    ModelSettings,
+    MotionSettings,
+    MqttOutput,
+    Polygon,
+    RecordingOutput,
+    RuleSettings,
+    SpoolSettings,
+    StoreOutput,
+    WebhookOutput,
+)
+from edgewright.run.source_forms import FORMS, is_host, is_url, source_kind
+from edgewright.run.toml_values import (
+    DAY,
+    HOUR,
+    KIB,
+    MIB,
+    MINUTE,
+    TIB,
+    Keys,
+    Reader,
+    Unfit,
+    duration,
+    flag,
+    holding,
+    listed,
+    matching,
+    name,
+    number,
+    one_of,
+    size,
+    text,
+    whole,
+)
+
+MOST_CAMERAS = 64
+MOST_MODELS = 16
+MOST_RULES = 256
+MOST_OUTPUTS = 32
+MOST_CLASSES = 1000
+MOST_POINTS = 64
+
+_share = number(0, 1)
+_point = listed(_share, 2, 2, "shares, x and y")
+_score = number(0, 1)
+_cameras = listed(name, 1, MOST_CAMERAS, "names")
+_models = listed(name, 1, MOST_MODELS, "names")
+_topic = matching(r"[^#+/\s$\0][^#+\s\0]{0,126}(?<!/)", "a topic without + # and blanks, and without a / at its ends")  # MQTT 3.1.1, 4.7
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the tables of one file may hold; paths are relative to its folder, secrets come from its surroundings."""
+
+    service: Keys
+    model: Keys
+    camera: Keys
+    rules: dict[str, Keys]
+    outputs: dict[str, Keys]
+
+    @classmethod
+    def around(cls, places: SecretPlaces) -> "Layout":
+        """The layout of a file in `places.folder`."""
+        path = _path(places.folder)
+        return cls(_service(path), _model(path), _camera(places), _rules(), _outputs(places, path))
+
+
+def _service(path: Reader) -> Keys:
+    return Keys(
+        "[service]",
+        {
+            "name": ("name", name),
+            "state": ("state", path),
+            "memory": ("memory_bytes", size(64 * MIB, 16 * TIB)),
+            "disk_a_day": ("disk_bytes_a_day", size(MIB, 1024 * TIB)),
+        },
+    )
+
+
+def _model(path: Reader) -> Keys:
+    return Keys(
+        "a model",
+        {
+            "name": ("name", name),
+            "artifact": ("artifact", holding(path, _is_there, "an artifact's folder, or an .onnx file, that is there")),
+            "threads": ("threads", whole(1, 1024)),
+            "score": ("score", _score),
+            "answer_within": ("answer_within_s", duration(0.1, HOUR)),
+        },
+        needed=("name", "artifact"),
+        made=ModelSettings,
+    )
+
+
+def _camera(places: SecretPlaces) -> Keys:
+    box = holding(listed(_share, 4, 4, "shares"), _is_box, "x1, y1, x2, y2 with x1 < x2 and y1 < y2")
+    return Keys(
+        "a camera",
+        {
+            "name": ("name", name),
+            "source": ("source", lambda value: read_source(value, places)),
+            "models": ("models", _models),
+            "live": ("live", flag),
+            "reader": ("reader", one_of("auto", "opencv", "ffmpeg")),
+            "transport": ("transport", one_of("tcp", "udp")),
+            "fps": ("fps", number(above=0, most=1000)),
+            "size": ("size_wh", listed(whole(16, 16_384), 2, 2, "whole numbers, width and height")),
+            "region": ("region", box),
+            "motion": ("motion", _motion),
+            "stall": ("stall_s", duration(1, DAY)),
+            "loop": ("loop", flag),
+            "watch": ("watch", flag),
+            "tracking": ("tracking", flag),
+        },
+        needed=("name", "source"),
+        made=CameraSettings,
+    )
+
+
+def read_source(value: Any, places: SecretPlaces) -> Address:
+    """A camera's source; the path of a file or folder is made absolute, so that it cannot be taken for a number or a URL."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 999:
+        return Address(str(value))
+    if not isinstance(value, str):
+        raise Unfit(expected=FORMS)
+
+    def resolved(source: str) -> str:
+        if source_kind(source) in ("usb", "csi", "rtsp", "http"):
+            return source
+        if "://" in source:
+            raise Unfit(
+                expected=FORMS, fix="in a user or password write %40 for @, %2F for /, %3A for :, %23 for #, or take it from ${NAME}"
+            )
+        path = str(places.folder / source)
+        if source_kind(path) is None:
+            raise Unfit(expected=FORMS)
+        return path
+
+    return places.address(value, resolved)
+
+
+_MOTION_KEYS = Keys(
+    "motion",
+    {
+        "area": ("area", number(0, 1)),
+        "change": ("change", whole(1, 255)),
+        "at_least_every": ("at_least_every_s", duration(0.1, DAY)),
+    },
+    made=MotionSettings,
+)
+
+
+def _motion(value: Any) -> MotionSettings | None:
+    if isinstance(value, bool):
+        return MotionSettings() if value else None
+    if not isinstance(value, dict):
+        raise Unfit(expected="true, false, or a table [camera.motion]")
+    return _MOTION_KEYS(value)  # type: ignore[no-any-return]
+
+
+def _rules() -> dict[str, Keys]:
+    line = holding(listed(_point, 2, 2, "points"), lambda points: points[0] != points[1], "two points apart")
+    polygon = holding(listed(_point, 3, MOST_POINTS, "points"), _encloses, "points around an area")
+    kinds: dict[str, tuple[str, Reader]] = {"zone": ("polygon", polygon), "line": ("line", line), "seen": ("", text)}
+    return {
+        kind: Keys(
+            f'a rule of kind = "{kind}"',
+            {
+                "name": ("name", name),
+                "kind": ("kind", one_of(*kinds)),
+                "cameras": ("cameras", _cameras),
+                "models": ("models", _models),
+                "classes": ("classes", listed(text, 1, MOST_CLASSES, "names of classes")),
+                "score": ("score", _score),
+                **({own: (own, reader)} if own else {}),
+                **({} if kind == "line" else {"frames_of": ("frames_of", _frames_of)}),
+                "again_after": ("again_after_s", duration(0, 30 * DAY)),
+            },
+            needed=("name", own) if own else ("name",),
+            made=RuleSettings,
+        )
+        for kind, (own, reader) in kinds.items()
+    }
+
+
+_frames_of = holding(listed(whole(1, 1000), 2, 2, "whole numbers"), lambda found: found[0] <= found[1], "[k, n]: on k of the last n frames")
+
+
+def _outputs(places: SecretPlaces, path: Reader) -> dict[str, Keys]:
+    kept = size(MIB, 1024 * TIB)
+    files = {"folder": ("folder", path), "rotate": ("rotate_bytes", size(64 * KIB, TIB)), "most": ("most_bytes", kept)}
+    mqtt = {
+        "host": ("host", holding(text, is_host, "the name or address of a machine, without a port")),
+        "port": ("port", whole(1, 65_535)),
+        "tls": ("tls", flag),
+        "ca_file": ("ca_file", holding(path, is_regular, "a file of certificates that is there")),
+        "user": ("user", places.filled),
+        "password": ("password", places.secret),
+        "password_file": ("password", places.secret_file),
+        "prefix": ("prefix", _topic),
+        "discovery_prefix": ("discovery_prefix", _discovery),
+        "keepalive": ("keepalive_s", duration(5, 65_535)),  # MQTT 3.1.1, 3.1.2.10: 16 bits of seconds
+    }
+    webhook = {
+        "url": ("url", lambda value: _web_address(value, places)),
+        "token": ("token", places.secret),
+        "token_file": ("token", places.secret_file),
+        "batch": ("batch", whole(1, 1000)),
+        "timeout": ("timeout_s", duration(0.1, 10 * MINUTE)),
+    }
+    recording = {
+        "folder": ("folder", path),
+        "encoder": ("encoder", matching(r"[A-Za-z0-9_-]{1,64}", "auto, or the name of an encoder")),
+        "fps": ("fps", number(above=0, most=120)),
+        "annotated": ("annotated", flag),
+        "segment": ("segment_s", duration(1, DAY)),
+        "most": ("most_bytes", kept),
+    }
+    store = {"path": ("path", path), "keep": ("keep_days", _days), "most": ("most_bytes", kept)}
+    return {
+        "jsonl": _output("jsonl", files, lambda **fields: FileOutput(format="jsonl", **fields)),
+        "csv": _output("csv", files, lambda **fields: FileOutput(format="csv", **fields)),
+        "sqlite": _output("sqlite", store, StoreOutput),
+        "mqtt": _output("mqtt", mqtt, MqttOutput),
+        "webhook": _output("webhook", webhook, WebhookOutput, "url"),
+        "recording": _output("recording", recording, RecordingOutput, of_records=False),
+    }
+
+
+def _output(kind: str, own: dict[str, tuple[str, Reader]], made: Callable[..., Any], *needed: str, of_records: bool = True) -> Keys:
+    records = listed(one_of("answers", "events"), 1, 2, "words, answers or events or both")
+    taken = {"records": ("records", records), "spool": ("spool", _spool)} if of_records else {}
+    common = {"name": ("name", name), "cameras": ("cameras", _cameras), **taken}
+
+    def without_kind(**fields: Any) -> Any:
+        fields.pop("kind", None)
+        return made(**fields)
+
+    return Keys(f'an output of kind = "{kind}"', {"kind": ("kind", text), **common, **own}, needed=("name", *needed), made=without_kind)
+
+
+def _spool(value: Any) -> SpoolSettings:
+    return SpoolSettings(size(64 * KIB, TIB)(value))
+
+
+def _days(value: Any) -> float:
+    return float(duration(MINUTE, 36_500 * DAY)(value)) / DAY
+
+
+def _discovery(value: Any) -> str | None:
+    return None if value is False else str(_topic(value))
+
+
+def _web_address(value: Any, places: SecretPlaces) -> Address:
+    def resolved(url: str) -> str:
+        if not is_url(url, "http", "https"):
+            raise Unfit(expected="http:// or https:// with a host")
+        return url
+
+    return places.address(value, resolved)
+
+
+def _path(folder: Path) -> Reader:
+    return lambda value: folder / text(value)
+
+
+def _is_there(path: Path) -> bool:
+    return is_folder(path) or (path.suffix == ".onnx" and is_regular(path))
+
+
+def _is_box(box: tuple[float, float, float, float]) -> bool:
+    return box[0] < box[2] and box[1] < box[3]
+
+
+def _encloses(polygon: Polygon) -> bool:
+    """Whether it has an area (by the shoelace formula); three points on a line have none."""
+    following = (*polygon[1:], polygon[0])
+    doubled = math.fsum(x1 * y2 - x2 * y1 for (x1, y1), (x2, y2) in zip(polygon, following, strict=True))
+    return abs(doubled) > 1e-6

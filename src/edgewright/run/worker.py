@@ -1,0 +1,249 @@
+"""A model as the service sees it: its worker process, what it was given, and what to do when it gives no answer.
+
+A worker that crashes, hangs or refuses to load is replaced; what it was working on is dropped and counted. One that is idle is asked now
+and then whether it is still there.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
+
+from edgewright.clock import Clock
+from edgewright.detections import Detections
+from edgewright.errors import HostError, InputError
+from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.kept import Kept
+from edgewright.run.loop import Loop
+from edgewright.run.memory import Footprint, pss_bytes
+from edgewright.run.records import Severity
+from edgewright.run.results import RESULT_BYTES, read_result
+from edgewright.run.ring import Ring
+from edgewright.run.settings import Box, ModelSettings
+
+LOAD_S = 180.0  # on the slowest board, with a stranger's model to be examined first
+PING_EVERY_S = 2.0
+RESULT_SLOTS = 1
+MOST_CLASSES = 100_000
+
+State: TypeAlias = Literal["waiting", "loading", "ready", "refused", "ended"]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A worker's answer to a frame: what it saw, how long the frame had waited for it (s), and what it took before the network, in it and
+    after it (ms).
+    """
+
+    frame: HeldFrame
+    detections: Detections
+    waited_s: float
+    stages_ms: tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a worker said of itself when it was ready."""
+
+    name: str
+    digest: str
+    classes: tuple[str, ...]
+    needed: tuple[float, ...]
+    engine: str
+    load_ms: float
+    footprint: Footprint
+
+
+class Hearer(Protocol):
+    """Who is told what a worker does."""
+
+    def answered(self, worker: "Worker", result: Result) -> None: ...
+    def not_answered(self, worker: "Worker", frame: HeldFrame) -> None: ...
+    def idle(self, worker: "Worker") -> None: ...
+    def loaded(self, worker: "Worker", loaded: Loaded) -> None: ...
+    def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How a frame is to be looked at: which part of it, and down to which score (default: the artifact's own)."""
+
+    region: Box | None = None
+    low: float | None = None
+
+
+class Worker(Kept):
+    """A model's worker, from its start to the end of the service or of the model's stay."""
+
+    MODULE = "edgewright.run.worker_child"
+    NOUN = "worker"
+
+    def __init__(self, settings: ModelSettings, *, loop: Loop, clock: Clock, room_bytes: Callable[[], int], hearer: Hearer) -> None:
+        super().__init__(settings.name, loop=loop, clock=clock)
+        self.settings = settings
+        self.state: State = "waiting"
+        self.loaded: Loaded | None = None
+        self.exit_code = 0
+        self.heartbeat_s = clock.monotonic_s()  # when it last proved that it computes
+        self._room_bytes, self._hearer = room_bytes, hearer
+        self._results: Ring | None = None
+        self._known: set[int] = set()  # rings
+        self._frame: HeldFrame | None = None
+        self._job = 0
+        self._asked_s: float | None = None  # when it was given what it has not answered
+        self._since_s = clock.monotonic_s()
+        self._given_s = 0.0
+        self._downs = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Ready, and nothing to do."""
+        return self.state == "ready" and self._frame is None
+
+    def advance(self, now_s: float) -> None:
+        """What is due: a start, a question, a replacement."""
+        if self.state == "waiting" and now_s >= self._due_s:
+            self._start(now_s)
+        elif self.state == "loading":
+            self._watch_loading(now_s)
+        elif self.state == "ready":
+            if self._asked_s is not None and now_s - self._asked_s > self.settings.answer_within_s:
+                self._fail(f"it gave no answer for {self.settings.answer_within_s:.0f} s")
+            elif self._asked_s is None and now_s - self.heartbeat_s > PING_EVERY_S:
+                self._asked_s = now_s
+                self._tell({"ping": self._job})
+
+    def give(self, frame: HeldFrame, order: Order) -> None:
+        """A frame to look at; only when idle. The worker holds it until it has answered."""
+        assert self.is_idle  # noqa: S101 - the desk asks before
+        self._frame = frame.hold()
+        self._job += 1
+        self._asked_s = self._given_s = self._clock.monotonic_s()
+        shared = frame.shared
+        if shared.id not in self._known:
+            self._known.add(shared.id)
+            words = {"ring": shared.id, "slots": shared.ring.slots, "slot_bytes": shared.ring.slot_bytes}
+            self._tell(words, (shared.ring.fd,))
+        where = {"ring": shared.id, "slot": frame.slot, "wh": frame.size_wh}
+        self._tell({"job": self._job, **where, "region": order.region, "low": order.low, "result": 0})
+
+    def forget_ring(self, shared: SharedRing) -> None:
+        """It is closed; the worker lets its view go."""
+        if shared.id in self._known:
+            self._known.discard(shared.id)
+            self._tell({"unring": shared.id})
+
+    def refuse(self, why: str) -> None:
+        """It may not stay."""
+        self.why = why
+        self._refuse(HostError.exit_code)
+
+    def end(self) -> None:
+        """For good; its memory is free when this returns."""
+        self._drop()
+        self._become("ended")
+
+    # --- its process --------------------------------------------------------------------------------------------------------------------
+
+    def _start(self, now_s: float) -> None:
+        self._become("loading")
+        self.heartbeat_s = now_s
+        self._begin()
+        self._results = Ring.make(self.name, slots=RESULT_SLOTS, slot_bytes=RESULT_BYTES, room_bytes=RESULT_SLOTS * RESULT_BYTES * 2)
+        self._tell({"load": {"artifact": str(self.settings.artifact), "threads": self.settings.threads}})
+        self._tell({"results": [RESULT_SLOTS, RESULT_BYTES]}, (self._results.fd,))
+
+    def _watch_loading(self, now_s: float) -> None:
+        """What a model takes is known once it has run; until then it is ended before it takes more than there is."""
+        room = self._room_bytes()
+        if self.pid is not None and (taken := pss_bytes(self.pid) or 0) > room:
+            self.why = (
+                f"it took {taken >> 20} MiB while it was loaded, and the memory budget has {room >> 20} MiB left; "
+                "raise `memory`, or run fewer or smaller models"
+            )
+            self._refuse(HostError.exit_code)
+        elif now_s - self._since_s > LOAD_S:
+            self._fail(f"it was not loaded within {LOAD_S:.0f} s")
+
+    def _take(self, words: dict[str, Any]) -> None:
+        now_s = self._clock.monotonic_s()
+        said = words["say"]
+        if said == "ready":
+            self._ready(words, now_s)
+        elif said == "done":
+            self._done(words, now_s)
+        elif said == "pong":
+            self.heartbeat_s = now_s
+            if self._frame is None:
+                self._asked_s = None
+        elif said == "refused":
+            self._refused(str(words["why"]), int(words["exit_code"]))
+        else:
+            raise ValueError(said)
+
+    def _ready(self, words: dict[str, Any], now_s: float) -> None:
+        classes, needed = tuple(map(str, words["classes"])), tuple(map(float, words["needed"]))
+        if len(classes) > MOST_CLASSES or not needed:
+            raise ValueError(len(classes))
+        footprint = Footprint.from_json(words)
+        load_ms = float(words["load_ms"])
+        self.loaded = Loaded(str(words["name"]), str(words["digest"]), classes, needed, str(words["engine"])[:200], load_ms, footprint)
+        self._become("ready")
+        self.heartbeat_s = now_s
+        self._asked_s = None
+        self._hearer.loaded(self, self.loaded)
+        if self.state == "ready":  # whoever was told may have thought better of it
+            self._hearer.idle(self)
+
+    def _done(self, words: dict[str, Any], now_s: float) -> None:
+        if words["job"] != self._job or self._frame is None or self._results is None or self.loaded is None:
+            raise ValueError(words["job"])
+        found = read_result(self._results.slot(0), words["boxes"], self.loaded.classes)
+        before, model, after = map(float, words["ms"])
+        frame, self._frame, self._asked_s = self._frame, None, None
+        self.heartbeat_s = now_s
+        self._backoff.works(now_s)
+        self._downs = 0
+        self._hearer.answered(self, Result(frame, found, max(0.0, self._given_s - frame.at_s), (before, model, after)))
+        frame.release()
+        self._hearer.idle(self)
+
+    # --- its ends -----------------------------------------------------------------------------------------------------------------------
+
+    def _refused(self, why: str, exit_code: int) -> None:
+        self.why = why
+        if exit_code == InputError.exit_code and self.loaded is None:
+            self._refuse(exit_code)
+        else:
+            self._fail(why)
+
+    def _refuse(self, exit_code: int) -> None:
+        """It will not do better another time."""
+        self._drop()
+        self.exit_code = exit_code
+        self._become("refused")
+        self._hearer.worker_happened(self.name, str(self.why), "error", self._shown())
+
+    def _fail(self, why: str) -> None:
+        """It is replaced, after a pause."""
+        pause_s = self._replace(why)
+        self._become("waiting")
+        self._downs += 1
+        # Of one that cannot be loaded time after time it is said again and again, but ever less often.
+        if self._downs.bit_count() == 1:
+            data = self._shown(next_try_s=round(pause_s, 3), failures=self._downs)
+            self._hearer.worker_happened(self.name, f"{self.why}; its replacement is started in {pause_s:.0f} s", "error", data)
+
+    def _let_go(self) -> None:
+        if self._results is not None:
+            self._results.close()
+            self._results = None
+        self._known.clear()
+        self._asked_s = None
+        if self._frame is not None:
+            frame, self._frame = self._frame, None
+            self._hearer.not_answered(self, frame)
+            frame.release()
+
+    def _become(self, state: State) -> None:
+        self.state = state
+        self._since_s = self._clock.monotonic_s()

@@ -1,0 +1,135 @@
+"""The worker: one model in a process of its own. Killing it gives its memory back for certain; loading it stalls nobody else.
+
+the service says      {"load": ...}, {"results": [slots, bytes]}, {"ring": id, ...}, {"unring": id}, {"job": n, ...}, {"ping": n}
+this process says     ready, done, pong, refused
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from edgewright.detections import Detections, ImageRgb
+from edgewright.detector import Detector, open_detector
+from edgewright.engines.timed import TimedEngine
+from edgewright.errors import EdgewrightError, HostError
+from edgewright.printable import printable
+from edgewright.run.channel import Channel, ChannelError, Message, close_all
+from edgewright.run.memory import footprint_of_self
+from edgewright.run.results import write_result
+from edgewright.run.ring import Ring, RingError
+
+LONGEST_WHY = 1000  # characters
+WARM_RUNS = 2  # before it says that it is ready: first runs are slow, and reserve what later ones need
+
+
+class _Worker:
+    """An opened detector, and the rings it reads and writes."""
+
+    def __init__(self, channel: Channel, load: dict[str, Any]) -> None:
+        self._channel = channel
+        began_s = time.monotonic()
+        opened = open_detector(load["artifact"], threads=load["threads"])
+        self._engine = TimedEngine(opened.engine)
+        self._detector = Detector(opened.artifact, self._engine)
+        self._rings: dict[int, Ring] = {}
+        self._results: Ring | None = None
+        wide, high = opened.artifact.input.size_wh
+        for _ in range(WARM_RUNS):
+            self._detector.detect(np.zeros((high, wide, 3), np.uint8))
+        described = self._engine.describe()
+        channel.send(
+            {
+                "say": "ready",
+                "name": opened.artifact.name,
+                "digest": opened.artifact.digest,
+                "classes": list(opened.artifact.classes),
+                "needed": list(opened.artifact.threshold.of_classes(opened.artifact.classes)) or [opened.artifact.threshold.score],
+                "engine": f"{described.name} {described.version}, {described.precision}, threads: {described.threads}",
+                "load_ms": (time.monotonic() - began_s) * 1e3,
+                **footprint_of_self().to_json(),
+            }
+        )
+
+    def serve(self) -> None:
+        """Until the service is gone."""
+        while True:
+            message = self._channel.receive()
+            if message is not None:
+                self._obey(message)
+
+    def _obey(self, message: Message) -> None:
+        words = message.words
+        if "job" in words:
+            self._work(words)
+        elif "ping" in words:
+            self._channel.send({"say": "pong", "ping": words["ping"]})
+        elif "ring" in words:
+            self._rings[words["ring"]] = Ring.attach(message.fds[0], words["slots"], words["slot_bytes"])
+        elif "unring" in words:
+            if (ring := self._rings.pop(words["unring"], None)) is not None:
+                ring.close()
+        elif "results" in words:
+            self._results = Ring.attach(message.fds[0], *words["results"])
+        else:
+            close_all(message.fds)
+
+    def _work(self, words: dict[str, Any]) -> None:
+        assert self._results is not None  # noqa: S101 - said before the first job
+        began_s = time.perf_counter()
+        picture = self._rings[words["ring"]].picture(words["slot"], (words["wh"][0], words["wh"][1]))
+        shown, left_top = _region(picture, words["region"])
+        found = self._detector.detect(shown, score_above=words["low"])
+        count = write_result(self._results.slot(words["result"]), _moved(found, left_top))
+        ended_s = time.perf_counter()
+        ms = [
+            (self._engine.began_s - began_s) * 1e3,
+            (self._engine.ended_s - self._engine.began_s) * 1e3,
+            (ended_s - self._engine.ended_s) * 1e3,
+        ]
+        self._channel.send({"say": "done", "job": words["job"], "boxes": count, "ms": ms})
+
+
+def _region(picture: ImageRgb, region: list[float] | None) -> tuple[ImageRgb, tuple[int, int]]:
+    """The part of the picture that the model is shown (shares of width and height), and where its corner lies; at least a pixel."""
+    if region is None:
+        return picture, (0, 0)
+    high, wide, _ = picture.shape
+    left, top = min(wide - 1, int(region[0] * wide)), min(high - 1, int(region[1] * high))
+    right, bottom = max(left + 1, round(region[2] * wide)), max(top + 1, round(region[3] * high))
+    return picture[top:bottom, left:right], (left, top)
+
+
+def _moved(found: Detections, left_top: tuple[int, int]) -> Detections:
+    if left_top == (0, 0):
+        return found
+    return Detections(found.boxes_xyxy + np.array([*left_top, *left_top], np.float32), found.scores, found.class_ids, found.classes)
+
+
+def main() -> int:
+    """Serve one model until the service is gone."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    channel = Channel.of_child()
+    try:
+        order = channel.receive()
+        if order is None:
+            return 1
+        load = order.words["load"]
+        cv2.setNumThreads(max(1, load["threads"] or 1))
+        try:
+            _Worker(channel, {**load, "artifact": Path(load["artifact"])}).serve()
+        except EdgewrightError as error:
+            channel.send({"say": "refused", "why": printable(str(error), LONGEST_WHY), "exit_code": error.exit_code})
+        except RingError as error:
+            channel.send({"say": "refused", "why": str(error), "exit_code": HostError.exit_code})
+    except ChannelError:
+        return 0  # the service is gone
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
