@@ -1,7 +1,7 @@
 """Tried again soon at first, ever later while it does not help, soon again after a calm while."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.run.backoff import Backoff
@@ -28,6 +28,7 @@ def test_a_calm_while_counts_once():
     assert [backoff.failed(100.0), backoff.failed(300.0), backoff.failed(500.0)] == [1, 2, 4]  # it did not work in between
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["failed", "works"]), max_size=200), st.floats(0.01, 10), st.floats(10, 100))
 def test_a_pause_is_never_shorter_than_the_first_nor_longer_than_the_most(steps, first_s, most_s):
     backoff = Backoff(first_s, most_s)

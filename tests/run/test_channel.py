@@ -5,7 +5,7 @@ import os
 import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.run.channel import MOST_BYTES, MOST_DESCRIPTORS, Channel, ChannelError, TooMuchError, channel_pair, close_all
@@ -36,6 +36,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.dictionaries(st.text(max_size=5), json_values, max_size=3), max_size=8))
 def test_messages_keep_their_borders_and_their_order(messages):
     ours, theirs = channel_pair()

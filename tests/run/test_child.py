@@ -11,7 +11,7 @@ import pytest
 from edgewright.run.child import KEPT_LINES, LONGEST_LINE, MOST_READ, STOPPED, Child, LogTail, _how
 
 # A module for `Child` to run, told what to be by an environment variable.
-MODULE = '''
+MODULE = """
 import os, signal, subprocess, sys, time
 from edgewright.run.channel import Channel
 channel = Channel.of_child()
@@ -39,7 +39,7 @@ match os.environ["BE"]:
         os.close(2)
         channel.send({"closed": 1})
         time.sleep(600)
-'''
+"""
 
 
 @pytest.fixture
@@ -104,7 +104,9 @@ def test_how_it_ended_itself_is_said_and_its_last_words_hide_passwords(start):
     assert child.end() == "was ended by SIGSEGV"
 
 
-@pytest.mark.parametrize(("status", "words"), [(0, "ended with exit status 0"), (-9, "was ended by SIGKILL"), (-63, "was ended by signal 63")])
+@pytest.mark.parametrize(
+    ("status", "words"), [(0, "ended with exit status 0"), (-9, "was ended by SIGKILL"), (-63, "was ended by signal 63")]
+)
 def test_exit_statuses_in_words(status, words):
     assert _how(status) == words
 

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.run.desk import Desk
@@ -10,7 +10,9 @@ from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.ring import MIB, Ring
 
 LIVE = {"a": True, "b": True, "file": False, "other file": False}
-steps = st.lists(st.sampled_from([("put", camera) for camera in LIVE] + [("next", None)] * 3 + [("clear", "a"), ("clear", None)]), max_size=80)
+steps = st.lists(
+    st.sampled_from([("put", camera) for camera in LIVE] + [("next", None)] * 3 + [("clear", "a"), ("clear", None)]), max_size=80
+)
 
 
 class Bench:
@@ -44,6 +46,7 @@ class Bench:
         assert self.shared.ring.fd == -1  # all frames were let go
 
 
+@settings(deadline=None)
 @given(steps)
 def test_every_frame_is_given_once_or_dropped_once(steps):
     bench, given_out = Bench(), []
@@ -67,6 +70,7 @@ def test_every_frame_is_given_once_or_dropped_once(steps):
     bench.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(LIVE)), max_size=40))
 def test_a_live_camera_has_its_newest_waiting_and_a_file_everything(cameras):
     bench = Bench()
@@ -81,6 +85,7 @@ def test_a_live_camera_has_its_newest_waiting_and_a_file_everything(cameras):
     bench.close()
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(sorted(LIVE)), max_size=60))
 def test_a_camera_waits_for_no_more_than_one_frame_of_each_other(cameras):
     bench, since = Bench(), {}

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.run.figures import BOUNDS_S, RECENT, CameraFigures, Histogram, PairFigures
@@ -12,6 +12,7 @@ from edgewright.run.figures import BOUNDS_S, RECENT, CameraFigures, Histogram, P
 seconds = st.floats(0, 1000) | st.sampled_from(BOUNDS_S) | st.sampled_from([np.nextafter(b, 1e9) for b in BOUNDS_S])
 
 
+@settings(deadline=None)
 @given(st.lists(seconds, max_size=300))
 def test_samples_fall_where_numpy_puts_them(samples):
     histogram = Histogram()

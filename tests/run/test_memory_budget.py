@@ -3,15 +3,13 @@
 import os
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.errors import HostError
 from edgewright.run.memory import MIB, Alarm, Footprint, MemoryBudget, available_bytes, footprint_of_self, pss_bytes
 
 GIB = 1 << 30
-
-
 
 
 def host(root, groups="", available_kib=8 << 20):
@@ -116,6 +114,7 @@ def test_of_this_very_process():
 # --- promises ---------------------------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 100), st.booleans()), max_size=40))
 def test_never_more_is_promised_than_there_is(steps):
     budget, promised = MemoryBudget(100), {}
@@ -140,7 +139,9 @@ def test_a_refusal_has_the_figures_and_changes_nothing():
     with pytest.raises(HostError) as refused:
         budget.admit("b", 50 * MIB, "the model b")
     said = str(refused.value)
-    assert all(words in said for words in ("the model b", "50 MiB for it", "60 MiB promised to others", "at most 100 MiB", "raise `memory`"))
+    assert all(
+        words in said for words in ("the model b", "50 MiB for it", "60 MiB promised to others", "at most 100 MiB", "raise `memory`")
+    )
     assert budget.promises == {"a": 60 * MIB}
     budget.admit("a", 100 * MIB, "the model a")  # in place of what it had
 

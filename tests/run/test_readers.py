@@ -348,7 +348,9 @@ def test_a_device_that_is_not_there_may_come_back(address, capfd):
         open_reader(SourceOrder("stream", address))
 
 
-@pytest.mark.parametrize("address", ["file:///etc/passwd", "rtsp://127.0.0.1:1/x", "http://127.0.0.1:1/x", "concat:/etc/passwd|/etc/group", "ftp://h/x"])
+@pytest.mark.parametrize(
+    "address", ["file:///etc/passwd", "rtsp://127.0.0.1:1/x", "http://127.0.0.1:1/x", "concat:/etc/passwd|/etc/group", "ftp://h/x"]
+)
 def test_an_address_that_leads_nowhere_or_to_a_file_is_lost(address, monkeypatch):
     for name in ("OPENCV_FFMPEG_LOGLEVEL", "OPENCV_FFMPEG_CAPTURE_OPTIONS"):
         monkeypatch.setenv(name, "")  # set by the reader; put back afterwards

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -25,6 +25,7 @@ def found(draw):
     return Detections(boxes, scores, draw(hnp.arrays(np.int64, count, elements=st.integers(0, 1 << 40))), ("a", "b"))
 
 
+@settings(deadline=None)
 @given(found())
 def test_boxes_come_back(wanted):
     into = slot()
@@ -70,6 +71,7 @@ def test_what_are_no_boxes_is_no_result(boxes, score, class_id):
         read_result(into, 1, ("a",))
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.uint8, RESULT_BYTES), st.integers(0, MOST_BOXES))
 def test_any_bytes_are_boxes_that_can_be_said_or_none(content, count):
     try:
