@@ -26,6 +26,10 @@ class ChannelError(Exception):
     """The other side is gone, does not listen, or says what is no message: whoever it is, it is to be replaced."""
 
 
+class TooMuchError(ChannelError):
+    """What was to be sent is more than a message holds; nothing was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """Words, and the descriptors that came with them; they are the receiver's to close."""
@@ -37,8 +41,9 @@ class Message:
 class Channel:
     """One end."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, most_fds: int = MOST_DESCRIPTORS) -> None:
         self._end = end
+        self._most_fds = most_fds
 
     @classmethod
     def of_child(cls) -> "Channel":
@@ -54,8 +59,10 @@ class Channel:
         self._end.setblocking(blocking)
 
     def send(self, words: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Raises ChannelError where the other side is gone, or has not read for so long that nothing more fits."""
+        """Raises ChannelError where the other side is gone, has not read for so long that nothing more fits, or would refuse so much."""
         data = json.dumps(words, separators=(",", ":")).encode()
+        if len(data) > MOST_BYTES:
+            raise TooMuchError(f"{len(data)} bytes are more than a message holds")
         try:
             if fds:
                 socket.send_fds(self._end, [data], list(fds))
@@ -73,7 +80,7 @@ class Channel:
             ChannelError: the other side has closed, or its message is none.
         """
         try:
-            data, fds, flags, _ = socket.recv_fds(self._end, MOST_BYTES + 1, MOST_DESCRIPTORS)
+            data, fds, flags, _ = socket.recv_fds(self._end, MOST_BYTES + 1, self._most_fds, socket.MSG_CMSG_CLOEXEC)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -89,10 +96,12 @@ class Channel:
 
 
 def channel_pair() -> tuple[Channel, Channel]:
-    """Two ends. Ours does not block; the other may be handed to a child."""
+    """Two ends. Ours does not block and takes no descriptors, which a broken child could send without end; the other may be handed to a
+    child.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    return Channel(ours), Channel(theirs)
+    return Channel(ours, most_fds=0), Channel(theirs)
 
 
 def close_all(fds: Sequence[int]) -> None:
