@@ -177,6 +177,7 @@ class Recording:
         if choice is None or self._choice_for != size_wh:
             choice = self._choose(size_wh, self._avoid)
             self._choice_for = size_wh
+            self.state = replace(self.state, choice=choice)
         path = self._segments.begin(self.state.camera, answer.captured_s, choice.encoder.suffix)
         try:
             encoder = Encoder(choice.encoder, path, size_wh, self._settings.fps)
@@ -188,7 +189,7 @@ class Recording:
         except BaseException:
             self._segments.give_up(path)
             raise
-        self.state = replace(self.state, choice=choice, film=path.name, error=None)
+        self.state = replace(self.state, film=path.name, error=None)
         return _Film(path, encoder, sidecar, at_s, at_s)
 
     def _take(self, film: _Film, image_rgb: ImageRgb, answer: Answer, at_s: float) -> None:
