@@ -25,7 +25,7 @@ from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
-from edgewright.run.rules import Rule
+from edgewright.run.rules import Rules
 from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
@@ -73,12 +73,12 @@ class Service:
             if isinstance(output, RecordingOutput)
         ]
         self._takers, self._footprints = takers, footprints
-        self._new_id = EventIds()
+        self._ids = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
         self._measured_s = self.began_s
         self.used_bytes: dict[str, int] = {}
-        self._rules = [Rule(rule, self._new_id) for rule in settings.rules]
+        self._rules = Rules(settings.rules, self._ids)
         self._trackers: dict[tuple[str, str], Tracker] = {}
         self.workers: dict[str, Worker] = {}
         self.desks: dict[str, Desk] = {}
@@ -272,9 +272,8 @@ class Service:
         )
         pair.answer(age_s, result.waited_s, result.stages_ms)
         self._offer(answer)
-        for rule in self._rules:
-            if (event := rule.look(answer)) is not None:
-                self._offer(event)
+        for event in self._rules.look(answer):
+            self._offer(event)
         for recorder in self.recorders:
             recorder.offer(frame, answer)
 
@@ -366,7 +365,7 @@ class Service:
     ) -> None:
         """An event, now."""
         wall_s = self.clock.wall_s()
-        self._offer(Event(self._new_id(wall_s), wall_s, kind, name, text, severity, camera, data))
+        self._offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data))
 
     def _offer(self, record: Record) -> None:
         for taker in self._takers:
