@@ -9,10 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgewright.run.channel import MOST_BYTES, MOST_DESCRIPTORS, Channel, ChannelError, TooMuchError, channel_pair, close_all
-
-
-def descriptors():
-    return sorted(os.listdir("/proc/self/fd"))
+from live_stage import descriptors
 
 
 @pytest.fixture

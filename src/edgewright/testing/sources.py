@@ -6,10 +6,10 @@
 What a reader has to be is said in `run.readers.base`; this opens one, reads it to its end (or `most_frames`) and says what was otherwise.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -103,4 +103,4 @@ def _at_the_end(reader: Reader, frames: int) -> list[str]:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
