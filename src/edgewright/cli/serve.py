@@ -67,6 +67,7 @@ def _settings(what: Path, cameras: list[str], state: Path | None, frames: int | 
     from dataclasses import replace  # noqa: PLC0415
 
     from edgewright.run.service_file import read_service, service_of  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.run.settings import STATE  # noqa: PLC0415
 
     if what.suffix == ".toml":
         if cameras:
@@ -75,8 +76,7 @@ def _settings(what: Path, cameras: list[str], state: Path | None, frames: int | 
         return replace(settings, state=state or settings.state, frames=frames or settings.frames)
     if not cameras:
         raise InputError(f"no camera for {what}", fix="add --camera 0, or name a service.toml")
-    where = {} if state is None else {"state": state}
-    return service_of(what, cameras, os.environ, frames=frames, **where)
+    return service_of(what, cameras, os.environ, state=state or STATE, frames=frames)
 
 
 def _print_unit(what: Path) -> None:

@@ -41,12 +41,21 @@ class Histogram:
 
 @dataclass(slots=True)
 class PairFigures:
-    """Of one camera and one model."""
+    """Of one camera and one model, which came when `before` frames had been offered to others."""
 
+    before: int = 0
     answered: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     age: Histogram = field(default_factory=Histogram)
     stages: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+
+    def answer(self, age_s: float, waited_s: float, stages_ms: tuple[float, float, float]) -> None:
+        """One more, of this age; what neither the wait nor the worker's own stages took is the service's."""
+        self.answered += 1
+        self.age.add(age_s)
+        of_worker = [ms / 1e3 for ms in stages_ms]
+        for stage, seconds in zip(STAGES, (waited_s, *of_worker, age_s - waited_s - sum(of_worker)), strict=True):
+            self.stages[stage].add(max(0.0, seconds))
 
 
 @dataclass(slots=True)
@@ -57,6 +66,11 @@ class CameraFigures:
     dropped: Counter[str] = field(default_factory=Counter)
     models: dict[str, PairFigures] = field(default_factory=dict)
 
+    @property
+    def offered(self) -> int:
+        """Captured, and not dropped before any model could be asked."""
+        return self.captured - self.dropped.total()
+
     def captured_more(self, count: int, dropped: Mapping[str, int]) -> None:
         self.captured += count
         self.dropped.update(dropped)
@@ -64,7 +78,7 @@ class CameraFigures:
     def on_the_way(self, model: str) -> int:
         """Captured, and neither answered nor dropped yet."""
         pair = self.models[model]
-        return self.captured - self.dropped.total() - pair.answered - pair.dropped.total()
+        return self.offered - pair.before - pair.answered - pair.dropped.total()
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from edgewright.detections import Detections
 from edgewright.vision import tracking
 
@@ -44,6 +46,28 @@ class Answer:
             **self.detections.to_json(),
             **tracks,
         }
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> "Answer":
+        """What `to_json` wrote; classes are numbered anew, by their names.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is not what `to_json` writes.
+        """
+        names, tracks = [str(name) for name in fields["classes"]], fields.get("track_ids")
+        classes = tuple(dict.fromkeys(names))
+        found = Detections(
+            np.array(fields["boxes_xyxy"], np.float32).reshape(-1, 4),
+            np.array(fields["scores"], np.float32),
+            np.array([classes.index(name) for name in names], np.int64),
+            classes,
+        )
+        ids = None if tracks is None else np.array([UNTRACKED if each is None else int(each) for each in tracks], np.int64)
+        if ids is not None and len(ids) != len(found):
+            raise ValueError(f"{len(ids)} tracks of {len(found)} boxes")
+        who = str(fields["camera"]), str(fields["model"]), int(fields["frame"])
+        wide, high = fields["source_wh"]
+        return cls(*who, float(fields["time_s"]), float(fields["age_ms"]), (int(wide), int(high)), found, ids)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,10 +30,13 @@ State: TypeAlias = Literal["waiting", "loading", "ready", "refused", "ended"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A worker's answer to a frame: what it saw, and how long before the network, in it and after it took (ms)."""
+    """A worker's answer to a frame: what it saw, how long the frame had waited for it (s), and what it took before the network, in it and
+    after it (ms).
+    """
 
     frame: HeldFrame
     detections: Detections
+    waited_s: float
     stages_ms: tuple[float, float, float]
 
 
@@ -88,6 +91,7 @@ class Worker(Kept):
         self._job = 0
         self._asked_s: float | None = None  # when it was given what it has not answered
         self._since_s = clock.monotonic_s()
+        self._given_s = 0.0
         self._downs = 0
 
     @property
@@ -113,7 +117,7 @@ class Worker(Kept):
         assert self.is_idle  # noqa: S101 - the desk asks before
         self._frame = frame.hold()
         self._job += 1
-        self._asked_s = self._clock.monotonic_s()
+        self._asked_s = self._given_s = self._clock.monotonic_s()
         shared = frame.shared
         if shared.id not in self._known:
             self._known.add(shared.id)
@@ -164,7 +168,7 @@ class Worker(Kept):
     def _take(self, words: dict[str, Any]) -> None:
         now_s = self._clock.monotonic_s()
         said = words["say"]
-        if said == "ready":
+        if said == "ready" and self.state == "loading":
             self._ready(words, now_s)
         elif said == "done":
             self._done(words, now_s)
@@ -179,8 +183,8 @@ class Worker(Kept):
 
     def _ready(self, words: dict[str, Any], now_s: float) -> None:
         classes, needed = tuple(map(str, words["classes"])), tuple(map(number_said, words["needed"]))
-        if self.state != "loading" or not needed:
-            raise ValueError("ready again, or for no class")
+        if not needed:
+            raise ValueError("ready for no class")
         footprint = Footprint.from_json(words)
         load_ms, engine = number_said(words["load_ms"]), text_said(words["engine"], 200)
         self.loaded = Loaded(text_said(words["name"], 200), text_said(words["digest"], 200), classes, needed, engine, load_ms, footprint)
@@ -200,7 +204,7 @@ class Worker(Kept):
         self.heartbeat_s = now_s
         self._backoff.works(now_s)
         self._downs = 0
-        self._hearer.answered(self, Result(frame, found, (before, model, after)))
+        self._hearer.answered(self, Result(frame, found, max(0.0, self._given_s - frame.at_s), (before, model, after)))
         frame.release()
         self._hearer.idle(self)
 

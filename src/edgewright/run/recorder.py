@@ -1,0 +1,152 @@
+"""A recording output as the service sees it: its process is shown frames with their answers, as many as it has asked for and can take."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from edgewright.board.profile import usable_cores
+from edgewright.clock import Clock
+from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.kept import Kept
+from edgewright.run.loop import Loop
+from edgewright.run.records import Answer, Severity
+from edgewright.run.settings import RecordingOutput
+
+IN_HAND = 2  # frames; what comes while it has these is left out, and counted
+SILENT_S = 60.0  # it may be trying encoders, ten frames each
+ADVANCE_EVERY_S = 5.0
+EARLY = 0.5  # of a frame's time
+
+
+class Hearer(Protocol):
+    """Who is told what a recorder does."""
+
+    def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None: ...
+
+
+class RecorderProcess(Kept):
+    """One recording output's recorder, from its start to the end of the service."""
+
+    MODULE = "edgewright.run.recorder_child"
+    NOUN = "recorder"
+
+    def __init__(self, settings: RecordingOutput, *, loop: Loop, clock: Clock, hearer: Hearer) -> None:
+        super().__init__(settings.name, loop=loop, clock=clock)
+        self.settings = settings
+        self.offered = self.recorded = self.left_out = 0
+        self.states: dict[str, dict[str, Any]] = {}
+        self._hearer = hearer
+        self._in_hand: dict[int, HeldFrame] = {}
+        self._job = 0
+        self._known: set[int] = set()
+        self._due: dict[str, float] = {}  # of each camera's next frame
+        self._asked_s = self._advanced_s = clock.monotonic_s()
+        self._has_ended = False
+        self._errors: dict[str, str | None] = {}
+
+    # --- what the service asks of it ----------------------------------------------------------------------------------------------------
+
+    def offer(self, frame: HeldFrame, answer: Answer) -> None:
+        """A frame and its answer; taken where one is due and it has a hand free."""
+        if self.settings.cameras and answer.camera not in self.settings.cameras:
+            return
+        period_s = 1 / self.settings.fps
+        due_s = self._due.get(answer.camera, frame.at_s)
+        if frame.at_s < due_s - EARLY * period_s:
+            return
+        self.offered += 1
+        self._due[answer.camera] = max(due_s + period_s, frame.at_s)
+        if self._child is None or len(self._in_hand) >= IN_HAND:
+            self.left_out += 1
+            return
+        shared = frame.shared
+        if shared.id not in self._known:
+            self._known.add(shared.id)
+            self._tell({"ring": shared.id, "slots": shared.ring.slots, "slot_bytes": shared.ring.slot_bytes}, (shared.ring.fd,))
+        self._job += 1
+        self._in_hand[self._job] = frame.hold()
+        self._asked_s = self._clock.monotonic_s()
+        self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()})
+
+    def forget_ring(self, shared: SharedRing) -> None:
+        """It is closed; the process lets its view go."""
+        if shared.id in self._known:
+            self._known.discard(shared.id)
+            self._tell({"unring": shared.id})
+
+    def advance(self, now_s: float) -> None:
+        """What is due: a start, a look at films that get no more frames, a replacement."""
+        if self._child is None:
+            if now_s >= self._due_s and not self._has_ended:
+                self._start()
+        elif self._in_hand and now_s - max(self._asked_s, self._heard_s) > SILENT_S:
+            self._fail(f"it took no frame for {SILENT_S:.0f} s")
+        elif now_s - self._advanced_s >= ADVANCE_EVERY_S:
+            self._advanced_s = now_s
+            self._tell({"advance": now_s})
+
+    def finish(self, within_s: float) -> None:
+        """Let it end its films."""
+        self._tell({"end": within_s})
+
+    @property
+    def has_finished(self) -> bool:
+        return self._has_ended or self._child is None
+
+    def end(self) -> None:
+        """For good."""
+        self._has_ended = True
+        self._drop()
+
+    def to_json(self) -> dict[str, Any]:
+        counts = {"offered": self.offered, "recorded": self.recorded, "left_out": self.left_out, "restarts": self.restarts}
+        return {**counts, "cameras": dict(self.states)}
+
+    # --- its process --------------------------------------------------------------------------------------------------------------------
+
+    def _start(self) -> None:
+        self._begin()
+        kept = ("name", "encoder", "fps", "annotated", "segment_s", "most_bytes")
+        fields = {name: getattr(self.settings, name) for name in kept}
+        self._tell({"record": {**fields, "folder": str(self.settings.folder)}, "cores": usable_cores()})
+
+    def _take(self, words: dict[str, Any]) -> None:
+        said = words["say"]
+        if said == "done":
+            self._in_hand.pop(words["job"]).release()
+            self._backoff.works(self._clock.monotonic_s())
+            self._note(words["state"])
+        elif said == "ended":
+            self._has_ended = True
+            for state in words["states"]:
+                self._note(state)
+        elif said == "refused":
+            self._fail(str(words["why"]))
+        else:
+            raise ValueError(said)
+
+    def _note(self, state: dict[str, Any]) -> None:
+        """What it says of a camera's recording; an error is said once, and so is its end."""
+        camera, error, reason = str(state["camera"]), state["error"], state["reason"]
+        before = self.states.get(camera)
+        self.states[camera] = state
+        self.recorded = sum(int(each["frames"]) for each in self.states.values())
+        if reason is not None and (before is None or before["reason"] != reason):
+            self._hearer.output_happened(self.name, f"records {camera} with {reason}", "info", {"camera": camera})
+        if error != self._errors.get(camera):
+            self._errors[camera] = error
+            text = f"records {camera} again" if error is None else f"cannot record {camera}: {error}"
+            self._hearer.output_happened(self.name, text, "info" if error is None else "error", {"camera": camera})
+
+    def _fail(self, why: str) -> None:
+        if self._has_ended:
+            self._drop()
+            return
+        pause_s = self._replace(why)
+        data = self._shown(next_try_s=round(pause_s, 3))
+        self._hearer.output_happened(self.name, f"{self.why}; another is started in {pause_s:.0f} s", "error", data)
+
+    def _let_go(self) -> None:
+        while self._in_hand:
+            _, frame = self._in_hand.popitem()
+            frame.release()
+        self._known.clear()
