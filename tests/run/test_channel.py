@@ -33,7 +33,7 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(st.dictionaries(st.text(max_size=5), json_values, max_size=3), max_size=8))
 def test_messages_keep_their_borders_and_their_order(messages):
     ours, theirs = channel_pair()

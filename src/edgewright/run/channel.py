@@ -80,11 +80,13 @@ class Channel:
             ChannelError: the other side has closed, or its message is none.
         """
         try:
-            data, fds, flags, _ = socket.recv_fds(self._end, MOST_BYTES + 1, self._most_fds, socket.MSG_CMSG_CLOEXEC)
+            data, fds, flags, _ = socket.recv_fds(self._end, MOST_BYTES + 1, self._most_fds)
         except BlockingIOError:
             return None
         except OSError as error:
             raise ChannelError(f"nothing can be heard of it: {error.strerror}") from error
+        for descriptor in fds:
+            os.set_inheritable(descriptor, False)  # recv_fds takes no MSG_CMSG_CLOEXEC: it has flags, and does nothing with them
         try:
             return Message(_words(data, flags), tuple(fds))
         except ChannelError:
