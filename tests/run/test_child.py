@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from edgewright.run.channel import ChannelError
 from edgewright.run.child import KEPT_LINES, LONGEST_LINE, MOST_READ, STOPPED, Child, LogTail, _how
 from live_stage import descriptors
 
@@ -110,6 +111,15 @@ def test_how_it_ended_itself_is_said_and_its_last_words_hide_passwords(start):
 )
 def test_exit_statuses_in_words(status, words):
     assert _how(status) == words
+
+
+def test_how_it_ended_is_known_to_whoever_hears_it_hang_up(start):
+    """Its channel is closed before it can be waited for."""
+    for be, how in (("exit", "ended with exit status 7"), ("killed", "was ended by SIGSEGV")):
+        child = start(be)
+        with pytest.raises(ChannelError, match="closed its end"):
+            said(child)
+        assert child.end() == how
 
 
 def test_what_it_started_ends_with_it(start):
