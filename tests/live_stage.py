@@ -3,6 +3,8 @@
 import os
 import time
 from collections import Counter
+from pathlib import Path
+from typing import ClassVar
 
 from edgewright.clock import SystemClock
 from edgewright.run.camera import Camera, Room
@@ -102,7 +104,7 @@ class Stage:
 class Spoken:
     """In a child's place: no process, but a real channel, whose other end (`theirs`) the test has."""
 
-    made = []
+    made: ClassVar[list] = []
 
     def __init__(self, module, name, environment=None):
         self.channel, self.theirs = channel_pair()
@@ -125,7 +127,11 @@ class Spoken:
         return STOPPED
 
 
+def descriptors():
+    """Those that we have open."""
+    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+
+
 def left_over():
     """Descriptors of ours, and processes that we started."""
-    with open(f"/proc/self/task/{os.getpid()}/children") as children:  # noqa: PTH123
-        return sorted(os.listdir("/proc/self/fd")), children.read()
+    return descriptors(), Path(f"/proc/self/task/{os.getpid()}/children").read_text()

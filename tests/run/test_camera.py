@@ -43,7 +43,8 @@ def settings(source, **fields):
 
 
 def add_up(stage):
-    assert stage.came == len(stage.frames) + stage.dropped.total()
+    on_the_way = sum(camera._open for camera in stage.parts)
+    assert stage.came == len(stage.frames) + stage.dropped.total() + on_the_way
 
 
 # --- real processes ---------------------------------------------------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def test_no_more_frames_than_asked_for(stage, clip):
 
 @pytest.mark.parametrize("by", [signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV])
 def test_a_process_that_is_killed_or_stopped_is_replaced(stage, clip, by):
-    camera = stage.camera(settings(clip, live=True, loop=True, stall_s=1.0))
+    camera = stage.camera(settings(clip, live=True, loop=True, stall_s=1.0 if by == signal.SIGSTOP else 60.0))
     stage.until(lambda: len(stage.frames) >= 3)
     first, restarts = camera.pid, camera.restarts
     os.kill(first, by)
@@ -122,9 +123,10 @@ def test_live_frames_without_a_slot_are_dropped_and_counted(stage, clip):
 
 
 def test_a_frame_rate_is_kept_and_can_be_changed(stage, clip):
+    began_s = stage.clock.monotonic_s()
     camera = stage.camera(settings(clip, live=True, loop=True, fps=4))
     stage.until(lambda: stage.dropped["fps_cap"] >= 10)
-    assert len(stage.frames) <= 1 + stage.came * 4 / 20 + 2
+    assert 1 <= len(stage.frames) <= 4 * (stage.clock.monotonic_s() - began_s) + 3
     camera.cap(None)
     stage.until(lambda: camera.most_fps is None and len(stage.frames) >= 10)
     add_up(stage)
@@ -173,9 +175,9 @@ def test_what_is_not_there_now_is_waited_for(stage, tmp_path):
     folder.mkdir()
     camera = stage.camera(settings(folder, watch=True))
     folder.rmdir()
-    camera.live = True  # decided while it was there
     stage.until(lambda: camera.restarts >= 2 or camera.state == "refused")
     assert camera.state != "refused", camera.why
+    assert "the folder cannot be read" in camera.why
     assert len(stage.events) == 1  # said once
     folder.mkdir()
     stage.until(lambda: camera.state == "up")
@@ -346,11 +348,11 @@ def test_what_it_says_of_itself_is_one_line_without_credentials(stage, spoken):
 def test_one_that_talks_without_end_does_not_keep_the_others_waiting(stage, spoken):
     camera, child = spoken
     heard = []
-    stage.captured = lambda *words: heard.append(words)
 
     def talks_on(*words):
         heard.append(words)
-        say(child, "alive", received=1, dropped={"still": 1})
+        if not child.ended:
+            say(child, "alive", received=1, dropped={"still": 1})
 
     stage.captured = talks_on
     say(child, "alive", received=1, dropped={"still": 1})

@@ -8,7 +8,9 @@ import time
 
 import pytest
 
+from edgewright.run.channel import ChannelError
 from edgewright.run.child import KEPT_LINES, LONGEST_LINE, MOST_READ, STOPPED, Child, LogTail, _how
+from live_stage import descriptors
 
 # A module for `Child` to run, told what to be by an environment variable.
 MODULE = """
@@ -51,11 +53,11 @@ def start(tmp_path, monkeypatch):
         started.append(Child("becomes", be, {"BE": be, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}))
         return started[-1]
 
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors()
     yield child
     for each in started:
         each.end()
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 def said(child):
@@ -109,6 +111,15 @@ def test_how_it_ended_itself_is_said_and_its_last_words_hide_passwords(start):
 )
 def test_exit_statuses_in_words(status, words):
     assert _how(status) == words
+
+
+def test_how_it_ended_is_known_to_whoever_hears_it_hang_up(start):
+    """Its channel is closed before it can be waited for."""
+    for be, how in (("exit", "ended with exit status 7"), ("killed", "was ended by SIGSEGV")):
+        child = start(be)
+        with pytest.raises(ChannelError, match="closed its end"):
+            said(child)
+        assert child.end() == how
 
 
 def test_what_it_started_ends_with_it(start):
@@ -179,12 +190,12 @@ def test_one_whose_parent_died_before_it_began_does_not_begin():
 
 
 def test_a_module_that_is_not_there_leaves_nothing_open():
-    before = sorted(os.listdir("/proc/self/fd"))
+    before = descriptors()
     child = Child("edgewright.run.nothing", "x")
     until(lambda: not child.is_alive())
     assert child.end() == "ended with exit status 1"
     assert "nothing" in child.log.lines[-1]
-    assert sorted(os.listdir("/proc/self/fd")) == before
+    assert descriptors() == before
 
 
 # --- the tail of a log ------------------------------------------------------------------------------------------------------------------

@@ -19,10 +19,10 @@ def test_it_is_remembered(tmp_path):
 def test_the_larger_one_counts_and_only_news_is_written(tmp_path):
     kept = RememberedFootprints(tmp_path)
     kept.remember("m", Footprint(100, 20))
-    written = os.stat(tmp_path / FILE).st_ino
+    written = (tmp_path / FILE).stat().st_ino
     kept.remember("m", Footprint(90, 20))
     assert kept.recall("m") == Footprint(100, 20)
-    assert os.stat(tmp_path / FILE).st_ino == written
+    assert (tmp_path / FILE).stat().st_ino == written
     kept.remember("m", Footprint(90, 40))
     assert RememberedFootprints(tmp_path).recall("m") == Footprint(90, 40)
 

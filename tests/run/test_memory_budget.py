@@ -45,13 +45,13 @@ def test_a_group_above_limits_as_well(tmp_path):
 
 def test_a_v1_group_limits_also_where_the_container_sees_another_path(tmp_path):
     host(tmp_path, "5:devices:/docker/abc\n4:cpu,memory:/docker/abc\n1:name=systemd:/docker/abc\n")
-    group(tmp_path, "memory", **{"memory__limit_in_bytes": 512 * MIB, "memory__usage_in_bytes": 12 * MIB})
+    group(tmp_path, "memory", memory__limit_in_bytes=512 * MIB, memory__usage_in_bytes=12 * MIB)
     assert available_bytes(tmp_path) == 500 * MIB
 
 
 def test_v1_without_a_limit_says_a_huge_one(tmp_path):
     host(tmp_path, "4:memory:/\n")
-    group(tmp_path, "memory", **{"memory__limit_in_bytes": 9223372036854771712, "memory__usage_in_bytes": 12 * MIB})
+    group(tmp_path, "memory", memory__limit_in_bytes=9223372036854771712, memory__usage_in_bytes=12 * MIB)
     assert available_bytes(tmp_path) == 8 * GIB
 
 

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from edgewright.errors import HostError
 from edgewright.run.ring import MIB, MOST_SLOTS, PAGE, Ring, RingError, SlotLedger
-
-
-def descriptors():
-    return sorted(os.listdir("/proc/self/fd"))
+from live_stage import descriptors
 
 
 @pytest.fixture
@@ -132,11 +130,11 @@ def test_two_processes_see_the_same_bytes(ring):
 
 
 def test_nothing_is_left_of_a_closed_ring():
-    before, named = descriptors(), os.listdir("/dev/shm")
+    before, named = descriptors(), sorted(Path("/dev/shm").iterdir())
     made = Ring.make("belt", slots=4, slot_bytes=MIB, room_bytes=5 * MIB)
     with Ring.attach(os.dup(made.fd), 4, MIB) as attached:
         attached.slot(0)[:] = 1
-        assert os.listdir("/dev/shm") == named  # it never had a name
+        assert sorted(Path("/dev/shm").iterdir()) == named  # it never had a name
     view = made.picture(0, (10, 10))
     made.close()
     made.close()

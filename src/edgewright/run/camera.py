@@ -57,6 +57,7 @@ class Camera(Kept):
         super().__init__(settings.name, loop=loop, clock=clock)
         self.settings = settings
         self.live = is_live(settings)
+        self._order = SourceOrder.of(settings)  # once: a folder that is gone for a while is a folder all the same
         self.state: State = "waiting"
         self.reader: str | None = None
         self.fps: float | None = None
@@ -121,9 +122,8 @@ class Camera(Kept):
         if not self._begin():
             return
         motion = None if self.settings.motion is None else asdict(self.settings.motion)
-        order = SourceOrder.of(self.settings).to_json()
         left = None if self._most_frames is None else max(1, self._most_frames - self.received)
-        self._tell({"open": order, "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
+        self._tell({"open": self._order.to_json(), "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
 
     def _take(self, words: dict[str, Any]) -> None:
         said = words["say"]

@@ -89,6 +89,8 @@ class Channel:
             return None
         except OSError as error:
             raise ChannelError(f"nothing can be heard of it: {error.strerror}") from error
+        for descriptor in fds:
+            os.set_inheritable(descriptor, False)  # recv_fds takes no MSG_CMSG_CLOEXEC: it has flags, and does nothing with them
         try:
             return Message(_words(data, flags), tuple(fds))
         except ChannelError:

@@ -6,6 +6,7 @@ standard error are kept, without credentials, to be shown when it fails.
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ KEPT_LINES = 100
 LONGEST_LINE = 500
 MOST_READ = 1 << 16  # bytes of its log at a time, all that a pipe holds; a child that floods it has to wait for the next turn
 STOPPED = "was stopped by us"
+GRACE_S = 0.2  # for one that has hung up, to be gone
 END_S = 5.0  # a killed process is gone after moments; the kernel may be busy with its memory
 
 
@@ -95,6 +97,10 @@ class Child:
         """Kill it and all that it started, and wait until it is gone; how it ended, in a few words."""
         if self._how is not None:
             return self._how
+        if self._has_hung_up():
+            # A process that ends closes its descriptors first; how it ended can be had a moment later.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE_S)
         ended_itself = self._process.poll()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -104,8 +110,15 @@ class Child:
         self.channel.close()
         os.close(self.log_fd)
         os.close(self._writing)
-        self._how = STOPPED if ended_itself is None else _how(ended_itself)
+        status = self._process.returncode
+        by_us = ended_itself is None and status in (None, -signal.SIGKILL)
+        self._how = STOPPED if by_us else _how(status)
         return self._how
+
+    def _has_hung_up(self) -> bool:
+        poller = select.poll()
+        poller.register(self.channel.fileno(), 0)
+        return bool(poller.poll(0))
 
 
 def _how(status: int) -> str:

@@ -123,7 +123,7 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 def _left_in_group(root: Path) -> list[int]:
     """Under every limit from our group up to the mount; in a container the group may not be there, and the mount is ours."""
-    left = []
+    left: list[int | None] = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":

@@ -104,7 +104,8 @@ class RecorderProcess(Kept):
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._begin()
+        if not self._begin():
+            return
         kept = ("name", "encoder", "fps", "annotated", "segment_s", "most_bytes")
         fields = {name: getattr(self.settings, name) for name in kept}
         self._tell({"record": {**fields, "folder": str(self.settings.folder)}, "cores": usable_cores()})

@@ -31,7 +31,7 @@ def read_result(slot: NDArray[np.uint8], count: int, classes: Sequence[str]) -> 
     if not 0 <= count <= MOST_BOXES:
         raise ValueError(f"{count} boxes in a slot for {MOST_BOXES}")
     # First copied, then looked at: whoever writes the slot may be broken, and write it meanwhile.
-    boxes, scores, class_ids = (each.copy() for each in _arrays(slot, count))
+    boxes, scores, class_ids = _arrays(slot[: count * BYTES_A_BOX].copy(), count)
     if not (np.isfinite(boxes).all() and np.isfinite(scores).all() and (class_ids >= 0).all()):
         raise ValueError("boxes that are no boxes")
     return Detections(boxes, scores, class_ids, classes)

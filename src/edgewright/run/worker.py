@@ -168,7 +168,7 @@ class Worker(Kept):
     def _take(self, words: dict[str, Any]) -> None:
         now_s = self._clock.monotonic_s()
         said = words["say"]
-        if said == "ready":
+        if said == "ready" and self.state == "loading":
             self._ready(words, now_s)
         elif said == "done":
             self._done(words, now_s)
@@ -183,8 +183,8 @@ class Worker(Kept):
 
     def _ready(self, words: dict[str, Any], now_s: float) -> None:
         classes, needed = tuple(map(str, words["classes"])), tuple(map(number_said, words["needed"]))
-        if self.state != "loading" or not needed:
-            raise ValueError("ready again, or for no class")
+        if not needed:
+            raise ValueError("ready for no class")
         footprint = Footprint.from_json(words)
         load_ms, engine = number_said(words["load_ms"]), text_said(words["engine"], 200)
         self.loaded = Loaded(text_said(words["name"], 200), text_said(words["digest"], 200), classes, needed, engine, load_ms, footprint)

@@ -6,10 +6,11 @@
 What a reader has to be is said in `run.readers.base`; this opens one, reads it to its end (or `most_frames`) and says what was otherwise.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -61,10 +62,12 @@ def check_source(open_source: Callable[[], Reader], *, most_frames: int = MOST_F
 
 def _of_itself(reader: Reader) -> list[str]:
     findings = []
-    if not isinstance(reader.name, str) or not reader.name or not reader.name.isprintable():
-        findings.append(f"its name is {reader.name!r}, which nobody can be told")
-    if not isinstance(reader.is_patient, bool):
-        findings.append(f"is_patient is {reader.is_patient!r}")
+    name: Any = reader.name
+    if not isinstance(name, str) or not name or not name.isprintable():
+        findings.append(f"its name is {name!r}, which nobody can be told")
+    is_patient: Any = reader.is_patient
+    if not isinstance(is_patient, bool):
+        findings.append(f"is_patient is {is_patient!r}")
     if reader.fps is not None and not 0 < reader.fps < float("inf"):
         findings.append(f"its fps are {reader.fps!r}; where they are not known that is None")
     if reader.frames is not None and (not isinstance(reader.frames, int) or reader.frames < 0):
@@ -86,7 +89,7 @@ def _of_frame(reader: Reader) -> list[str]:
     pictures = [slot[: wide * high * 3].reshape(high, wide, 3) for slot in slots]
     for picture in pictures:
         reader.draw(picture)
-    if not np.array_equal(*pictures):
+    if not np.array_equal(pictures[0], pictures[1]):
         findings.append("draw() does not fill the picture, or not with the same pixels twice")
     if (slots[0, -1], slots[1, -1]) != (0, 255):
         findings.append("draw() writes beyond the picture")
@@ -103,4 +106,4 @@ def _at_the_end(reader: Reader, frames: int) -> list[str]:
 
 
 def _descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return len(list(Path("/proc/self/fd").iterdir()))
