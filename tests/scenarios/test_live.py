@@ -19,14 +19,23 @@ import pytest
 from broker import Listener, broker_in
 from camera_bench import CameraBench
 from fault_proxy import FaultProxy
-from live_service import LiveService, assert_it_adds_up, toml_of, write_blinking_clip
+from live_service import LiveService, assert_it_adds_up, starved, toml_of, write_blinking_clip
 from tiny_detector import save_tiny_detector
 from webhook_server import WebhookServer
 
 VIDEO = "car-detection.mp4"
 SMALL, SMALLER = (320, 180), (160, 92)
 ANSWERS = {"answers": {"kind": "jsonl", "records": ["answers", "events"]}}
-ENDS_WITHIN_S = 5.0
+ENDS_WITHIN_S = 5.0  # on a machine that has time for it
+
+
+def end(service):
+    """It is told to stop, ends in time, and every frame is accounted for."""
+    took_s = service.stop()
+    assert took_s < ENDS_WITHIN_S * starved()
+    assert service.exit_code == 0
+    assert service.processes() == []
+    assert_it_adds_up(service.status)
 
 
 @pytest.fixture(scope="module")
@@ -90,11 +99,9 @@ def test_cameras_are_killed_hang_and_garble_and_come_back_while_another_goes_on(
             assert back["data"]["down_s"] > 0
         for name in cameras:
             frames_are_answered(service, name)
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
         assert service.status["cameras"]["steady"]["restarts"] == 0
         assert service.status["cameras"]["killed"]["restarts"] >= 1
-    assert service.processes() == []
 
 
 @pytest.mark.parametrize("scheme", ["mjpeg", "rtsp"])
@@ -114,8 +121,7 @@ def test_a_camera_that_changes_the_size_of_its_picture_goes_on(scheme, bench, mo
         service.wait_for("camera", "belt", "frames come again", since=lost["number"])
         frames_are_answered(service, "belt")
         assert service.answers()[-1]["source_wh"] == list(SMALLER)
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
 
 
 def test_a_film_is_answered_frame_by_frame(blinking, model, tmp_path):
@@ -127,14 +133,26 @@ def test_a_film_is_answered_frame_by_frame(blinking, model, tmp_path):
         assert [answer["classes"] for answer in service.answers()] == [["red"] if number // 4 % 2 == 0 else [] for number in range(80)]
 
 
+def test_a_film_waits_for_a_model_that_takes_long(blinking, model, tmp_path):
+    film = {"source": blinking, "stall": "1 s"}
+    with LiveService(tmp_path, models=tiny(model), cameras={"film": film}, outputs=ANSWERS) as service:
+        worker = only_child(service, "worker")
+        os.kill(worker, signal.SIGSTOP)
+        service.wait_for("camera", "film", "frames come")
+        time.sleep(2.5)
+        os.kill(worker, signal.SIGCONT)
+        assert service.wait() == 0
+        assert service.status["cameras"]["film"]["restarts"] == 0
+        assert [answer["frame"] for answer in service.answers()] == list(range(80))
+
+
 def test_two_cameras_and_two_models_are_four_accounts(blinking, model, tmp_path):
     models = {"one": {"artifact": model, "threads": 1}, "two": {"artifact": model, "threads": 1}}
     cameras = {"film": {"source": blinking}, "live": as_camera(blinking)}
     with LiveService(tmp_path, models=models, cameras=cameras, outputs=ANSWERS) as service:
         service.wait_for("camera", "film", "its last frame was read")
         frames_are_answered(service, "live")
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
         film = service.status["cameras"]["film"]
         assert [film["models"][name]["answered"] for name in models] == [80, 80]
         written = [(answer["camera"], answer["model"]) for answer in service.answers()]
@@ -155,8 +173,7 @@ def test_pictures_that_arrive_in_a_folder_are_answered(model, tmp_path):
         (pictures / "no picture.png").write_bytes(b"not at all")
         service.wait_until(lambda: len(service.answers()) == 3)
         assert [answer["classes"] for answer in service.answers()] == [["red"]] * 3
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
 
 
 # --- workers and capture processes --------------------------------------------------------------------------------------------------------
@@ -178,8 +195,7 @@ def test_a_worker_that_dies_or_hangs_is_replaced_and_the_other_goes_on(blinking,
         os.kill(new, signal.SIGSTOP)
         hung = service.wait_for("worker", "one", "it gave no answer for 1 s")
         service.wait_for("worker", "one", "is loaded", since=hung["number"])
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
         figures = service.status["cameras"]["live"]["models"]
         assert figures["one"]["dropped"]["no_worker"] > 0
         assert service.status["models"]["one"]["restarts"] == 2
@@ -198,8 +214,7 @@ def test_a_worker_that_dies_time_after_time_is_waited_for_longer_and_longer(blin
             pauses.append(event["data"]["next_try_s"])
         assert pauses == [1.0, 2.0]
         service.wait_for("worker", "tiny", "is loaded", since=since)
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
 
 
 def test_children_killed_as_soon_as_they_begin_are_begun_again(blinking, model, tmp_path):
@@ -209,8 +224,7 @@ def test_children_killed_as_soon_as_they_begin_are_begun_again(blinking, model, 
         service.wait_for("camera", "live", "its capture process is gone (was ended by SIGKILL)")
         service.wait_for("worker", "tiny", "its worker process is gone (was ended by SIGKILL)")
         frames_are_answered(service, "live")
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
 
 
 def test_a_model_that_is_none_is_one_sentence(blinking, tmp_path):
@@ -235,8 +249,7 @@ def test_a_model_file_spoiled_under_a_running_service_is_tried_again_until_it_is
         artifact.write_bytes(model.read_bytes())
         service.wait_for("worker", "tiny", "is loaded", since=spoiled["number"])
         frames_are_answered(service, "live")
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
 
 
 # --- disks, brokers, clocks ---------------------------------------------------------------------------------------------------------------
@@ -254,8 +267,7 @@ def test_a_full_disk_is_counted_and_space_is_used_when_it_is_there_again(blinkin
         (service.state / "filler").unlink()
         service.wait_for("output", "answers", "takes records again", since=full["number"])
         frames_are_answered(service, "live")
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
         answered = service.status["cameras"]["live"]["models"]["tiny"]["answered"]
         accounts = {each["name"]: each for each in service.status["outputs"]}
         for name, offered in (("answers", answered + len(service.events)), ("events", len(service.events))):
@@ -294,7 +306,7 @@ def test_every_event_arrives_though_the_broker_is_killed_and_begun_again(blinkin
             assert listener._ready.wait(20)
             way.set_upstream(broker.port)
             service.wait_for("output", "broker", "takes records again")
-            assert service.stop() < ENDS_WITHIN_S
+            end(service)
             assert service.status["outputs"][0]["waiting_records"] == 0
             listener.wait_for(lambda messages: ids_in(messages) >= {event["id"] for event in service.events})
     finally:
@@ -347,8 +359,7 @@ def test_a_clock_that_is_set_is_told_of_and_timers_go_on(bench, blinking, model,
         camera.restart()
         back = service.wait_for("camera", "belt", "frames come again after", since=lost["number"])
         assert 0 < back["data"]["down_s"] < 60
-        assert service.stop() < ENDS_WITHIN_S
-        assert_it_adds_up(service.status)
+        end(service)
         assert all(0 <= answer["age_ms"] < 60_000 for answer in service.answers())
 
 
@@ -381,7 +392,7 @@ def test_frames_that_do_not_fit_into_the_budget_are_a_sentence(model, tmp_path):
     with LiveService(tmp_path, models=tiny(model), cameras={"large": {"source": pictures}}, service=service) as running:
         event = running.wait_for("camera", "large", "MiB")
         assert "5 slots" in event["text"] or "5 frames" in event["text"], event["text"]
-        assert running.stop() < ENDS_WITHIN_S
+        end(running)
 
 
 # --- the service itself -------------------------------------------------------------------------------------------------------------------
@@ -404,10 +415,7 @@ def test_terminated_or_killed_it_leaves_nothing_behind_but_what_the_next_start_d
     with LiveService(tmp_path, **settings) as service:
         service.wait_for("output", "film", "records one with")
         service.wait_until(lambda: len(service.said("rule")) > 5)
-        assert service.stop() < ENDS_WITHIN_S
-        assert service.exit_code == 0
-        assert service.processes() == []
-        assert_it_adds_up(service.status)
+        end(service)
         accepted |= {event["id"] for event in service.events}
         waiting = {each["name"]: each["waiting_records"] for each in service.status["outputs"]}
         assert waiting == {"broker": len(service.events), "answers": 0}
@@ -415,7 +423,7 @@ def test_terminated_or_killed_it_leaves_nothing_behind_but_what_the_next_start_d
         service.wait_until(lambda: service.children()["recorder"] and len(service.said("rule")) > 5)
         time.sleep(0.5)  # what was said is kept, long since
         accepted |= {event["id"] for event in list(service.events)[:-3]}
-        assert service.kill() < ENDS_WITHIN_S
+        assert service.kill() < ENDS_WITHIN_S * starved()
     assert not [name for name in set(os.listdir("/dev/shm")) - before if "edgewright" in name]
     listener = None
     broker.start()
@@ -423,8 +431,7 @@ def test_terminated_or_killed_it_leaves_nothing_behind_but_what_the_next_start_d
         listener = Listener(broker.port, "edgewright/#")
         with LiveService(tmp_path, **settings) as service:
             listener.wait_for(lambda messages: ids_in(messages) >= accepted, within_s=60)
-            assert service.stop() < ENDS_WITHIN_S
-            assert service.processes() == []
+            end(service)
     finally:
         if listener is not None:
             listener.close()
@@ -436,12 +443,14 @@ def test_a_state_folder_has_one_service(blinking, model, tmp_path):
         service.wait_for("service", "edgewright", "begins")
         other = tmp_path / "other.toml"
         other.write_text(toml_of({"state": "state"}, model=tiny(model), camera={"live": as_camera(blinking)}))
-        second = subprocess.run([sys.executable, "-m", "edgewright", "serve", other], capture_output=True, text=True, check=False, timeout=60)
+        second = subprocess.run(
+            [sys.executable, "-m", "edgewright", "serve", other], capture_output=True, text=True, check=False, timeout=60
+        )
         assert second.returncode == 2
         assert "another service is at work in" in second.stderr
         assert second.stderr.count("\n") == 1
         assert service.is_running()
-        assert service.stop() < ENDS_WITHIN_S
+        end(service)
 
 
 def test_secrets_are_told_to_nobody(bench, blinking, model, tmp_path):
@@ -469,7 +478,7 @@ def test_secrets_are_told_to_nobody(bench, blinking, model, tmp_path):
             service.wait_until(lambda: server.records)
             commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in service.processes()]
             assert len(commands) >= 5
-            assert service.stop() < ENDS_WITHIN_S
+            end(service)
             said = [repr(service.events).encode(), "\n".join(service.other_lines).encode(), repr(service.status).encode()]
             written = [path.read_bytes() for path in service.state.rglob("*") if path.is_file()]
     finally:

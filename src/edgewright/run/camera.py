@@ -89,9 +89,10 @@ class Camera(Kept):
         elif self.state == "starting" and now_s - self._since_s > self.settings.stall_s + START_S:
             self._fail(f"no frame came within {self.settings.stall_s + START_S:.0f} s of its start")
         elif self.state == "up":
+            if not self.live and self._is_waiting_for_us():
+                self._heard_s = now_s  # a file's reader that waits for a slot of ours is silent as well, and not to blame: nor is it later
             silent_s = now_s - (self._heard_s if self._is_patient or not self.live else self._frame_s)
-            # A file's reader that waits for a slot of ours is silent as well, and not to blame.
-            if silent_s > self.settings.stall_s and not (not self.live and self._is_waiting_for_us()):
+            if silent_s > self.settings.stall_s:
                 self._fail(f"no frame for {self.settings.stall_s:.0f} s")
         self.give_slots()
 
