@@ -80,6 +80,8 @@ class LiveService:
         settings.write_text(
             toml_of({"state": "state", **(service or {})}, model=models, camera=cameras, rule=rules or {}, output=outputs or {})
         )
+        self._answers: dict[str, list[dict[str, Any]]] = {}
+        self._read_to: dict[str, int] = {}  # bytes of each file
         self._mark = uuid.uuid4().hex
         self._said = folder / "status.json"
         self._said.unlink(missing_ok=True)
@@ -158,6 +160,10 @@ class LiveService:
         """What all its processes take together."""
         return sum(pss_bytes(pid) or 0 for pid in self.processes())
 
+    def rss_bytes(self) -> int:
+        """What the service's own process has in memory."""
+        return int(_bytes_of(self.pid, "statm").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
     def descriptors(self) -> list[str]:
         """What the service's own process has open, with the numbers of sockets and pipes left out."""
         found = []
@@ -174,9 +180,16 @@ class LiveService:
 
     def answers(self, output: str = "answers") -> list[dict[str, Any]]:
         """The lines of an output of kind `jsonl` that are answers, so far."""
-        files = sorted((self.state / "outputs" / output).glob("*.jsonl"))
-        records = [json.loads(line) for path in files for line in path.read_bytes().split(b"\n")[:-1]]
-        return [record for record in records if record["record"] == "answer"]
+        with self._news:
+            found = self._answers.setdefault(output, [])
+            for path in sorted((self.state / "outputs" / output).glob("*.jsonl")):
+                with path.open("rb") as stream:
+                    stream.seek(self._read_to.get(path.name, 0))
+                    whole, _, unfinished = stream.read().rpartition(b"\n")
+                    self._read_to[path.name] = stream.tell() - len(unfinished)
+                records = [json.loads(line) for line in whole.splitlines()]
+                found += [record for record in records if record["record"] == "answer"]
+            return list(found)
 
     # --- its end ------------------------------------------------------------------------------------------------------------------------
 

@@ -410,7 +410,7 @@ def test_terminated_or_killed_it_leaves_nothing_behind_but_what_the_next_start_d
             **ANSWERS,
         },
     }
-    before = set(os.listdir("/dev/shm"))
+    before = set(Path("/dev/shm").iterdir())
     accepted = set()
     with LiveService(tmp_path, **settings) as service:
         service.wait_for("output", "film", "records one with")
@@ -424,7 +424,7 @@ def test_terminated_or_killed_it_leaves_nothing_behind_but_what_the_next_start_d
         time.sleep(0.5)  # what was said is kept, long since
         accepted |= {event["id"] for event in list(service.events)[:-3]}
         assert service.kill() < ENDS_WITHIN_S * starved()
-    assert not [name for name in set(os.listdir("/dev/shm")) - before if "edgewright" in name]
+    assert not [name for name in set(Path("/dev/shm").iterdir()) - before if "edgewright" in name.name]
     listener = None
     broker.start()
     try:
