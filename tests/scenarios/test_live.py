@@ -4,7 +4,6 @@ Every story is about the real command. What decides is what a factory would see:
 was lost, and it leaves nothing behind.
 """
 
-import glob
 import os
 import signal
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from moved_clock import MovedClock
 
 from broker import Listener, broker_in
 from camera_bench import CameraBench
@@ -144,6 +144,24 @@ def test_a_film_waits_for_a_model_that_takes_long(blinking, model, tmp_path):
         assert service.wait() == 0
         assert service.status["cameras"]["film"]["restarts"] == 0
         assert [answer["frame"] for answer in service.answers()] == list(range(80))
+
+
+def test_a_film_goes_on_where_its_reader_was_killed(blinking, model, tmp_path):
+    with LiveService(tmp_path, models=tiny(model), cameras={"film": {"source": blinking}}, outputs=ANSWERS) as service:
+        worker = only_child(service, "worker")
+        os.kill(worker, signal.SIGSTOP)  # so that the film is in the middle
+        service.wait_for("camera", "film", "frames come")
+        os.kill(only_child(service, "capture"), signal.SIGKILL)
+        service.wait_for("camera", "film", "its capture process is gone")
+        os.kill(worker, signal.SIGCONT)
+        assert service.wait() == 0
+        film = service.status["cameras"]["film"]
+        assert film["restarts"] == 1
+        assert film["captured"] == 80
+        assert_it_adds_up(service.status)
+        seen = [answer["frame"] for answer in service.answers()]
+        assert seen == sorted(set(seen))
+        assert len(seen) == 80 - film["dropped"].get("lost", 0)
 
 
 def test_two_cameras_and_two_models_are_four_accounts(blinking, model, tmp_path):
@@ -326,30 +344,15 @@ def ids_in(messages):
     return found
 
 
-def libfaketime():
-    found = sorted(glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1"))  # noqa: PTH207
-    if not found:
-        pytest.skip("no libfaketime here: apt-get install libfaketime")
-    return found[0]
-
-
 def test_a_clock_that_is_set_is_told_of_and_timers_go_on(bench, blinking, model, tmp_path):
     camera = bench.mjpeg(VIDEO, SMALL)
-    offset = tmp_path / "clock"
-    offset.write_text("+0\n")
-    environment = {
-        "LD_PRELOAD": libfaketime(),
-        "FAKETIME_TIMESTAMP_FILE": str(offset),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_RESET": "1",
-    }
+    clock = MovedClock.build(tmp_path)
     cameras = {"belt": {"source": camera.url, "stall": "1 s"}}
-    with LiveService(tmp_path, models=tiny(model), cameras=cameras, outputs=ANSWERS, environment=environment) as service:
+    with LiveService(tmp_path, models=tiny(model), cameras=cameras, outputs=ANSWERS, environment=clock.environment) as service:
         frames_are_answered(service, "belt")
         seen = 0
-        for set_to, jump_s in (("+7200", 7200), ("-7200", -14400)):
-            offset.write_text(f"{set_to}\n")
+        for set_to, jump_s in ((7200, 7200), (-7200, -14400)):
+            clock.set_ahead(set_to)
             event = service.wait_for("service", "edgewright", "the clock was set by", since=seen)
             seen = event["number"] + 1
             assert event["data"]["jump_s"] == pytest.approx(jump_s, abs=5)

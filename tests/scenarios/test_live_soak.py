@@ -163,9 +163,8 @@ def test_a_hundred_faults_on_three_cameras_leave_the_fourth_alone(bench, tmp_pat
         events = Counter(text.split(";")[0] for text in service.said("camera"))
         service.stop()
         assert_it_adds_up(service.status)
-    print(
-        f"\n{sum(sum(each.done.values()) for each in saboteurs)} faults on three cameras: {dict(sum((each.done for each in saboteurs), Counter()))}"
-    )
+    done = sum((each.done for each in saboteurs), Counter())
+    print(f"\n{done.total()} faults on three cameras: {dict(done)}")
     back_s = [each for saboteur in saboteurs for each in saboteur.down_s]
     print(f"  back after p50 {np.median(back_s):.1f} s, at most {max(back_s):.1f} s; said: {dict(events.most_common(8))}")
     print(f"  frame age of the fourth: calm {calm}, with faults {troubled}: p99 {troubled.p99 / calm.p99:.2f} times as old")
