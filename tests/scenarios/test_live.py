@@ -14,12 +14,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from moved_clock import MovedClock
 
 from broker import Listener, broker_in
 from camera_bench import CameraBench
 from fault_proxy import FaultProxy
 from live_service import LiveService, assert_it_adds_up, starved, toml_of, write_blinking_clip
+from scenarios.moved_clock import MovedClock
 from tiny_detector import save_tiny_detector
 from webhook_server import WebhookServer
 
