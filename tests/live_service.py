@@ -156,6 +156,10 @@ class LiveService:
         mark = f"{MARK}={self._mark}".encode()
         return [pid for pid in _pids() if mark in _bytes_of(pid, "environ").split(b"\0") and _state(pid) != "Z"]
 
+    def commands(self) -> list[bytes]:
+        """The command lines of its processes, as everybody may list them."""
+        return [_bytes_of(pid, "cmdline") for pid in self.processes()]
+
     def pss_bytes(self) -> int:
         """What all its processes take together."""
         return sum(pss_bytes(pid) or 0 for pid in self.processes())
