@@ -1,8 +1,8 @@
 """The recorder: draws answers into frames and encodes them, or keeps frames with what was decided about them.
 
-It is a process of its own, so that the service touches no pixel. The service says {"what": "films" or "stretch", "keep": settings, "cores": n},
-{"ring": id, ...}, {"unring": id}, {"job": n, ...}, {"drop": [...]}, {"advance": now} and {"end": seconds}; this process says done (with what
-there is to show), refused and ended.
+It is a process of its own, so that the service touches no pixel. The service says {"what": "films" or "stretch", "keep": settings,
+"cores": n}, {"ring": id, ...}, {"unring": id}, {"job": n, ...}, {"drop": [...]}, {"advance": now} and {"end": seconds}; this process says
+done (with what there is to show), refused and ended.
 """
 
 import sys
