@@ -18,7 +18,8 @@ class Broker:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        self._config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *(lines or ("allow_anonymous true",)), ""]))
+        # As root it would become a user who may not read a test's folder.
+        self._config.write_text("\n".join(["user root", f"listener {self.port} 127.0.0.1", *(lines or ("allow_anonymous true",)), ""]))
         self._process = None
 
     def start(self):
@@ -29,6 +30,7 @@ class Broker:
                 return self
             except OSError:
                 threading.Event().wait(0.02)
+        self.kill()
         raise AssertionError("mosquitto does not start")
 
     def kill(self):

@@ -32,8 +32,9 @@ class WebhookServer:
                 if "Content-Length" not in headers:
                     self.send_header("Content-Length", "2")
                 self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(b"ok")
+                if headers.get("Content-Length") != "0":
+                    with contextlib.suppress(OSError):
+                        self.wfile.write(b"ok")
 
             def log_message(self, *_):
                 pass
