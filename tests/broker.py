@@ -27,9 +27,10 @@ class Broker:
         for _ in range(500):
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return self
             except OSError:
                 threading.Event().wait(0.02)
+            else:
+                return self
         self.kill()
         raise AssertionError("mosquitto does not start")
 

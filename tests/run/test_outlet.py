@@ -1,5 +1,6 @@
 """An outlet gives every record to its sink, in order and at least once, waits longer and longer for one that fails, and counts."""
 
+import itertools
 import threading
 from random import Random
 
@@ -8,7 +9,7 @@ import pytest
 from edgewright.run.letter import letter_of
 from edgewright.run.outlet import ATTEND_EVERY_S, LONGEST_ASKED_S, LONGEST_RETRY_S, ROOM_BYTES, SPARED_S, TELL_EVERY_S, Outlet
 from edgewright.run.outlets import Outlets, Route
-from edgewright.run.records import Answer, Event
+from edgewright.run.records import Event
 from edgewright.run.secrets import Address, Secret
 from edgewright.run.settings import MqttOutput, WebhookOutput
 from edgewright.run.sinks.base import RefusedError, UndeliveredError, secrets_of
@@ -121,7 +122,7 @@ def test_a_sink_that_fails_is_asked_ever_less_often_and_gets_everything(made, cl
         times.append(now_s)
         assert outlet.advance(due_s - 0.001) == due_s
         clock.turn(due_s - now_s)
-    pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(times)]
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses[:6]))
     assert all(LONGEST_RETRY_S / 2 <= pause <= LONGEST_RETRY_S for pause in pauses[7:])
     turn(outlet, clock, 1.0)

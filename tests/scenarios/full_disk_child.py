@@ -1,5 +1,6 @@
 """Outputs on a small disk of their own (`FOLDER KIB`) that fills up and is freed again; says what became of every record."""
 
+import itertools
 import json
 import sys
 import time
@@ -8,9 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from edgewright.clock import SystemClock
+from edgewright.run.letter import letter_of
 from edgewright.run.outlet import Outlet
 from edgewright.run.records import Event
-from edgewright.run.letter import letter_of
 from edgewright.run.sinks.base import UndeliveredError
 from edgewright.run.spool import Spool
 
@@ -38,7 +39,7 @@ class Everything:
     spares_answers = spares_events = False
 
 
-clock, door, told = SystemClock(), Door(), []
+clock, door, told, numbers = SystemClock(), Door(), [], itertools.count()
 outlet = Outlet(
     "out",
     door,
@@ -47,14 +48,11 @@ outlet = Outlet(
     sparing=Everything(),
     tell=lambda name, severity, text, data: told.append(text),
 )
-offered = 0
 
 
 def offer(count):
-    global offered
-    for _ in range(count):
-        outlet.offer(letter_of(Event(f"e{offered:06}", time.time(), "rule", "r", "t" * 500)))
-        offered += 1
+    for number in itertools.islice(numbers, count):
+        outlet.offer(letter_of(Event(f"e{number:06}", time.time(), "rule", "r", "t" * 500)))
         outlet.keep(clock.monotonic_s())
 
 
@@ -65,7 +63,6 @@ with (folder / "filler").open("wb", buffering=0) as filler, suppress(OSError):
         pass
 offer(3000)
 full = asdict(outlet.state())
-offered_when_full = offered - 50
 (folder / "filler").unlink()
 killed = Spool(folder / "spool", 64 << 20).state()  # what a kill would leave now
 assert killed.records >= 50
@@ -82,9 +79,9 @@ print(
         {
             "before": before,
             "full": full,
-            "offered_when_full": offered_when_full,
+            "offered_when_full": 3000,
             "after": asdict(outlet.state()),
-            "offered": offered,
+            "offered": 3060,
             "arrived": door.arrived,
             "told": told,
         }

@@ -74,7 +74,9 @@ def missing(found, count):
 def test_a_broker_that_is_killed_again_and_again_gets_every_event(outlets_for, tmp_path):
     """It is killed while events flow. A listener is there before the outlet may connect again, so what is missing was lost."""
     pytest.importorskip("paho.mqtt.client", reason="pip install 'edgewright[mqtt]'")
-    broker, clock, offered = broker_in(tmp_path), Impatient(10), iter(range(400))
+    # Without a limit the broker passes on what it acknowledges, and keeps nothing in the memory that a kill takes.
+    broker = broker_in(tmp_path, "allow_anonymous true", "max_inflight_messages 0")
+    clock, offered = Impatient(10), iter(range(400))
     outlets = outlets_for(broker.output(discovery_prefix=None), clock=clock)
     listeners = []
 
@@ -102,9 +104,11 @@ def test_a_broker_that_is_killed_again_and_again_gets_every_event(outlets_for, t
         listeners[-1].wait_for(lambda _: b"e000399" in listeners[-1].messages[-1][1])
         found = [json.loads(payload)["id"] for listener in listeners for _, payload, _ in listener.messages]
         # QoS 1 ends at the broker. What it had acknowledged and not passed on when it was killed, three times, is its own to answer for.
+        print(missing(found, 400))
         assert len(missing(found, 400)) <= 3
-        assert listeners[0].messages
-        assert missing(found[-100:], 400)[-1] < "e000350"  # after the last start nothing at all is missing
+        # After the last start nothing at all is missing.
+        last = {json.loads(payload)["id"] for _, payload, _ in listeners[-1].messages}
+        assert last >= {f"e{number:06}" for number in range(350, 400)}
     finally:
         for listener in listeners:
             listener.close()
@@ -142,7 +146,7 @@ def test_killed_again_and_again_a_process_loses_nothing_that_it_had_accepted(tmp
     server = WebhookServer()
     try:
         with run_child(tmp_path, server.port, first, 5) as child:
-            said, errors = child.communicate(timeout=120)
+            _, errors = child.communicate(timeout=120)
             assert child.returncode == 0, errors
         assert missing(server.ids, first + 5) == []
         assert list(dict.fromkeys(server.ids)) == sorted(set(server.ids))
