@@ -221,7 +221,7 @@ def recover() -> dict[str, Any]:
 
 def recover_coco() -> dict[str, Any]:
     """The same of YOLOv8n on COCO's 80 classes, with 128 pictures to learn from, from which calibration and selection take theirs."""
-    return recovered(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Path(SCRATCH.name), "swap@12", max_drop=1.5)
+    return recovered(DATA / "models/yolov8n.onnx", DATA / "coco/data.yaml", Path(SCRATCH.name), "swap", max_drop=1.5)
 
 
 def recover_families() -> dict[str, Any]:
@@ -230,7 +230,6 @@ def recover_families() -> dict[str, Any]:
     lessons = (
         (models / "yolov5n.onnx", coco, "swap"),
         (models / "yolox_nano.onnx", coco, "swap"),
-        (models / "yolov8n.onnx", coco, "swap"),
         (models / "pcb320_yolo11n.onnx", deeppcb, "swap"),
         (models / "pcb_yolov8n.onnx", DATA / "deeppcb/images/train", CHANGES),
     )

@@ -330,7 +330,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "coco_threads": _threads_section,
     "deeppcb": _fit_section("YOLOv8n trained on DeepPCB, official test"),
     "recover": _recovered_section("YOLOv8n trained on DeepPCB, `fit --recover --threads 1`, official test"),
-    "recover_coco": _recovered_section("YOLOv8n on COCO, `fit --recover --recipe swap@12 --threads 1`, few frames"),
+    "recover_coco": _recovered_section("YOLOv8n on COCO, `fit --recover --recipe swap --threads 1`, few frames"),
     "recover_families": _taught_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,

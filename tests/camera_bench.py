@@ -5,10 +5,10 @@
         camera.url                          # rtsp://127.0.0.1:PORT/cam, the same through all that happens to it
         camera.fault("bitflip", 1e-4)       # see fault_proxy.py for the others; fault("pass") ends it
         camera.kill(); camera.restart()
-        camera.change_size((320, 180))      # within the session, at the next key picture: a second at most
+        camera.change_size((320, 180))      # within the session, at the next key picture: half a second at most
         read_number(picture)                # the number burnt into a picture, and so when it was sent: camera.sent_s(number, near_s)
 
-Each camera is a process of its own, which ends with this one. Clips are encoded once for this machine, into a folder among the temporary ones.
+Each camera is a process of its own, which ends with this one. Clips are encoded once for a machine, into its folder for temporary files.
 """
 
 import functools
@@ -18,13 +18,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Self
 
 import cv2
 import numpy as np
 import pytest
+
 from clip_file import as_entry
 from fault_proxy import FaultProxy, Mode, MultipartParts, RtspParts
 
@@ -101,11 +101,12 @@ def numbered_pictures(video: Path, size: Size, fps: int, seconds: int = CLIP_SEC
 
 def clip(video: Path, size: Size, fps: int, kind: str) -> Path:
     """The clip file of a video, made where it is not there yet. `kind`: h264, jpeg."""
+    assert fps % 2 == 0, "a key picture stands at every half second"
     assert size[0] % 4 == size[1] % 2 == 0, "I420 rows in GStreamer are multiples of four bytes"
     folder = Path(tempfile.gettempdir()) / f"edgewright-clips-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     assert folder.stat().st_uid == os.getuid(), f"{folder} is somebody else's"
-    made_by = b"".join((HERE / name).read_bytes() for name in ("camera_bench.py", "rtsp_server.py"))
+    made_by = b"".join((HERE / name).read_bytes() for name in ("camera_bench.py", "clip_file.py", "rtsp_server.py"))
     says = f"{video.name} {video.stat().st_size} {size} {fps} {kind} {CLIP_SECONDS}".encode() + made_by
     path = folder / f"{video.stem}-{size[0]}x{size[1]}-{fps}-{kind}-{hashlib.sha256(says).hexdigest()[:12]}"
     if not path.exists():
@@ -179,7 +180,9 @@ class Camera:
     def restart(self) -> None:
         """Another process, at the same URL."""
         self.kill()
-        command = [SYSTEM_PYTHON, HERE / "rtsp_server.py", "serve"] if self._scheme == "rtsp" else [sys.executable, HERE / "mjpeg_server.py"]
+        command = (
+            [SYSTEM_PYTHON, HERE / "rtsp_server.py", "serve"] if self._scheme == "rtsp" else [sys.executable, HERE / "mjpeg_server.py"]
+        )
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
         user, password = self._login
         self._say(json.dumps({"clip": str(self._clip), "fps": self.fps, "seconds": LIFE_SECONDS, "user": user, "password": password}))

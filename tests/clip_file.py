@@ -3,6 +3,11 @@
 from pathlib import Path
 
 
+def key_every(fps: int) -> int:
+    """After how many pictures there is one that needs no other: half a second, so that who comes late need not wait for long."""
+    return fps // 2
+
+
 def read_clip(path: Path) -> list[bytes]:
     whole, pictures, at = path.read_bytes(), [], 0
     while at < len(whole):

@@ -123,6 +123,9 @@ class FaultProxy:
         self._do(self._apply)
 
     def close(self) -> None:
+        """Connections end and the port is given up; once is enough."""
+        if self._loop.is_closed():
+            return
         self._mode, self._upstream = "refuse", None
         self._do(self._apply)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -131,6 +134,8 @@ class FaultProxy:
         self._held.close()
 
     def _do(self, what: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        if self._loop.is_closed():
+            return
         asyncio.run_coroutine_threadsafe(what(), self._loop).result(timeout=10)
 
     async def _apply(self) -> None:

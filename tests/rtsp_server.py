@@ -4,10 +4,10 @@ Runs under the system's python3, whose GStreamer it needs (`camera_bench.py` sta
     rtsp_server.py encode WIDTH HEIGHT FPS CLIP     raw I420 pictures on standard input become a clip
     rtsp_server.py serve                            {"clip", "fps", "seconds", "user", "password"} as one line of JSON on standard input
 
-Nothing is encoded while it serves, so a camera costs about a hundredth of a core. Which picture is due follows from the clock alone: picture
-number `(now - began) * fps`, where `began` (CLOCK_MONOTONIC, seconds) is said on standard output with the port. So whoever reads a picture's
-number knows when it was sent, and a clip of another size takes over within the same session at the next key picture: `clip PATH` on standard
-input. It ends when its standard input does, or after `seconds`.
+Nothing is encoded while it serves, so a camera costs about a hundredth of a core. Which picture is due follows from the clock alone:
+picture number `(now - began) * fps`, where `began` (CLOCK_MONOTONIC, seconds) is said on standard output with the port. So whoever reads a
+picture's number knows when it was sent, and a clip of another size takes over within the same session at the next key picture: `clip PATH`
+on standard input. It ends when its standard input does, or after `seconds`.
 """
 
 import json
@@ -18,16 +18,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import gi
-from clip_file import as_entry, read_clip
+
+from clip_file import as_entry, key_every, read_clip
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # noqa: E402 - only after the versions are said
 
-ENCODERS = {  # a key picture a second, none elsewhere; no B-pictures: what is sent is in the order in which it is shown
-    "x264enc": "speed-preset=veryfast tune=zerolatency threads=1 sliced-threads=false bitrate={kbit} key-int-max={fps} option-string=scenecut=0",
-    "openh264enc": "complexity=low bitrate={bit} rate-control=bitrate gop-size={fps} scene-change-detection=false",
+ENCODERS = {  # key pictures where `key_every` says, none elsewhere; no B-pictures: what is sent is in the order in which it is shown
+    "x264enc": "speed-preset=veryfast tune=zerolatency threads=1 sliced-threads=false bitrate={kbit} key-int-max={key} "
+    "option-string=scenecut=0",
+    "openh264enc": "complexity=low bitrate={bit} rate-control=bitrate gop-size={key} scene-change-detection=false",
 }
 FEED = (
     "( appsrc name=feed is-live=true format=time do-timestamp=true caps=video/x-h264,stream-format=byte-stream,alignment=au "
@@ -40,7 +42,7 @@ def encode(width: int, height: int, fps: int, clip: Path) -> None:
     if encoder is None:
         sys.exit("no H.264 encoder: neither x264enc (gstreamer1.0-plugins-ugly) nor openh264enc (gstreamer1.0-plugins-bad)")
     bits = round(width * height * fps * 0.15)  # 0.15 bits a pixel: some 520 kbit/s at 640x360 and 15 fps, as cameras have it
-    settings = ENCODERS[encoder].format(fps=fps, bit=bits, kbit=max(bits // 1000, 64))
+    settings = ENCODERS[encoder].format(key=key_every(fps), bit=bits, kbit=max(bits // 1000, 64))
     pipeline = Gst.parse_launch(
         f"fdsrc fd=0 ! rawvideoparse format=i420 width={width} height={height} framerate={fps}/1 ! {encoder} {settings} "
         "! h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au ! appsink name=out sync=false"
@@ -90,7 +92,7 @@ class Player:
         return True
 
     def _send(self, number: int) -> None:
-        key = number % self._fps == 0
+        key = number % key_every(self._fps) == 0
         if key and self._next_pictures is not None:
             self._pictures, self._next_pictures = self._next_pictures, None
         picture = self._pictures[number % len(self._pictures)]
@@ -117,7 +119,7 @@ def serve() -> None:
         sys.exit("no port to be had on 127.0.0.1")
     GLib.timeout_add_seconds(2, lambda: bool(server.get_session_pool().cleanup()) or True)
     GLib.timeout_add_seconds(wanted["seconds"], loop.quit)
-    print(json.dumps({"port": server.get_bound_port(), "began_s": player.began_s}), flush=True)  # noqa: T201 - its answer
+    print(json.dumps({"port": server.get_bound_port(), "began_s": player.began_s}), flush=True)
     threading.Thread(target=_obey, args=(player, loop), daemon=True).start()
     loop.run()
 

@@ -189,7 +189,7 @@ def documents(draw):
     return "\n".join(lines)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(documents())
 @example("[[a]]\n[a.b]\n[[a]]\n[a.b]")
 def test_places_are_those_of_tomllib(text):
@@ -205,7 +205,7 @@ def test_places_are_those_of_tomllib(text):
     assert all(1 <= line <= text.count("\n") + 1 for line in document.lines.values())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(documents(), st.data())
 def test_a_line_more_above_moves_what_is_below(text, data):
     """Were a line wrong, it would not move by one with all that follows."""
@@ -216,7 +216,7 @@ def test_a_line_more_above_moves_what_is_below(text, data):
     assert read_toml("# above\n\n" + text, "x.toml").lines == {where: line + 2 for where, line in before.items()}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3), values), min_size=1, max_size=8))
 def test_keys_are_on_the_lines_that_they_were_written_on(written):
     """Numbered keys, blank lines and values of any number of lines between them."""
@@ -283,10 +283,10 @@ def test_a_megabyte_takes_no_time(text):
     began = time.process_time()
     with suppress(InputError):
         read_toml(text, "x.toml")
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 5  # the longest took one second
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.text("ab.=[]{}\"'\\\n#, 1-", max_size=40))
 def test_any_text_is_read_or_refused(text):
     try:

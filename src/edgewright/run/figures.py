@@ -42,8 +42,9 @@ class Histogram:
 
 @dataclass(slots=True)
 class PairFigures:
-    """Of one camera and one model."""
+    """Of one camera and one model, which came when `before` frames had been offered to others."""
 
+    before: int = 0
     answered: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     age: Histogram = field(default_factory=Histogram)
@@ -66,6 +67,11 @@ class CameraFigures:
     dropped: Counter[str] = field(default_factory=Counter)
     models: dict[str, PairFigures] = field(default_factory=dict)
 
+    @property
+    def offered(self) -> int:
+        """Captured, and not dropped before any model could be asked."""
+        return self.captured - self.dropped.total()
+
     def captured_more(self, count: int, dropped: Mapping[str, int]) -> None:
         self.captured += count
         self.dropped.update(dropped)
@@ -73,7 +79,7 @@ class CameraFigures:
     def on_the_way(self, model: str) -> int:
         """Captured, and neither answered nor dropped yet."""
         pair = self.models[model]
-        return self.captured - self.dropped.total() - pair.answered - pair.dropped.total()
+        return self.offered - pair.before - pair.answered - pair.dropped.total()
 
     def to_json(self) -> dict[str, Any]:
         return {

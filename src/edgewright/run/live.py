@@ -1,9 +1,11 @@
 """A whole service, from its settings to its end: the state folder is its alone, outputs are open, and what it holds is let go."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from edgewright.clock import Clock, SystemClock
@@ -11,9 +13,10 @@ from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.run.footprints import RememberedFootprints
 from edgewright.run.log import Log, LogFormat
-from edgewright.run.outlet import open_outlets
-from edgewright.run.records import Record
-from edgewright.run.service import Footprints, Outlets, Service
+from edgewright.run.outlet import Tell
+from edgewright.run.outlets import Outlets, open_outlets
+from edgewright.run.records import Severity
+from edgewright.run.service import Footprints, Service, Taker
 from edgewright.run.settings import ServiceSettings
 from edgewright.run.systemd import Notifier
 from edgewright.whole_file import locked, make_folder
@@ -36,35 +39,42 @@ def live(
         HostError: this machine cannot run it.
     """
     clock = clock or SystemClock()
-    with _own(settings.state), open_outlets(settings, settings.state, clock) as outlets:
-        said = _Both(outlets, outlets if quiet else Log(log_format))
+    told: SimpleQueue[tuple[str, Severity, str, Mapping[str, Any]]] = SimpleQueue()  # by outputs, from threads of theirs
+    with _own(settings.state), _open(settings, clock, lambda *words: told.put(words)) as outlets:
         kept = RememberedFootprints(settings.state)
-        service = Service(settings, clock=clock, outlets=said, footprints=Footprints(kept.recall, kept.remember))
+        takers: list[Taker] = [outlets] if quiet else [Log(log_format), outlets]
+        service = Service(settings, clock=clock, takers=takers, footprints=Footprints(kept.recall, kept.remember))
         notifier = Notifier.of(os.environ, clock)
+
+        def every_turn() -> None:
+            notifier.beat(is_ready=service.is_ready)
+            while not told.empty():
+                name, severity, text, data = told.get()
+                service.say("output", name, text, severity, data=data)
+
         for warning in settings.warnings:
             service.say("service", settings.name, warning, "warning")
         try:
             service.start()
-            service.run(is_stopped, lambda: notifier.beat(is_ready=service.is_ready))
+            service.run(is_stopped, every_turn)
         finally:
             notifier.stopping()
             service.end()
-        status = {**service.status(), "outputs": outlets.to_json()}
-        if (wrong := service.refusal()) is not None:
-            raise wrong
-        return status
+        wrong = service.refusal()
+        status = service.status()
+    if wrong is not None:
+        raise wrong
+    return {**status, "outputs": [asdict(state) for state in outlets.states()]}
 
 
-class _Both:
-    """An event goes to the log and to the outputs."""
-
-    def __init__(self, outlets: Outlets, log: Outlets) -> None:
-        self._outlets, self._log = outlets, log
-
-    def offer(self, record: Record) -> None:
-        if self._log is not self._outlets:
-            self._log.offer(record)
-        self._outlets.offer(record)
+@contextmanager
+def _open(settings: ServiceSettings, clock: Clock, tell: Tell) -> Iterator[Outlets]:
+    """The outputs, which are closed at the end, in bounded time: what they cannot deliver by then lies on the disk."""
+    outlets = open_outlets(settings, settings.state, clock, tell=tell)
+    try:
+        yield outlets
+    finally:
+        outlets.close(OUTLETS_S)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ Whatever may hang is another process or another thread; here everything is heard
 """
 
 import os
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -25,9 +24,9 @@ from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
 from edgewright.run.recorder import RecorderProcess
-from edgewright.run.records import Answer, Event, Record, Severity
+from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rules
-from edgewright.run.settings import CameraSettings, RecordingOutput, ServiceSettings
+from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -38,8 +37,8 @@ JUMP_S: Final = 2.0  # of the wall clock against the other
 DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
 
 
-class Outlets(Protocol):
-    """Where answers and events go. Taking one never waits, and never fails."""
+class Taker(Protocol):
+    """Whoever is given answers and events: the log, the outputs. Taking one never waits, and never fails."""
 
     def offer(self, record: Record) -> None: ...
 
@@ -60,9 +59,8 @@ class Service:
         settings: ServiceSettings,
         *,
         clock: Clock,
-        outlets: Outlets,
+        takers: Sequence[Taker],
         footprints: Footprints,
-        tag: str | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -74,22 +72,19 @@ class Service:
             for output in settings.outputs
             if isinstance(output, RecordingOutput)
         ]
-        self._outlets, self._footprints = outlets, footprints
-        self._ids = EventIds(tag or secrets.token_hex(3))
+        self._takers, self._footprints = takers, footprints
+        self._ids = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
         self._measured_s = self.began_s
         self.used_bytes: dict[str, int] = {}
         self._rules = Rules(settings.rules, self._ids)
         self._trackers: dict[tuple[str, str], Tracker] = {}
-        self.workers = {
-            model.name: Worker(model, loop=self.loop, clock=clock, room_bytes=self._room_for(model.name), hearer=self)
-            for model in settings.models
-        }
-        self.desks = {name: Desk(self._superseded(name)) for name in self.workers}
-        self.figures = {
-            camera.name: CameraFigures(models={name: PairFigures() for name in self._models_of(camera)}) for camera in settings.cameras
-        }
+        self.workers: dict[str, Worker] = {}
+        self.desks: dict[str, Desk] = {}
+        self.figures = {camera.name: CameraFigures() for camera in settings.cameras}
+        for model in settings.models:
+            self._add(model)
         self.cameras = {camera.name: self._camera(camera) for camera in settings.cameras}
         self._stopping = False
 
@@ -105,10 +100,9 @@ class Service:
         for camera in self.cameras.values():
             self.budget.admit(f"camera {camera.name}", CAPTURE_BYTES, f"the capture process of {camera.name}")
         for worker in self.workers.values():
-            known = self._footprints.recall(_key_of(worker))
-            self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
+            self._promise(worker)
         cameras, models = len(self.cameras), len(self.workers)
-        self._say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
+        self.say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
 
     def run(self, is_stopped: Callable[[], bool], every_turn: Callable[[], None] = lambda: None) -> None:
         """Turn until somebody says stop, or every source has ended and is answered."""
@@ -120,7 +114,7 @@ class Service:
         """Hear what was said, and do what is due."""
         self.loop.turn(wait_s)
         now_s = self.clock.monotonic_s()
-        for worker in self.workers.values():
+        for worker in list(self.workers.values()):
             worker.advance(now_s)
         for camera in self.cameras.values():
             camera.advance(now_s)
@@ -133,7 +127,7 @@ class Service:
     @property
     def is_done(self) -> bool:
         """Whether nothing more will come: every source is over and all its frames are answered; or every model was refused."""
-        if all(worker.state == "refused" for worker in self.workers.values()):
+        if self.workers and all(worker.state == "refused" for worker in self.workers.values()):
             return True
         waiting = any(desk.waiting for desk in self.desks.values()) or any(
             not worker.is_idle for worker in self.workers.values() if worker.pid
@@ -172,13 +166,66 @@ class Service:
         self._drain(lambda: all(recorder.has_finished for recorder in self.recorders))
         for recorder in self.recorders:
             recorder.end()
-        self._say("service", self.settings.name, "ends", "info", data=self.totals())
+        self.say("service", self.settings.name, "ends", "info", data=self.totals())
         self.loop.close()
 
     def _drain(self, is_over: Callable[[], bool]) -> None:
         deadline_s = self.clock.monotonic_s() + DRAIN_S
         while not is_over() and self.clock.monotonic_s() < deadline_s:
             self.loop.turn(TICK_S)
+
+    # --- models that come and go ----------------------------------------------------------------------------------------------------------
+
+    def load(self, model: ModelSettings) -> None:
+        """Run another model, for every camera that names it, or that names none. Nothing else stalls while it is loaded.
+
+        Raises:
+            InputError: there is one of this name.
+            HostError: it was measured before, and does not fit into the budget now.
+        """
+        if model.name in self.workers:
+            raise InputError(f"there is a model {model.name!r} already", fix="unload it first, or choose another name")
+        worker = self._add(model)
+        try:
+            self._promise(worker)
+        except HostError:
+            self._remove(worker)
+            raise
+
+    def unload(self, name: str) -> None:
+        """End a model; its memory is free when this returns.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        if name not in self.workers:
+            raise InputError(f"there is no model {name!r}", expected=f"one of {', '.join(self.workers) or 'none'}")
+        self._remove(self.workers[name])
+        self.say("worker", name, "was unloaded")
+
+    def _add(self, model: ModelSettings) -> Worker:
+        name = model.name
+        worker = Worker(model, loop=self.loop, clock=self.clock, room_bytes=self._room_for(name), hearer=self)
+        self.workers[name], self.desks[name] = worker, Desk(self._superseded(name))
+        for camera in self.settings.cameras:
+            if not camera.models or name in camera.models:
+                figures = self.figures[camera.name]
+                figures.models[name] = PairFigures(before=figures.offered)
+        return worker
+
+    def _remove(self, worker: Worker) -> None:
+        self.desks[worker.name].clear()
+        worker.end()
+        del self.workers[worker.name], self.desks[worker.name]
+        for figures in self.figures.values():
+            figures.models.pop(worker.name, None)
+        for key in [key for key in self._trackers if key[1] == worker.name]:
+            del self._trackers[key]
+        self.budget.release(f"model {worker.name}")
+
+    def _promise(self, worker: Worker) -> None:
+        known = self._footprints.recall(_key_of(worker))
+        self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
 
     # --- frames -------------------------------------------------------------------------------------------------------------------------
 
@@ -221,9 +268,9 @@ class Service:
             None if track_ids is None else track_ids[keep],
         )
         pair.answer(age_s, result.waited_s, result.stages_ms)
-        self._outlets.offer(answer)
+        self._offer(answer)
         for event in self._rules.look(answer):
-            self._outlets.offer(event)
+            self._offer(event)
         for recorder in self.recorders:
             recorder.offer(frame, answer)
 
@@ -244,7 +291,7 @@ class Service:
             if camera.settings.tracking and worker.name in self.figures[camera.name].models:
                 self._trackers.setdefault((camera.name, worker.name), Tracker(TrackSettings(high=_needed(worker, loaded))))
         text = f"is loaded ({loaded.engine}) in {loaded.load_ms / 1e3:.1f} s, {footprint.total_bytes / MIB:.0f} MiB"
-        self._say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
+        self.say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
 
     def ring_closed(self, shared: SharedRing) -> None:
         """Nobody holds a frame of it any more."""
@@ -255,15 +302,15 @@ class Service:
 
     def camera_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a camera."""
-        self._say("camera", name, text, severity, camera=name, data=data)
+        self.say("camera", name, text, severity, camera=name, data=data)
 
     def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a worker."""
-        self._say("worker", name, text, severity, data=data)
+        self.say("worker", name, text, severity, data=data)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a recorder."""
-        self._say("output", name, text, severity, data=data)
+        self.say("output", name, text, severity, data=data)
 
     # --- what it says of itself -----------------------------------------------------------------------------------------------------------
 
@@ -308,15 +355,16 @@ class Service:
             },
         }
 
-    def say(self, kind: str, name: str, text: str, severity: Severity = "info", *, camera: str | None = None, **data: Any) -> None:
-        """An event of somebody else's, into the same stream."""
-        self._say(kind, name, text, severity, camera=camera, data=data)
-
-    def _say(
-        self, kind: str, name: str, text: str, severity: Severity, *, camera: str | None = None, data: Mapping[str, Any] | None = None
+    def say(
+        self, kind: str, name: str, text: str, severity: Severity = "info", *, camera: str | None = None, data: Mapping[str, Any] = NO_DATA
     ) -> None:
+        """An event, now."""
         wall_s = self.clock.wall_s()
-        self._outlets.offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data or {}))
+        self._offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data))
+
+    def _offer(self, record: Record) -> None:
+        for taker in self._takers:
+            taker.offer(record)
 
     def _measure(self) -> None:
         """What all processes take together, and whether somebody set the clock."""
@@ -328,10 +376,10 @@ class Service:
         changed = self._alarm.look(used, total)
         if changed is not None:
             text = f"{used / MIB:.0f} MiB of {total / MIB:.0f} MiB are used" + ("" if changed else ": less than before")
-            self._say("memory", self.settings.name, text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
+            self.say("memory", self.settings.name, text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
         offset_s = self.clock.wall_s() - self.clock.monotonic_s()
         if abs(jump_s := offset_s - self._wall_offset_s) > JUMP_S:
-            self._say("service", self.settings.name, f"the clock was set by {jump_s:+.1f} s", "warning", data={"jump_s": round(jump_s, 3)})
+            self.say("service", self.settings.name, f"the clock was set by {jump_s:+.1f} s", "warning", data={"jump_s": round(jump_s, 3)})
         self._wall_offset_s = offset_s
 
     # --- how it is put together -----------------------------------------------------------------------------------------------------------
@@ -344,7 +392,7 @@ class Service:
         )
 
     def _models_of(self, camera: CameraSettings) -> Sequence[str]:
-        return camera.models or tuple(self.workers)
+        return camera.models or tuple(model.name for model in self.settings.models)
 
     def _slots_of(self, camera: CameraSettings) -> int:
         """Two that are written, and of each model and each recorder one that waits and one in hand."""

@@ -5,18 +5,20 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
-from edgewright.run.settings import FileOutput, MqttOutput, Output, RecordingOutput, ServiceSettings, StoreOutput
+from edgewright.run.secrets import Address
+from edgewright.run.settings import CameraSettings, FileOutput, MqttOutput, Output, RecordingOutput, ServiceSettings, StoreOutput
 from edgewright.run.source_forms import source_kind
 from edgewright.run.toml_lines import Where
 from edgewright.run.toml_values import Unfit
 
-# Keys that only some sources have, the kinds of source, and what those are called.
-ONLY_OF = {
-    "transport": (("rtsp",), "an rtsp:// source"),
-    "size": (("usb", "csi"), "a USB or CSI camera"),
-    "loop": (("file", "folder"), "a file or folder"),
-    "watch": (("folder",), "a folder"),
-}
+# What only some sources have: key, field, the kinds of source, and what those are called.
+ONLY_OF = (
+    ("transport", "transport", ("rtsp",), "an rtsp:// source"),
+    ("size", "size_wh", ("usb", "csi"), "a USB or CSI camera"),
+    ("loop", "loop", ("file", "folder"), "a file or folder"),
+    ("watch", "watch", ("folder",), "a folder"),
+)
+UNTOLD = CameraSettings("", Address(""))  # a camera that was told nothing
 
 
 class _Named(Protocol):
@@ -41,10 +43,13 @@ def check_together(values: Mapping[str, Any], settings: ServiceSettings) -> None
     cameras, models = [each.name for each in settings.cameras], [each.name for each in settings.models]
     for place, camera in enumerate(settings.cameras):
         _known("model", models, camera.models, ("camera", place, "models"))
-        _goes_with_source(values["camera"][place], camera.source.reveal(), ("camera", place))
+        _goes_with_source(camera, ("camera", place))
     for place, rule in enumerate(settings.rules):
         _known("camera", cameras, rule.cameras, ("rule", place, "cameras"))
         _known("model", models, rule.models, ("rule", place, "models"))
+        untracked = [each.name for each in settings.cameras if not each.tracking and (not rule.cameras or each.name in rule.cameras)]
+        if rule.kind == "line" and untracked:
+            raise Unfit(said=f'needs tracking, which camera "{untracked[0]}" has switched off', within=("rule", place))
     for place, output in enumerate(settings.outputs):
         _known("camera", cameras, output.cameras, ("output", place, "cameras"))
         _goes_together(values["output"][place], output, ("output", place))
@@ -67,9 +72,10 @@ def _known(section: str, known: Sequence[str], named: Sequence[str], where: Wher
             raise Unfit(expected=expected, fix=f"did you mean {near[0]}?" if near else None, within=(*where, place))
 
 
-def _goes_with_source(table: Mapping[str, Any], source: str, where: Where) -> None:
-    for key, (kinds, called) in ONLY_OF.items():
-        if key in table and source_kind(source) not in kinds:
+def _goes_with_source(camera: CameraSettings, where: Where) -> None:
+    kind = source_kind(camera.source.reveal())
+    for key, field, kinds, called in ONLY_OF:
+        if kind not in kinds and getattr(camera, field) != getattr(UNTOLD, field):
             raise Unfit(said=f"is only for {called}", within=(*where, key))
 
 

@@ -1,34 +1,27 @@
 """The tables of a service.toml: every key, the field that it fills and what it may be. docs/reference/service.md says the same in words."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgewright.regular_file import is_folder, is_regular
+from edgewright.run.output_layout import output_kinds
 from edgewright.run.secret_places import SecretPlaces
 from edgewright.run.secrets import Address
 from edgewright.run.settings import (
     CameraSettings,
-    FileOutput,
     ModelSettings,
     MotionSettings,
-    MqttOutput,
     Polygon,
-    RecordingOutput,
     RuleSettings,
-    SpoolSettings,
-    StoreOutput,
-    WebhookOutput,
 )
-from edgewright.run.source_forms import FORMS, is_host, is_url, source_kind
+from edgewright.run.source_forms import FORMS, source_kind
 from edgewright.run.toml_values import (
     DAY,
     HOUR,
-    KIB,
     MIB,
-    MINUTE,
+    NAMES,
     TIB,
     Keys,
     Reader,
@@ -37,7 +30,6 @@ from edgewright.run.toml_values import (
     flag,
     holding,
     listed,
-    matching,
     name,
     number,
     one_of,
@@ -56,9 +48,6 @@ MOST_POINTS = 64
 _share = number(0, 1)
 _point = listed(_share, 2, 2, "shares, x and y")
 _score = number(0, 1)
-_cameras = listed(name, 1, MOST_CAMERAS, "names")
-_models = listed(name, 1, MOST_MODELS, "names")
-_topic = matching(r"[^#+/\s$\0][^#+\s\0]{0,126}(?<!/)", "a topic without + # and blanks, and without a / at its ends")  # MQTT 3.1.1, 4.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +64,7 @@ class Layout:
     def around(cls, places: SecretPlaces) -> "Layout":
         """The layout of a file in `places.folder`."""
         path = _path(places.folder)
-        return cls(_service(path), _model(path), _camera(places), _rules(), _outputs(places, path))
+        return cls(_service(path), _model(path), _camera(places), _rules(), output_kinds(places, path))
 
 
 def _service(path: Reader) -> Keys:
@@ -112,7 +101,7 @@ def _camera(places: SecretPlaces) -> Keys:
         {
             "name": ("name", name),
             "source": ("source", lambda value: read_source(value, places)),
-            "models": ("models", _models),
+            "models": ("models", NAMES),
             "live": ("live", flag),
             "reader": ("reader", one_of("auto", "opencv", "ffmpeg")),
             "transport": ("transport", one_of("tcp", "udp")),
@@ -181,8 +170,8 @@ def _rules() -> dict[str, Keys]:
             {
                 "name": ("name", name),
                 "kind": ("kind", one_of(*kinds)),
-                "cameras": ("cameras", _cameras),
-                "models": ("models", _models),
+                "cameras": ("cameras", NAMES),
+                "models": ("models", NAMES),
                 "classes": ("classes", listed(text, 1, MOST_CLASSES, "names of classes")),
                 "score": ("score", _score),
                 **({own: (own, reader)} if own else {}),
@@ -197,80 +186,6 @@ def _rules() -> dict[str, Keys]:
 
 
 _frames_of = holding(listed(whole(1, 1000), 2, 2, "whole numbers"), lambda found: found[0] <= found[1], "[k, n]: on k of the last n frames")
-
-
-def _outputs(places: SecretPlaces, path: Reader) -> dict[str, Keys]:
-    kept = size(MIB, 1024 * TIB)
-    files = {"folder": ("folder", path), "rotate": ("rotate_bytes", size(64 * KIB, TIB)), "most": ("most_bytes", kept)}
-    mqtt = {
-        "host": ("host", holding(text, is_host, "the name or address of a machine, without a port")),
-        "port": ("port", whole(1, 65_535)),
-        "tls": ("tls", flag),
-        "ca_file": ("ca_file", holding(path, is_regular, "a file of certificates that is there")),
-        "user": ("user", places.filled),
-        "password": ("password", places.secret),
-        "password_file": ("password", places.secret_file),
-        "prefix": ("prefix", _topic),
-        "discovery_prefix": ("discovery_prefix", _discovery),
-        "keepalive": ("keepalive_s", duration(5, 65_535)),  # MQTT 3.1.1, 3.1.2.10: 16 bits of seconds
-    }
-    webhook = {
-        "url": ("url", lambda value: _web_address(value, places)),
-        "token": ("token", places.secret),
-        "token_file": ("token", places.secret_file),
-        "batch": ("batch", whole(1, 1000)),
-        "timeout": ("timeout_s", duration(0.1, 10 * MINUTE)),
-    }
-    recording = {
-        "folder": ("folder", path),
-        "encoder": ("encoder", matching(r"[A-Za-z0-9_-]{1,64}", "auto, or the name of an encoder")),
-        "fps": ("fps", number(above=0, most=120)),
-        "annotated": ("annotated", flag),
-        "segment": ("segment_s", duration(1, DAY)),
-        "most": ("most_bytes", kept),
-    }
-    store = {"path": ("path", path), "keep": ("keep_days", _days), "most": ("most_bytes", kept)}
-    return {
-        "jsonl": _output("jsonl", files, lambda **fields: FileOutput(format="jsonl", **fields)),
-        "csv": _output("csv", files, lambda **fields: FileOutput(format="csv", **fields)),
-        "sqlite": _output("sqlite", store, StoreOutput),
-        "mqtt": _output("mqtt", mqtt, MqttOutput),
-        "webhook": _output("webhook", webhook, WebhookOutput, "url"),
-        "recording": _output("recording", recording, RecordingOutput, of_records=False),
-    }
-
-
-def _output(kind: str, own: dict[str, tuple[str, Reader]], made: Callable[..., Any], *needed: str, of_records: bool = True) -> Keys:
-    records = listed(one_of("answers", "events"), 1, 2, "words, answers or events or both")
-    taken = {"records": ("records", records), "spool": ("spool", _spool)} if of_records else {}
-    common = {"name": ("name", name), "cameras": ("cameras", _cameras), **taken}
-
-    def without_kind(**fields: Any) -> Any:
-        fields.pop("kind", None)
-        return made(**fields)
-
-    return Keys(f'an output of kind = "{kind}"', {"kind": ("kind", text), **common, **own}, needed=("name", *needed), made=without_kind)
-
-
-def _spool(value: Any) -> SpoolSettings:
-    return SpoolSettings(size(64 * KIB, TIB)(value))
-
-
-def _days(value: Any) -> float:
-    return float(duration(MINUTE, 36_500 * DAY)(value)) / DAY
-
-
-def _discovery(value: Any) -> str | None:
-    return None if value is False else str(_topic(value))
-
-
-def _web_address(value: Any, places: SecretPlaces) -> Address:
-    def resolved(url: str) -> str:
-        if not is_url(url, "http", "https"):
-            raise Unfit(expected="http:// or https:// with a host")
-        return url
-
-    return places.address(value, resolved)
 
 
 def _path(folder: Path) -> Reader:

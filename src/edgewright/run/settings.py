@@ -130,7 +130,7 @@ class MqttOutput(OutputSettings):
     port: int = 1883
     tls: bool = False
     ca_file: Path | None = None
-    user: str | None = None
+    user: str | None = field(default=None, repr=False)  # some brokers take a token for it
     password: Secret | None = None
     prefix: str = "edgewright"
     discovery_prefix: str | None = "homeassistant"

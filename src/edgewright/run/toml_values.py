@@ -219,6 +219,9 @@ def listed(reader: Reader, least: int, most: int, what: str) -> Reader:
     return read
 
 
+NAMES = listed(name, 1, 64, "names")  # of cameras or models
+
+
 def holding(reader: Reader, rule: Callable[[Any], bool], expected: str) -> Reader:
     """What `reader` gives, where `rule` holds for it as a whole."""
 

@@ -27,17 +27,18 @@ from numpy.typing import NDArray
 from edgewright.artifact import Threshold
 from edgewright.detections import Boxes, ClassIds, Detections
 from edgewright.vision.kalman import Motion
-from edgewright.vision.matching import Indices, Matrix, assign, iou
+from edgewright.vision.matching import NOBODY, Indices, Matrix, assign, iou
+from edgewright.vision.nms import suppress
 
 TrackIds: TypeAlias = NDArray[np.int64]  # N
 UNTRACKED = -1  # the id of a box that belongs to no track, or to none yet
-NONE = -1  # of a place in a list
 Mask: TypeAlias = NDArray[np.bool_]
 
 # The least overlap of a pair: of a track with a high box, with a low one, and of a beginning with its second box (ByteTrack's code).
 HIGH_IOU, LOW_IOU, NEW_IOU = 0.2, 0.5, 0.3
 OTHER_CLASS = 0.5  # what an overlap counts between a track and a box of another class; so low boxes never change a class
 SAME_THING_IOU = 0.7  # two boxes of different classes that overlap by more are one thing under two names: it is followed once
+FARTHEST_PX = 1e6  # from the picture's corner; a box that reaches further is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Tracker:
         self._tracks = _Tracks.begun(Detections.none(), 0.0)
         self._given = 0
         self._frame_s: float | None = None  # the last frame's time, by whatever clock its camera has
-        self._now_s = 0.0  # time that has passed since the first frame; unlike that clock, never set back
+        self._now_s = 0.0  # time that has passed while something was followed; unlike that clock, never set back
 
     @property
     def wants_above(self) -> float:
@@ -94,14 +95,13 @@ class Tracker:
         pairs.match(known & ~tracks.lost, ~high, LOW_IOU)
         pairs.match(~known, high, NEW_IOU)
 
-        has_box = pairs.box_of != NONE
+        has_box = pairs.box_of != NOBODY
         seen = tracks[has_box].seen(boxes[pairs.box_of[has_box]], self._now_s).named(self._given)
         self._given = max([self._given, *seen.ids.tolist()])
         missed = tracks[~has_box & known & (self._now_s - tracks.seen_s <= self.settings.lost_s)].missed()
+        new = _apart(boxes[pairs.is_free & (boxes.scores > needed * self.settings.new)], boxes[~pairs.is_free])
         room = max(0, self.settings.most - len(seen) - len(missed))
-        new = boxes[pairs.is_free & (boxes.scores > needed * self.settings.new)]
-        new = new[(iou(new.boxes_xyxy, boxes[~pairs.is_free].boxes_xyxy) <= SAME_THING_IOU).all(axis=1)][:room]
-        self._tracks = seen + missed + _Tracks.begun(new, self._now_s)
+        self._tracks = seen + missed + _Tracks.begun(new[:room], self._now_s)
 
         ids = np.full(len(boxes), UNTRACKED)
         ids[pairs.box_of[has_box]] = seen.ids
@@ -113,10 +113,10 @@ class Tracker:
             return
         passed_s = 0.0 if self._frame_s is None else max(0.0, time_s - self._frame_s)
         self._frame_s = time_s
-        self._now_s += passed_s
         if passed_s > self.settings.gap_s:
             self._tracks = self._tracks[:0]
         elif passed_s:
+            self._now_s += passed_s
             self._tracks = self._tracks.after(min(passed_s, self.settings.lost_s))
 
 
@@ -172,22 +172,30 @@ class _Tracks:
 
 
 class _Pairs:
-    """Which box each track has in this frame, decided stage by stage; `NONE` where it has none."""
+    """Which box each track has in this frame, decided stage by stage; `NOBODY` where it has none."""
 
     def __init__(self, tracks: _Tracks, boxes: Detections) -> None:
         same = tracks.class_ids[:, None] == boxes.class_ids[None, :]
         self._overlap: Matrix = iou(tracks.motion.boxes_xyxy, boxes.boxes_xyxy) * np.where(same, 1, OTHER_CLASS)
-        self.box_of: Indices = np.full(len(tracks), NONE)
+        self.box_of: Indices = np.full(len(tracks), NOBODY)
         self.is_free: Mask = np.ones(len(boxes), bool)
 
     def match(self, tracks: Mask, boxes: Mask, above: float) -> None:
         """Pairs of those tracks and boxes that have none yet, by the best overlap in all, each `above` that."""
-        rows, columns = np.flatnonzero(tracks & (self.box_of == NONE)), np.flatnonzero(boxes & self.is_free)
+        rows, columns = np.flatnonzero(tracks & (self.box_of == NOBODY)), np.flatnonzero(boxes & self.is_free)
         at, to = assign(-self._overlap[np.ix_(rows, columns)], below=-above)
         self.box_of[rows[at]] = columns[to]
         self.is_free[columns[to]] = False
 
 
+def _apart(new: Detections, followed: Detections) -> Detections:
+    """Those, best first, that are not one of `followed` or of the better new ones under another name."""
+    covered = iou(new.boxes_xyxy, followed.boxes_xyxy) > SAME_THING_IOU
+    own = new[np.flatnonzero(~covered.any(axis=1))]
+    return own[suppress(own.boxes_xyxy, own.scores, np.zeros_like(own.class_ids), iou=SAME_THING_IOU, most=len(own))]
+
+
 def _is_box(boxes_xyxy: Boxes) -> Mask:
-    """Neither without area nor infinite nor no number."""
-    return np.asarray(np.isfinite(boxes_xyxy).all(axis=1) & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1))
+    """Neither without area, nor out of all bounds, nor no number."""
+    near = (np.abs(boxes_xyxy) < FARTHEST_PX).all(axis=1)
+    return np.asarray(near & (boxes_xyxy[:, 2:] > boxes_xyxy[:, :2]).all(axis=1))
