@@ -37,11 +37,10 @@ def main():
         recording.add(np.roll(picture, frame, 1), answer_to(frame, (320, 240)), frame / 10)
         if recording.state.error not in (None, *errors[-1:]):
             errors.append(recording.state.error)
-        if sys.stdout.isatty() or frame == 30:
+        if frame == 30 and not keep_free:  # and now whoever tests may kill us
             sys.stdout.write(f"{frame} frames\n")
             sys.stdout.flush()
-            if not keep_free:
-                sys.stdin.readline()
+            sys.stdin.readline()
     recording.close()
     state = recording.state
     sys.stdout.write(json.dumps({"errors": errors, "failures": state.failures, "dropped": state.dropped, "films": state.films}) + "\n")

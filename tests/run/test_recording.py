@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -182,7 +181,7 @@ def test_no_name_is_given_twice(tmp_path):
     film_of(tmp_path, "a-19700101T000000Z.webm")
     segments = Segments(tmp_path, 1 << 20)
     names = [segments.begin("a", 0.5, suffix).name for suffix in (".mp4", ".webm", ".mp4")]
-    assert names == ["a-19700101T000000Z-2.mp4", "a-19700101T000000Z-2.webm", "a-19700101T000000Z-3.mp4"] or len(set(names)) == 3
+    assert names == ["a-19700101T000000Z-2.mp4", "a-19700101T000000Z-3.webm", "a-19700101T000000Z-4.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -362,7 +361,3 @@ def test_a_full_disk_is_one_state_and_what_was_recorded_plays(name, tmp_path):
     kept = Segments(tmp_path / "full", 1 << 30)
     assert kept.films
     assert frames_in(kept.films[0]) >= 5
-
-
-def test_the_settings_are_those_of_a_service():
-    assert replace(RecordingOutput("films"), fps=5.0).encoder == "auto"

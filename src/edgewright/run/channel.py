@@ -80,7 +80,11 @@ class Channel:
             ChannelError: the other side has closed, or its message is none.
         """
         try:
-            data, fds, flags, _ = socket.recv_fds(self._end, MOST_BYTES + 1, self._most_fds)
+            try:
+                data, fds, flags, _ = self._next()
+            except ConnectionResetError:
+                # It has closed without having read all that we said. This is told before its own last words, which come now.
+                data, fds, flags, _ = self._next()
         except BlockingIOError:
             return None
         except OSError as error:
@@ -92,6 +96,9 @@ class Channel:
         except ChannelError:
             close_all(fds)
             raise
+
+    def _next(self) -> tuple[bytes, list[int], int, Any]:
+        return socket.recv_fds(self._end, MOST_BYTES + 1, self._most_fds)
 
     def close(self) -> None:
         self._end.close()

@@ -28,7 +28,7 @@ Pixels: TypeAlias = Literal["yuv420p", "bgr24"]
 OPENCV_VP8 = "opencv_vp8"
 VP8_CHILD = "edgewright.run.vp8_child"
 KEY_EVERY_S = 5.0  # a player can jump to a key frame only
-FRAGMENT_US = 1_000_000  # of an MP4 as much is lost at most when its encoder is killed
+FRAGMENT_US = 1_000_000  # as much is lost at most when ffmpeg is killed; OpenCV is not to be told, and loses up to 5 s, or 256 KiB
 BITS_PER_PIXEL = 0.1  # for hardware that wants a bit rate: 0.23 Mbit/s for 640x360 at 10 frames a second, 6 for 1080p at 30
 LEAST_BITS_A_S = 200_000
 # What cv2 turns RGB into, said in the file: a player that guessed BT.709, as many do of large pictures, would shift the colours.
@@ -81,10 +81,11 @@ class KnownEncoder:
         return cv2.cvtColor(part, code).astype(np.uint8, copy=False).reshape(-1)
 
 
+FLUSHED = ("-flush_packets", "1")  # or 256 KiB wait in the child: minutes of a dark hall
 # A fragmented MP4 plays without its end, and so does a WebM.
 CONTAINERS: dict[Container, tuple[str, ...]] = {
-    "mp4": ("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-frag_duration", str(FRAGMENT_US), "-f", "mp4"),
-    "webm": ("-cluster_time_limit", "1000", "-f", "webm"),
+    "mp4": ("-movflags", "+frag_keyframe+empty_moov+default_base_moof", "-frag_duration", str(FRAGMENT_US), *FLUSHED, "-f", "mp4"),
+    "webm": ("-cluster_time_limit", str(FRAGMENT_US // 1000), *FLUSHED, "-f", "webm"),
 }
 
 # In the order in which they are tried.

@@ -177,6 +177,7 @@ class Recording:
         if choice is None or self._choice_for != size_wh:
             choice = self._choose(size_wh, self._avoid)
             self._choice_for = size_wh
+            self.state = replace(self.state, choice=choice)
         path = self._segments.begin(self.state.camera, answer.captured_s, choice.encoder.suffix)
         try:
             encoder = Encoder(choice.encoder, path, size_wh, self._settings.fps)
@@ -188,7 +189,7 @@ class Recording:
         except BaseException:
             self._segments.give_up(path)
             raise
-        self.state = replace(self.state, choice=choice, film=path.name, error=None)
+        self.state = replace(self.state, film=path.name, error=None)
         return _Film(path, encoder, sidecar, at_s, at_s)
 
     def _take(self, film: _Film, image_rgb: ImageRgb, answer: Answer, at_s: float) -> None:
@@ -251,20 +252,20 @@ class Recording:
         sentence = str(error) if isinstance(error, EdgewrightError) else f"{type(error).__name__}: {printable(str(error), 200)}"
         self._retry_at_s = at_s + self._retry_s
         self.state = replace(self.state, error=sentence, film=None, failures=self.state.failures + 1)
+        if isinstance(error, HostError) and not isinstance(error, DiskError):
+            self._choose_anew()
         if film is None:
             return
         film.encoder.abandon()
         film.sidecar.let_go()
         with suppress(EdgewrightError, OSError):  # the disk that failed may fail again; the next start takes it in
             self._tally(film, self._segments.give_up(film.path))
-        if isinstance(error, HostError) and not isinstance(error, DiskError):
-            self._avoid_hardware(film)
 
-    def _avoid_hardware(self, film: _Film) -> None:
-        """Hardware that passed its test and failed at work is not tried again by this service."""
-        if film.encoder.kind.hardware:
-            self._avoid |= {film.encoder.kind.name}
-            self._choice_for = None
+    def _choose_anew(self) -> None:
+        """Encoders are tested again; hardware that passed and failed at work is not tried again by this service."""
+        self._choice_for = None
+        if self.state.choice is not None and self.state.choice.encoder.hardware:
+            self._avoid |= {self.state.choice.encoder.name}
 
     def _tally(self, film: _Film, size: int) -> None:
         self._cpu_s += film.encoder.cpu_s

@@ -123,7 +123,7 @@ class Segments:
     def _is_taken(self, film: Path) -> bool:
         names = [film.with_suffix(suffix) for suffix in (".mp4", ".webm", SIDECAR)]
         names += [unfinished_of(name) for name in names]
-        return film in self._open or any(os.path.lexists(name) for name in names)
+        return any(film.stem == begun.stem for begun in self._open) or any(os.path.lexists(name) for name in names)
 
     def _films(self) -> list[Path]:
         with telling_of_the_disk(self.folder), os.scandir(self.folder) as entries:

@@ -25,8 +25,8 @@ from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
-from edgewright.run.rules import Rule
-from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings
+from edgewright.run.rules import Rules
+from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -70,15 +70,15 @@ class Service:
         self.recorders = [
             RecorderProcess(output, loop=self.loop, clock=clock, hearer=self)
             for output in settings.outputs
-            if isinstance(output, RecordingOutput)
+            if isinstance(output, RecordingOutput | StretchOutput)
         ]
         self._takers, self._footprints = takers, footprints
-        self._new_id = EventIds()
+        self._ids = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
         self._measured_s = self.began_s
         self.used_bytes: dict[str, int] = {}
-        self._rules = [Rule(rule, self._new_id) for rule in settings.rules]
+        self._rules = Rules(settings.rules, self._ids)
         self._trackers: dict[tuple[str, str], Tracker] = {}
         self.workers: dict[str, Worker] = {}
         self.desks: dict[str, Desk] = {}
@@ -272,15 +272,14 @@ class Service:
         )
         pair.answer(age_s, result.waited_s, result.stages_ms)
         self._offer(answer)
-        for rule in self._rules:
-            if (event := rule.look(answer)) is not None:
-                self._offer(event)
+        for event in self._rules.look(answer):
+            self._offer(event)
         for recorder in self.recorders:
-            recorder.offer(frame, answer)
+            recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
-        self._dropped(frame.camera, worker.name, "stopping" if self._stopping else "worker_lost")
+        self._dropped(frame, worker.name, "stopping" if self._stopping else "worker_lost")
 
     def loaded(self, worker: Worker, loaded: Loaded) -> None:
         """A model was loaded: what it takes is known now."""
@@ -353,6 +352,7 @@ class Service:
                 }
                 for name, worker in self.workers.items()
             },
+            "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
             "memory": {
                 "budget_bytes": self.budget.total_bytes,
                 "promised_bytes": dict(self.budget.promises),
@@ -366,7 +366,7 @@ class Service:
     ) -> None:
         """An event, now."""
         wall_s = self.clock.wall_s()
-        self._offer(Event(self._new_id(wall_s), wall_s, kind, name, text, severity, camera, data))
+        self._offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data))
 
     def _offer(self, record: Record) -> None:
         for taker in self._takers:
@@ -411,12 +411,14 @@ class Service:
     def _superseded(self, model: str) -> Callable[[HeldFrame], None]:
         def dropped(frame: HeldFrame) -> None:
             reason = "stopping" if self._stopping else "superseded" if self.workers[model].state == "ready" else "no_worker"
-            self._dropped(frame.camera, model, reason)
+            self._dropped(frame, model, reason)
 
         return dropped
 
-    def _dropped(self, camera: str, model: str, reason: str) -> None:
-        self.figures[camera].models[model].dropped[reason] += 1
+    def _dropped(self, frame: HeldFrame, model: str, reason: str) -> None:
+        self.figures[frame.camera].models[model].dropped[reason] += 1
+        for recorder in self.recorders:
+            recorder.dropped(frame, reason)
 
 
 def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:

@@ -1,9 +1,9 @@
 """How many bytes are written a day, and what is spared when they are too many: SD cards wear.
 
 Counted is what our outputs say that they write, and what the kernel says of this process (`write_bytes` less `cancelled_write_bytes` of
-/proc/self/io, which has whole pages, and those of children that have ended); the larger one counts. The day is the last 24 hours. At the limit (100 %)
-answers and recordings are no longer written. Events are written until 110 %; from there on they wait in their outputs' spools, which are
-bounded themselves, so that nothing that was accepted is lost to sparing a card.
+/proc/self/io, which has whole pages, and those of children that have ended); the larger one counts. The day is the last 24 hours. At the
+limit (100 %) answers and recordings are no longer written. Events are written until 110 %; from there on they wait in their outputs'
+spools, which are bounded themselves, so that nothing that was accepted is lost to sparing a card.
 
 What was counted outlives a restart in a small file, written every 15 minutes; a kill forgets those, and no more.
 """

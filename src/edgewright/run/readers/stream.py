@@ -1,6 +1,12 @@
-"""Cameras by address or device, through OpenCV's own ffmpeg and V4L2. A read may hang for ever: this runs where it can be killed."""
+"""Cameras by address or device, through OpenCV's own ffmpeg and V4L2. A read may hang for ever: this runs where it can be killed.
+
+What is said here of OpenCV was seen of 5.0 with cameras that hang, garble and break off (tests/camera_bench.py). A camera that changes the
+size of its picture in the middle of a stream is scaled to the size it had, without a word, until it is opened anew; `reader = "ffmpeg"`
+notices it.
+"""
 
 import os
+import time
 
 import cv2
 import numpy as np
@@ -12,27 +18,28 @@ from edgewright.run.readers.base import MOST_PIXELS, ReaderLost, SourceOrder
 # Nothing that a stream says leads to a file, or to a protocol that opens one.
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto"
 LOG_LEVEL = "16"  # AV_LOG_ERROR: what is wrong with the stream, for the log that is kept
-DECODER_THREADS = 1  # a frame's latency less than with several, and the cores are the detector's
+DECODER_THREADS = 1  # with more, a frame is shown a frame later, and the cores are the detector's
+# What an RTSP stream is, its SDP has said: probing it takes 3 s, in which pictures gather that are old when they come.
+RTSP = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer+discardcorrupt", "flags": "low_delay"}
+HTTP = {"fflags": "nobuffer+discardcorrupt", "flags": "low_delay"}
+FAILURES = 25  # in a row; a garbled stream fails now and then, and goes on
+LATE = 0.9  # of the time limit
 
 
 def open_source(order: SourceOrder) -> "StreamReader":
     """A camera at an address, or a V4L2 device. Raises ReaderLost."""
     timeout_ms = round(order.timeout_s * 1000)
     if "://" not in order.address:
-        return StreamReader(_device(order), "OpenCV V4L2")
+        return StreamReader(_device(order), "OpenCV V4L2", order.timeout_s)
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = LOG_LEVEL
-    options = {
-        "rtsp_transport": order.transport,
-        "protocol_whitelist": PROTOCOLS,
-        "fflags": "discardcorrupt",
-        "flags": "low_delay",
-    }
+    options = RTSP if order.address.lower().startswith("rtsp") else HTTP
+    options = {"protocol_whitelist": PROTOCOLS, **options, "rtsp_transport": order.transport}
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
     settings = [
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms),
         *(cv2.CAP_PROP_N_THREADS, DECODER_THREADS),
     ]
-    return StreamReader(cv2.VideoCapture(order.address, cv2.CAP_FFMPEG, settings), "OpenCV FFmpeg")
+    return StreamReader(cv2.VideoCapture(order.address, cv2.CAP_FFMPEG, settings), "OpenCV FFmpeg", order.timeout_s)
 
 
 def _device(order: SourceOrder) -> cv2.VideoCapture:
@@ -52,8 +59,9 @@ class StreamReader:
     frames: int | None = None
     time_s = 0.0
 
-    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
+    def __init__(self, capture: cv2.VideoCapture, name: str, timeout_s: float) -> None:
         self._capture = capture
+        self._timeout_s = timeout_s
         self._pixels: NDArray[np.uint8] | None = None
         self.name = name
         if not capture.isOpened():
@@ -64,9 +72,15 @@ class StreamReader:
 
     def next(self) -> bool | None:
         self._pixels = None
-        if not self._capture.grab():
-            raise ReaderLost("it sends no more frames")
-        return True
+        asked_s = time.monotonic()
+        for _ in range(FAILURES):
+            found = self._capture.grab()
+            # After its time limit OpenCV says once more that there is a frame, an old one, and is deaf from then on.
+            if time.monotonic() - asked_s >= LATE * self._timeout_s:
+                raise ReaderLost(f"it has sent nothing for {self._timeout_s:.0f} s")
+            if found:
+                return True
+        raise ReaderLost("it sends no more frames")
 
     def size_wh(self) -> tuple[int, int]:
         pixels = self._decoded()
