@@ -119,7 +119,8 @@ class RecorderProcess(Kept):
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._begin()
+        if not self._begin():
+            return
         is_stretch = isinstance(self.settings, StretchOutput)
         kept = STRETCH_FIELDS if is_stretch else FILM_FIELDS
         fields = {name: getattr(self.settings, name) for name in kept}

@@ -237,6 +237,9 @@ class Service:
         """A frame lies in its slot: every model of its camera is to see it."""
         live = self.cameras[frame.camera].live
         for model in self.figures[frame.camera].models:
+            if self.workers[model].state == "refused":
+                self._dropped(frame.camera, model, "no_worker")
+                continue
             self.desks[model].put(frame, newest_wins=live)
             self.idle(self.workers[model])
 
@@ -306,6 +309,8 @@ class Service:
 
     def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a worker."""
+        if self.workers[name].state == "refused":
+            self.desks[name].clear()  # or a file would wait for it for ever
         self.say("worker", name, text, severity, data=data)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
