@@ -107,12 +107,14 @@ class ControlGroups:
             period = look.number(f"{level}/cpu.cfs_period_us", 1, MOST_US)
             return None if quota is None or period is None or quota < 0 else round(quota / period, 3)
         text = look.text(f"{level}/cpu.max")
-        words = (text or "max").split()
+        if text is None:
+            return None
+        words = text.split()
         if words[:1] == ["max"]:
             return None
         parts = [look.parsed(f"{level}/cpu.max", word, 1, MOST_US) for word in (words * 2)[:2]] if len(words) == 2 else []
         if len(parts) != 2:
-            look.doubt(f"{level}/cpu.max", text or "")
+            look.doubt(f"{level}/cpu.max", text)
             return None
         return None if parts[0] is None or parts[1] is None else round(parts[0] / parts[1], 3)
 

@@ -97,6 +97,6 @@ class Firmware:
         now_s = self._clock.monotonic_s()
         self._answers[words] = None if answer is None else answer[:MOST_CHARACTERS]
         self._asked_s[words] = now_s
-        works = any(self._answers.values())
+        works = any(each is not None for each in self._answers.values())
         self._not_before_s = now_s + (max(KEPT_S, (now_s - began_s) / SHARE) if works else AGAIN_S)
         return works

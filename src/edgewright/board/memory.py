@@ -20,7 +20,8 @@ LINE = re.compile(
 )
 SIZE = re.compile(r"[0-9]{1,14}", re.ASCII)
 BLOCK = "sys/block"
-USED_TOTAL = 2  # orig_data_size, compr_data_size, mem_used_total, ...
+FEWEST_COLUMNS = 7  # orig_data_size, compr_data_size, mem_used_total, mem_limit, mem_used_max, same_pages, pages_compacted, ...
+USED_TOTAL = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class MemoryFiles:
             if text is None:
                 continue
             words = text.split()
-            if len(words) > USED_TOTAL and SIZE.fullmatch(words[USED_TOTAL]):
+            if len(words) >= FEWEST_COLUMNS and SIZE.fullmatch(words[USED_TOTAL]):
                 used.append(int(words[USED_TOTAL]))
             else:
                 look.doubt(path, text)
