@@ -228,7 +228,7 @@ def test_a_sensor_that_says_nonsense_is_none_and_named(tmp_path, name, content):
                 continue
             board.garble(file.path, content)
             felt = sensors.read()
-            assert any(doubt.startswith(f"{file.path}: ") or doubt.startswith(f"{file.path} ") for doubt in felt.doubtful), file.path
+            assert any(doubt.startswith((f"{file.path}: ", f"{file.path} ")) for doubt in felt.doubtful), file.path
             if file.set in VALUE_OF:
                 assert VALUE_OF[file.set](felt) is None, file.path
             assert all(len(doubt) < 200 and doubt.isprintable() for doubt in felt.doubtful)
@@ -236,7 +236,7 @@ def test_a_sensor_that_says_nonsense_is_none_and_named(tmp_path, name, content):
         assert sensors.read().doubtful == ()
 
 
-@pytest.mark.parametrize("said", ["-274000", "-300000", "1000000000", "151000", "4.5e4", "0x9c40", "48 750", "４８７５０"])
+@pytest.mark.parametrize("said", ["-274000", "-300000", "1000000000", "151000", "4.5e4", "0x9c40", "48 750", "\uff14\uff18"])
 def test_temperatures_that_no_silicon_has(tmp_path, said):
     board = FakeBoard(tmp_path, "rpi5")
     board.garble(TEMP, said.encode())
@@ -275,7 +275,7 @@ def test_what_comes_later_is_found_within_a_minute(tmp_path):
 
 def test_what_is_no_file_is_never_waited_for(tmp_path):
     board = FakeBoard(tmp_path, "rpi5")
-    for make in (os.mkfifo, os.mkdir, lambda place: os.symlink("/dev/zero", place), lambda place: os.symlink(place, place)):
+    for make in (os.mkfifo, Path.mkdir, lambda place: place.symlink_to("/dev/zero"), lambda place: place.symlink_to(place)):
         place = tmp_path / TEMP
         place.unlink()
         make(place)
@@ -286,14 +286,18 @@ def test_what_is_no_file_is_never_waited_for(tmp_path):
         board.write(TEMP, "48750\n")
 
 
+def open_descriptors():
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
 def test_descriptors_are_given_back(tmp_path):
     board = FakeBoard(tmp_path, "orin-nano")
-    before = len(os.listdir("/proc/self/fd"))
+    before = open_descriptors()
     sensors = board.sensors()
     sensors.read()
-    assert before < len(os.listdir("/proc/self/fd")) < before + 100
+    assert before < open_descriptors() < before + 100
     sensors.close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert open_descriptors() == before
     assert sensors.read().temp_c == 50.031
     sensors.close()
 
