@@ -47,7 +47,7 @@ def overhead(model: Path, clip: Path) -> dict[str, Any]:
 
 
 def motion(model: Path, clips: list[Path]) -> dict[str, Any]:
-    """Of each clip: the share of frames that gating spares, of the boxes that are in those, and of the things that are never seen for it."""
+    """Of each clip, the share of frames that gating spares, of boxes in those, and of things that are never seen for it."""
     rows = []
     for clip in clips:
         source = Address(str(clip))
