@@ -238,7 +238,7 @@ class Service:
         live = self.cameras[frame.camera].live
         for model in self.figures[frame.camera].models:
             if self.workers[model].state == "refused":
-                self._dropped(frame.camera, model, "no_worker")
+                self._dropped(frame, model, "no_worker")
                 continue
             self.desks[model].put(frame, newest_wins=live)
             self.idle(self.workers[model])
