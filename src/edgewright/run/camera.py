@@ -16,12 +16,14 @@ from edgewright.run.loop import Loop
 from edgewright.run.readers.base import MOST_PIXELS, SourceOrder, is_live
 from edgewright.run.records import Severity
 from edgewright.run.ring import Ring
+from edgewright.run.said import count_said, number_said, text_said
 from edgewright.run.settings import CameraSettings
 
 WRITING = 2  # slots that a camera may fill at once: one is filled while the other is told of
 START_S = 15.0  # on top of `stall_s`, for a process to begin on a slow board
 REASONS = frozenset({"fps_cap", "no_slot", "still"})  # for which a capture process itself drops frames
 MOST_AT_ONCE = 1 << 20  # frames in one message
+LOST = "lost"  # what became of a frame that had come, and then could not be decoded, or whose process died over it
 
 State: TypeAlias = Literal["starting", "up", "waiting", "ended", "refused"]
 
@@ -55,6 +57,7 @@ class Camera(Kept):
         super().__init__(settings.name, loop=loop, clock=clock)
         self.settings = settings
         self.live = is_live(settings)
+        self._order = SourceOrder.of(settings)  # once: a folder that is gone for a while is a folder all the same
         self.state: State = "waiting"
         self.reader: str | None = None
         self.fps: float | None = None
@@ -67,9 +70,10 @@ class Camera(Kept):
         self._room, self._hearer = room, hearer
         self._shared: SharedRing | None = None
         self._since_s = clock.monotonic_s()  # of this state
-        self._frame_s = self._since_s
+        self._frame_s = self._began_s = self._since_s
         self._lost_s: float | None = None
         self._is_patient = False
+        self._open = 0  # frames of which we know that they came, and not yet what became of them
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
 
@@ -114,51 +118,64 @@ class Camera(Kept):
     def _start(self, now_s: float) -> None:
         self._become("starting")
         self._is_patient = False
-        self._frame_s = now_s
-        self._begin()
+        self._frame_s = self._began_s = now_s
+        if not self._begin():
+            return
         motion = None if self.settings.motion is None else asdict(self.settings.motion)
-        order = SourceOrder.of(self.settings).to_json()
         left = None if self._most_frames is None else max(1, self._most_frames - self.received)
-        self._tell({"open": order, "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
+        self._tell({"open": self._order.to_json(), "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
 
     def _take(self, words: dict[str, Any]) -> None:
-        said, received, dropped = words["say"], _count(words["received"]), words["dropped"]
-        if set(dropped) - REASONS or sum(map(_count, dropped.values())) > received:
-            raise ValueError(dropped)
-        self.received += received
-        if received:
-            self._frame_s = self._heard_s
-            self._hearer.captured(self.name, received, dropped)
+        said = words["say"]
+        self._counted(count_said(words["received"], MOST_AT_ONCE), words["dropped"])
         if said == "filled":
             self._filled(words)
         elif said == "opened":
-            self.reader, self.fps, self._is_patient = str(words["reader"])[:100], words["fps"], bool(words["patient"])
+            self.reader = text_said(words["reader"], 100)
+            self.fps = None if words["fps"] is None else number_said(words["fps"])
+            self._is_patient = words["patient"] is True
             if self._is_patient:
                 self._is_up()
         elif said == "needs":
-            self._make_ring(_count(words["slot_bytes"]))
+            self._make_ring(count_said(words["slot_bytes"], MOST_PIXELS * 3))
         elif said == "ended":
             self._ended()
         elif said == "lost":
-            self._lost(str(words["why"]), _count(words["exit_code"]))
+            self._lost(text_said(words["why"]), count_said(words["exit_code"], 255))
         elif said != "alive":
             raise ValueError(said)
 
+    def _counted(self, received: int, dropped: Mapping[str, Any]) -> None:
+        """Frames came, and some of these or of those before were dropped."""
+        if set(dropped) - REASONS:
+            raise ValueError("dropped for no reason")
+        came = self._open + received - sum(count_said(each, MOST_AT_ONCE) for each in dropped.values())
+        if came < 0:
+            raise ValueError("more was dropped than came")
+        self._open = came
+        self.received += received
+        if received:
+            self._frame_s = self._heard_s
+        if received or dropped:
+            self._hearer.captured(self.name, received, dropped)
+
     def _filled(self, words: dict[str, Any]) -> None:
         shared = self._shared
-        if shared is None:
-            raise ValueError("no ring")
-        slot, (wide, high) = _count(words["slot"]), map(_count, words["wh"])
+        if shared is None or not self._open:
+            raise ValueError("no ring, or no frame")
+        slot, (wide, high) = count_said(words["slot"]), map(count_said, words["wh"])
+        said_s, wall_s, source_s = (number_said(words[name]) for name in ("at_s", "wall_s", "source_s"))
         shared.ring.picture(slot, (wide, high))  # raises for what does not fit
         shared.ledger.fill(slot)
+        self._open -= 1
         if self.size_wh not in (None, (wide, high)):
             self._say(f"the picture is {wide} x {high} pixels now", "info")
         self.size_wh = (wide, high)
         self._is_up()
         now_s = self._clock.monotonic_s()
-        at_s = min(float(words["at_s"]), now_s)
-        time_s = at_s if self.live else float(words["source_s"])
-        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, float(words["wall_s"]), time_s)
+        at_s = min(max(said_s, self._began_s), now_s)
+        time_s = at_s if self.live else source_s
+        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, wall_s, time_s)
         self._hearer.frame(frame)
         frame.release()
         self.give_slots()
@@ -217,6 +234,9 @@ class Camera(Kept):
 
     def _let_go(self) -> None:
         self._retire_ring()
+        if self._open:
+            self._hearer.captured(self.name, 0, {LOST: self._open})
+            self._open = 0
 
     def _retire_ring(self) -> None:
         if self._shared is not None:
@@ -233,10 +253,3 @@ class Camera(Kept):
 
     def _say(self, text: str, severity: Severity, **data: Any) -> None:
         self._hearer.camera_happened(self.name, text, severity, data)
-
-
-def _count(value: Any) -> int:
-    """A small whole number that a child said. Raises ValueError: it is none."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_PIXELS * 3:
-        raise ValueError(value)
-    return value

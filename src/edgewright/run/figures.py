@@ -1,6 +1,6 @@
 """What a service counts and times, of each camera and model. It adds up: captured = answered + dropped by reason + on the way."""
 
-import math
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,8 +27,7 @@ class Histogram:
         return sum(self.counts)
 
     def add(self, seconds: float) -> None:
-        at = 0 if seconds <= BOUNDS_S[0] else min(len(BOUNDS_S), math.ceil(6 * math.log10(seconds / 0.001) - 1e-9))
-        self.counts[at] += 1
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.total_s += seconds
         self.recent.append(seconds)
 

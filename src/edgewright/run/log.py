@@ -44,5 +44,7 @@ def _hidden(value: Any) -> Any:
     if isinstance(value, str):
         return printable(hide_credentials(value), LONGEST_TEXT)
     if isinstance(value, dict):
-        return {key: _hidden(each) for key, each in value.items()}
-    return [_hidden(each) for each in value] if isinstance(value, list | tuple) else value
+        return {_hidden(str(key)): _hidden(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_hidden(each) for each in value]
+    return value if value is None or isinstance(value, bool | int | float) else _hidden(str(value))

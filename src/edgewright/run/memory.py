@@ -122,20 +122,30 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 
 def _left_in_group(root: Path) -> list[int]:
-    left = []
+    """Under every limit from our group up to the mount; in a container the group may not be there, and the mount is ours."""
+    left: list[int | None] = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            pair = (root / "sys/fs/cgroup" / path.lstrip("/"), "memory.max", "memory.current")
+            mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
         elif "memory" in controllers.split(","):
-            pair = (root / "sys/fs/cgroup/memory" / path.lstrip("/"), "memory.limit_in_bytes", "memory.usage_in_bytes")
+            mount, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
             continue
-        folder, limit, usage = pair
-        limit_text, usage_text = _text(folder / limit).strip(), _text(folder / usage).strip()
-        if limit_text.isdecimal() and usage_text.isdecimal():
-            left.append(max(0, int(limit_text) - int(usage_text)))
-    return left
+        group = mount / path.lstrip("/")
+        groups = [mount] if ".." in group.parts else [each for each in (group, *group.parents) if each.is_relative_to(mount)]
+        left.extend(_left_in(each, *names) for each in groups)
+    return [each for each in left if each is not None]
+
+
+def _left_in(group: Path, limit: str, usage: str, reclaimable: str) -> int | None:
+    """Cached pages of files that nobody uses count as used, and go as soon as they are in the way (kernel doc: cgroup-v2, memory.stat)."""
+    limit_text, usage_text = _text(group / limit).strip(), _text(group / usage).strip()
+    if not (limit_text.isdecimal() and usage_text.isdecimal()):
+        return None
+    stat = dict(line.split(" ", 1) for line in _text(group / "memory.stat").splitlines() if " " in line)
+    cached = stat.get(reclaimable, "0").strip()
+    return max(0, int(limit_text) - max(0, int(usage_text) - (int(cached) if cached.isdecimal() else 0)))
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -19,7 +19,7 @@ from edgewright.clock import Clock
 from edgewright.run.letter import Letter, letter_of
 from edgewright.run.outlet import Outlet, OutletState, Tell
 from edgewright.run.records import Event, Record, Severity
-from edgewright.run.settings import Output, OutputSettings, RecordingOutput, ServiceSettings
+from edgewright.run.settings import Output, OutputSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.sinks import Place, Sink, open_sink
 from edgewright.run.sinks.base import secrets_of
 from edgewright.run.spool import Spool
@@ -183,7 +183,7 @@ def open_outlets(settings: ServiceSettings, state_folder: Path, clock: Clock, *,
     place = Place(state_folder, settings.name, tuple(camera.name for camera in settings.cameras), clock, wear.wrote)
     routed = []
     for output in settings.outputs:
-        if isinstance(output, RecordingOutput):
+        if isinstance(output, RecordingOutput | StretchOutput):
             continue
         sink = open_sink(output, place)
         routed.append((Route(output.records, output.cameras), _outlet(output, sink, place, wear, telling)))

@@ -26,7 +26,7 @@ from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBu
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rules
-from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings
+from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -70,7 +70,7 @@ class Service:
         self.recorders = [
             RecorderProcess(output, loop=self.loop, clock=clock, hearer=self)
             for output in settings.outputs
-            if isinstance(output, RecordingOutput)
+            if isinstance(output, RecordingOutput | StretchOutput)
         ]
         self._takers, self._footprints = takers, footprints
         self._ids = EventIds()
@@ -237,6 +237,9 @@ class Service:
         """A frame lies in its slot: every model of its camera is to see it."""
         live = self.cameras[frame.camera].live
         for model in self.figures[frame.camera].models:
+            if self.workers[model].state == "refused":
+                self._dropped(frame, model, "no_worker")
+                continue
             self.desks[model].put(frame, newest_wins=live)
             self.idle(self.workers[model])
 
@@ -272,11 +275,11 @@ class Service:
         for event in self._rules.look(answer):
             self._offer(event)
         for recorder in self.recorders:
-            recorder.offer(frame, answer)
+            recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
-        self._dropped(frame.camera, worker.name, "stopping" if self._stopping else "worker_lost")
+        self._dropped(frame, worker.name, "stopping" if self._stopping else "worker_lost")
 
     def loaded(self, worker: Worker, loaded: Loaded) -> None:
         """A model was loaded: what it takes is known now."""
@@ -306,6 +309,8 @@ class Service:
 
     def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a worker."""
+        if self.workers[name].state == "refused":
+            self.desks[name].clear()  # or a file would wait for it for ever
         self.say("worker", name, text, severity, data=data)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
@@ -347,6 +352,7 @@ class Service:
                 }
                 for name, worker in self.workers.items()
             },
+            "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
             "memory": {
                 "budget_bytes": self.budget.total_bytes,
                 "promised_bytes": dict(self.budget.promises),
@@ -405,12 +411,14 @@ class Service:
     def _superseded(self, model: str) -> Callable[[HeldFrame], None]:
         def dropped(frame: HeldFrame) -> None:
             reason = "stopping" if self._stopping else "superseded" if self.workers[model].state == "ready" else "no_worker"
-            self._dropped(frame.camera, model, reason)
+            self._dropped(frame, model, reason)
 
         return dropped
 
-    def _dropped(self, camera: str, model: str, reason: str) -> None:
-        self.figures[camera].models[model].dropped[reason] += 1
+    def _dropped(self, frame: HeldFrame, model: str, reason: str) -> None:
+        self.figures[frame.camera].models[model].dropped[reason] += 1
+        for recorder in self.recorders:
+            recorder.dropped(frame, reason)
 
 
 def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
