@@ -47,7 +47,7 @@ def live(
         notifier = Notifier.of(os.environ, clock)
 
         def every_turn() -> None:
-            notifier.beat(is_ready=service.is_ready)
+            notifier.beat(is_ready=service.is_ready, is_alive=service.is_alive)
             while not told.empty():
                 name, severity, text, data = told.get()
                 service.say("output", name, text, severity, data=data)

@@ -8,11 +8,13 @@ Whatever may hang is another process or another thread; here everything is heard
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from edgewright.artifact import FILE_NAME as ARTIFACT
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import EdgewrightError, HostError, InputError
@@ -136,11 +138,16 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model is loaded, and proves that it computes."""
+        """Whether every model that was not refused is loaded, and proves that it computes."""
         now_s = self.clock.monotonic_s()
-        return all(
-            worker.state == "ready" and now_s - worker.heartbeat_s < worker.settings.answer_within_s for worker in self.workers.values()
-        )
+        wanted = [worker for worker in self.workers.values() if worker.state != "refused"]
+        return all(worker.computes(now_s) for worker in wanted)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether some model proves that it computes, or is being loaded: what a watchdog wants to know."""
+        now_s = self.clock.monotonic_s()
+        return not self.workers or any(worker.computes(now_s) or worker.is_coming(now_s) for worker in self.workers.values())
 
     def refusal(self) -> EdgewrightError | None:
         """What was wrong with a source or a model that will never work; None where nothing is."""
@@ -427,7 +434,12 @@ def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
 
 
 def _key_of(worker: Worker) -> str:
-    return f"{worker.settings.artifact} {worker.settings.threads}"
+    """The model as it is now: another one at the same place is measured anew."""
+    path = worker.settings.artifact
+    with suppress(OSError):
+        state = (path / ARTIFACT if path.is_dir() else path).stat()
+        return f"{path} {state.st_size} {state.st_mtime_ns} {worker.settings.threads}"
+    return f"{path} {worker.settings.threads}"
 
 
 def _counted(count: int, noun: str) -> str:
