@@ -316,7 +316,7 @@ def test_an_idle_one_is_asked_whether_it_is_there(stage, spoken):
 def test_of_one_that_fails_and_fails_it_is_said_ever_less_often(stage, spoken):
     worker, _ = spoken
     for _ in range(16):
-        Spoken.made[-1].theirs.send({"say": "refused", "why": "no engine", "exit_code": 3})
+        Spoken.made[-1].theirs.send({"say": "refused", "why": "out of sorts", "exit_code": 1})
         stage.turn(0)
         assert worker.state == "waiting"
         worker._due_s = 0.0

@@ -54,8 +54,8 @@ def live(
             while not told.empty():
                 name, severity, text, data = told.get()
                 service.say("output", name, text, severity, data=data)
-            if not quiet and (text := summary.look(service.figures)) is not None:
-                log.offer(Event("", clock.wall_s(), "status", settings.name, text))  # for the log alone: it is no event
+            if not quiet and (line := summary.look(service.figures)) is not None:
+                log.offer(Event("", clock.wall_s(), "status", settings.name, line))  # for the log alone: it is no event
 
         for warning in settings.warnings:
             service.say("service", settings.name, warning, "warning")
