@@ -45,7 +45,8 @@ def live(
         kept = RememberedFootprints(settings.state)
         log = Log(log_format)
         takers: list[Taker] = [outlets] if quiet else [log, outlets]
-        service = Service(settings, clock=clock, takers=takers, footprints=Footprints(kept.recall, kept.remember))
+        footprints = Footprints(kept.recall, kept.remember)
+        service = Service(settings, clock=clock, takers=takers, footprints=footprints, disk=outlets.wear)
         notifier = Notifier.of(os.environ, clock)
         summary = Summary(clock)
 

@@ -45,6 +45,18 @@ class Taker(Protocol):
     def offer(self, record: Record) -> None: ...
 
 
+class DayOfDisk(Protocol):
+    """How much was written in the last 24 hours, and whether films are to wait for it (`wear.Wear`)."""
+
+    bytes_a_day: int
+
+    @property
+    def day_bytes(self) -> int: ...
+    @property
+    def spares_answers(self) -> bool: ...
+    def wrote(self, count: int) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Footprints:
     """What models were measured to take, remembered from one service to the next; keys are the artifact's path and the threads."""
@@ -63,6 +75,7 @@ class Service:
         clock: Clock,
         takers: Sequence[Taker],
         footprints: Footprints,
+        disk: DayOfDisk | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -74,7 +87,7 @@ class Service:
             for output in settings.outputs
             if isinstance(output, RecordingOutput | StretchOutput)
         ]
-        self._takers, self._footprints = takers, footprints
+        self._takers, self._footprints, self._disk = takers, footprints, disk
         self._ids = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
@@ -281,8 +294,9 @@ class Service:
         self._offer(answer)
         for event in self._rules.look(answer):
             self._offer(event)
-        for recorder in self.recorders:
-            recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
+        if self._disk is None or not self._disk.spares_answers:
+            for recorder in self.recorders:
+                recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
@@ -319,6 +333,11 @@ class Service:
         if self.workers[name].state == "refused":
             self.desks[name].clear()  # or a file would wait for it for ever
         self.say("worker", name, text, severity, data=data)
+
+    def output_wrote(self, count: int) -> None:
+        """A recorder has written so many bytes."""
+        if self._disk is not None:
+            self._disk.wrote(count)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a recorder."""
@@ -360,6 +379,7 @@ class Service:
                 for name, worker in self.workers.items()
             },
             "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
+            "disk": None if self._disk is None else {"day_bytes": self._disk.day_bytes, "bytes_a_day": self._disk.bytes_a_day},
             "memory": {
                 "budget_bytes": self.budget.total_bytes,
                 "promised_bytes": dict(self.budget.promises),
