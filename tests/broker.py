@@ -53,7 +53,7 @@ def broker_in(folder, *lines):
 class Listener:
     """Everything that is published, as (topic, payload, retained); it comes back when the broker does."""
 
-    def __init__(self, port, topic="#", **credentials):
+    def __init__(self, port, topic="#", qos=1, **credentials):
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -62,7 +62,7 @@ class Listener:
         if credentials:
             self._client.username_pw_set(**credentials)
         self._client.reconnect_delay_set(0.05, 0.1)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=qos)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = lambda _client, _data, got: self.messages.append((got.topic, got.payload, got.retain))
         self._client.connect("127.0.0.1", port)
