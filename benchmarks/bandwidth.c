@@ -1,7 +1,8 @@
 /* The same passes over memory as edgewright.board.bandwidth makes, without Python: what its figures are held against.
 
    cc -O3 -march=native -pthread bandwidth.c -o bandwidth; bandwidth WORDS THREADS POSITIONS
-   Then a line "KIND THREADS PASSES" on standard input (kinds: read, write, copy, random) is answered by the seconds it took. */
+   Then a line "KIND THREADS PASSES" on standard input (kinds: read, write, copy, random) is answered by the seconds it took, by the
+   clock and (of one thread) of processor time. */
 
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -22,12 +23,12 @@ static pthread_barrier_t gate;
 struct part {
     char kind;
     int at, threads, passes;
-    double began, ended;
+    double began, ended, processor;
 };
 
-static double now(void) {
+static double now(clockid_t clock) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return t.tv_sec + t.tv_nsec / 1e9;
 }
 
@@ -70,18 +71,21 @@ static void one_pass(const struct part *part) {
 static void *take_part(void *given) {
     struct part *part = given;
     if (part->threads > 1) pthread_barrier_wait(&gate);
-    part->began = now();
+    part->processor = -now(CLOCK_THREAD_CPUTIME_ID);
+    part->began = now(CLOCK_MONOTONIC);
     for (int pass = 0; pass < part->passes; pass++) one_pass(part);
-    part->ended = now();
+    part->ended = now(CLOCK_MONOTONIC);
+    part->processor += now(CLOCK_THREAD_CPUTIME_ID);
     return NULL;
 }
 
-static double seconds(char kind, int threads, int passes) {
+static double seconds(char kind, int threads, int passes, double *processor) {
     struct part parts[MOST_THREADS];
     pthread_t ids[MOST_THREADS];
-    for (int at = 0; at < threads; at++) parts[at] = (struct part){kind, at, threads, passes, 0, 0};
+    for (int at = 0; at < threads; at++) parts[at] = (struct part){kind, at, threads, passes, 0, 0, 0};
     if (threads == 1) {
         take_part(parts);
+        *processor = parts[0].processor;
         return parts[0].ended - parts[0].began;
     }
     pthread_barrier_init(&gate, NULL, threads);
@@ -115,7 +119,8 @@ int main(int argc, char **argv) {
     while (scanf("%15s %d %d", kind, &threads, &passes) == 3) {
         if (threads < 1 || threads > most) return 2;
         /* "random" and "read" begin alike */
-        printf("%.9f\n", seconds(strcmp(kind, "random") ? kind[0] : 'g', threads, passes));
+        double processor = 0, took = seconds(strcmp(kind, "random") ? kind[0] : 'g', threads, passes, &processor);
+        printf("%.9f %.9f\n", took, processor);
         fflush(stdout);
     }
     return 0;

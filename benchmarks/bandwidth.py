@@ -1,19 +1,24 @@
 """Is the bandwidth that `edgewright board --bandwidth` tells what an independent program measures?
 
-    python benchmarks/bandwidth.py [--mib N] [--rounds N] [--json FILE]
+    python benchmarks/bandwidth.py [--mib N] [--rounds N] [--threads N ...] [--busy] [--json FILE]
 
 `bandwidth.c` makes the same passes without Python. Both take turns, so that what else happens on the machine meets both: the paired ratio
 of a round can be believed where the figures cannot. Debian's `mbw`, where it is installed, copies as a third; it counts a byte once, we
 count it twice. Exit code 1 if a kind is further off than 15 %, 3 where there is no C compiler.
+
+On a machine that is never quiet, `--busy` judges by processor time, which only one thread at a time has: what takes the processor away is
+left out, what shares the memory is not.
 """
 
 import argparse
 import json
 import re
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +30,7 @@ from edgewright.stats import Interval, paired_ratio
 
 SOURCE = Path(__file__).with_name("bandwidth.c")
 MOST_APART = 0.15
+WALL, PROCESSOR = 0, 1
 MBW = re.compile(r"AVG\s+Method: MEMCPY.*Copy: ([0-9.]+) MiB/s")
 
 
@@ -37,12 +43,14 @@ class Independent:
         sizes = [arrays.words, threads, arrays.positions]
         self._process = subprocess.Popen([program, *map(str, sizes)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def seconds(self, kind: str, threads: int, passes: int) -> float:
+    def seconds(self, kind: str, threads: int, passes: int) -> tuple[float, float]:
+        """By the clock, and of processor time (0 for several threads)."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(f"{kind.partition(' ')[0]} {threads} {passes}\n")
         self._process.stdin.flush()
-        return float(self._process.stdout.readline())
+        wall_s, processor_s = map(float, self._process.stdout.readline().split())
+        return wall_s, processor_s
 
     def stop(self) -> None:
         self._process.communicate()
@@ -50,33 +58,31 @@ class Independent:
 
 @dataclass
 class Turn:
-    """A kind with so many threads, and what each side took."""
+    """A kind with so many threads, and what each side took: seconds by the clock, and of processor time."""
 
     kind: str
     threads: int
     passes: int
     counted_bytes: int
-    ours_s: list[float] = field(default_factory=list)
-    theirs_s: list[float] = field(default_factory=list)
+    ours: list[tuple[float, float]] = field(default_factory=list)
+    theirs: list[tuple[float, float]] = field(default_factory=list)
 
     def row(self) -> dict[str, object]:
-        ratio = self.ratio
         return {
             "kind": self.kind,
             "threads": self.threads,
-            "ours_gb_per_s": self._rate(self.ours_s),
-            "theirs_gb_per_s": self._rate(self.theirs_s),
-            "ratio": ratio.to_json(),
+            "ours_gb_per_s": self._rate(self.ours),
+            "theirs_gb_per_s": self._rate(self.theirs),
+            "ratio": self.ratio().to_json(),
+            "processor_ratio": self.ratio(PROCESSOR).to_json() if self.threads == 1 else None,
         }
 
-    @property
-    def ratio(self) -> Interval:
+    def ratio(self, clock: int = WALL) -> Interval:
         """How many times the independent program's rate ours is."""
-        return paired_ratio([[each] for each in self.theirs_s], [[each] for each in self.ours_s])
+        return paired_ratio([[each[clock]] for each in self.theirs], [[each[clock]] for each in self.ours])
 
-    def _rate(self, seconds: Sequence[float]) -> float:
-        middle = sorted(seconds)[len(seconds) // 2]
-        return round(self.counted_bytes * self.passes / middle / 1e9, 2)
+    def _rate(self, seconds: Sequence[tuple[float, float]]) -> float:
+        return round(self.counted_bytes * self.passes / statistics.median(each[WALL] for each in seconds) / 1e9, 2)
 
 
 def compare(array_bytes: int, counts: Sequence[int], rounds: int) -> list[Turn]:
@@ -94,10 +100,12 @@ def compare(array_bytes: int, counts: Sequence[int], rounds: int) -> list[Turn]:
             for turn in turns:
                 asked = (turn.kind, turn.threads, turn.passes)
                 if done % 2:
-                    turn.theirs_s.append(theirs.seconds(*asked))
-                turn.ours_s.append(arrays.seconds(*asked))
+                    turn.theirs.append(theirs.seconds(*asked))
+                before_s = time.thread_time()
+                wall_s = arrays.seconds(*asked)
+                turn.ours.append((wall_s, time.thread_time() - before_s))
                 if not done % 2:
-                    turn.theirs_s.append(theirs.seconds(*asked))
+                    turn.theirs.append(theirs.seconds(*asked))
         theirs.stop()
     return turns
 
@@ -117,6 +125,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mib", type=int, help="size of an array (default: as `edgewright board --bandwidth` takes it)")
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--threads", type=int, nargs="+", default=(1, usable_cores()))
+    parser.add_argument("--busy", action="store_true", help="judge by processor time, one thread only")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     if shutil.which("cc") is None:
@@ -126,18 +136,20 @@ def main() -> int:
     with Sensors() as sensors:
         memory = sensors.read().memory
     array_bytes = asked.mib * MIB if asked.mib else suitable_bytes(cache_bytes, memory.available_bytes if memory else None)
-    turns = compare(array_bytes, (1, usable_cores()), asked.rounds)
+    turns = compare(array_bytes, asked.threads, asked.rounds)
     print(f"arrays of {array_bytes // MIB} MiB, last-level cache {(cache_bytes or 0) // MIB} MiB, {asked.rounds} rounds")
-    print(f"{'kind':<12} threads  ours GB/s  C GB/s  ours / C (95 %)")
+    print(f"{'kind':<12} threads  ours GB/s  C GB/s  ours / C (95 %)    of processor time")
     for turn in turns:
         row = turn.row()
-        print(f"{turn.kind:<12} {turn.threads:>7}  {row['ours_gb_per_s']:>9}  {row['theirs_gb_per_s']:>6}  {turn.ratio}")
+        rates = f"{row['ours_gb_per_s']:>9}  {row['theirs_gb_per_s']:>6}"
+        print(f"{turn.kind:<12} {turn.threads:>7}  {rates}  {turn.ratio()}  {turn.ratio(PROCESSOR) if turn.threads == 1 else ''}")
     mbw = mbw_gb_per_s(array_bytes)
     print(f"mbw, memcpy, one thread: {'not installed (apt-get install mbw)' if mbw is None else f'{mbw} GB/s'}")
     if asked.json is not None:
         document = {"host": Board.detect().to_json(), "array_bytes": array_bytes, "cache_bytes": cache_bytes, "rounds": asked.rounds}
         asked.json.write_text(json.dumps({**document, "rows": [turn.row() for turn in turns], "mbw_copy_gb_per_s": mbw}, indent=2) + "\n")
-    return int(any(abs(turn.ratio.estimate - 1) > MOST_APART for turn in turns))
+    judged = [turn.ratio(PROCESSOR) for turn in turns if turn.threads == 1] if asked.busy else [turn.ratio() for turn in turns]
+    return int(any(abs(ratio.estimate - 1) > MOST_APART for ratio in judged))
 
 
 if __name__ == "__main__":
