@@ -31,6 +31,7 @@ MOST_HEAT = 2.0  # more than a machine can make: to tell no difference between m
 PROBE_HEAT, PROBE_STEPS = 0.1, 3.0
 RUNG_BETTER_BY = 0.06
 RUNG_KEPT_S = 60.0  # at least, unless frames would come too seldom
+TOO_FEW_S = 5.0
 RUNG_TURN_S = 330.0  # before the direction is reversed: at most one reversal in five minutes
 RUNG_HEAT_S = 45.0  # over which the heat is smoothed that rungs are chosen by
 CAP_STEP = 0.01  # a cap is told again when it changed by more, as a share
@@ -128,6 +129,7 @@ class ThermalGovernor:
         self._reason = "the board has not been seen warm yet"
         self._time_s = math.nan
         self._moved = (-math.inf, 0)  # when a rung was last changed, and which way
+        self._few_since_s = math.inf
         self._other = 0.0
         self._allowed = math.inf
         self._whole = math.inf
@@ -320,13 +322,20 @@ class ThermalGovernor:
         last = len(self._ladder.rungs) - 1
         if self._rung < first:
             self._move(max(self._best(seen, heat, first), first), "memory is short")
-        elif self._rung < last and heat < self._limits.lowest_fps * self._now.frame_heat:
+        elif self._rung < last and self._too_few_for_long(heat):
             why = f"fewer than {self._limits.lowest_fps:g} frames a second would be left"
             self._move(max(self._best(seen, heat, first), self._rung + 1), why)
         elif (at := self._better(seen, self._rung_heat, first)) > self._rung and self._may_move(1):
             self._move(at, "its answers are worth more within the heat that the board sheds")
         elif (at := self._better(seen, min(self._rung_heat, self._lasting_heat), first)) < self._rung and self._may_move(-1):
             self._move(at, "the board sheds more heat again")
+
+    def _too_few_for_long(self, heat: float) -> bool:
+        if heat >= self._limits.lowest_fps * self._now.frame_heat:
+            self._few_since_s = math.inf
+            return False
+        self._few_since_s = min(self._few_since_s, self._time_s)
+        return self._time_s - max(self._few_since_s, self._moved[0]) >= TOO_FEW_S
 
     def _may_move(self, way: int) -> bool:
         since_s, last_way = self._moved

@@ -8,12 +8,14 @@ the end, `tau` the board's time constant, and `d` the part of `b` that the die s
 Learning from a sensor that says whole or half degrees once a second: differences of such readings are noise, so none are taken. Both
 sides of the equation go through the same low-pass filter, twice, and the slope is the difference of the two stages: exact, without
 differentiation (state variable filters: P. Young, Parameter estimation for continuous-time models: a survey, Automatica 17, 1981). The
-four parameters are least squares over these, with old data forgotten exponentially and a constant pull to a prior, so that a board that
-does nothing new for hours does not unlearn (S. Gunnarsson, Combining tracking and regularization in recursive least squares
-identification, CDC 1996). What comes out is bounded to what boards do.
+four parameters are recursive least squares over these. What is forgotten, and how fast, is said for each parameter: `a` (sun, air, a vent
+that clogs, other programs) within minutes, what the board is made of within hours, after A. Vahidi, A. Stefanopoulou and H. Peng, Recursive
+least squares with forgetting for online estimation of vehicle mass and road grade (Vehicle System Dynamics 43, 2005), which has the same
+problem: one parameter is constant, another is the road. Forgetting leads back to the prior, and uncertainty never grows beyond it: a
+board that does nothing new for hours does not unlearn (no wind-up). What comes out is bounded to what boards do.
 
-What the parameters do not tell (sun, a fan, a vent that clogs, leakage) is one offset, which a second-order observer (Luenberger's) tracks
-from the readings, beside the state itself, in fractions of the sensor's steps.
+What the parameters do not tell is one offset, which a second-order observer (Luenberger's) tracks from the readings, beside the state
+itself, in fractions of the sensor's steps.
 """
 
 import math
@@ -22,18 +24,18 @@ from dataclasses import dataclass
 import numpy as np
 
 FILTER_S = 15.0
-MEMORY_S = 900.0
 DIE_S = 3.0  # how late the die shows a change of work; 2 to 6 s on bare boards and under a sink
 AROUND_C = 60.0  # temperatures are counted from here inside: better conditioned
-PRIOR_TAU_S, PRIOR_B, PRIOR_D = 200.0, 35.0, 10.0
+PRIOR_TAU_S, PRIOR_B, PRIOR_D = 200.0, 50.0, 8.0
 TAU_S = (40.0, 1500.0)
-B_C = (4.0, 150.0)
-D_SHARE = (0.05, 0.9)  # of b
-# How far off the prior may be, as one standard deviation: of a/tau, b/tau, 1/tau, d; and the variance of a filtered slope, times the number
-# of readings that a filter makes one of.
-PRIOR_SPREAD = np.array([0.3, 0.15, 0.004, 6.0])
-SLOPE_VARIANCE = 0.01**2 * 2 * FILTER_S
+B_C = (8.0, 150.0)
+D_SHARE = (0.05, 0.6)  # of b
+# Of a/tau, b/tau, 1/tau and d: how far off the prior may be, as one standard deviation, and how long what was found is remembered.
+SPREAD = np.array([0.1, 0.15, 0.003, 5.0])
+MEMORY_S = np.array([600.0, 7200.0, 7200.0, 7200.0])
+SLOPE_VARIANCE = 0.01**2 * 2 * FILTER_S  # of a filtered slope, times the number of readings that a filter makes one of
 STATE_POLE_S, OFFSET_POLE_S = 8.0, 60.0
+OFFSET_S = 300.0  # an offset that lasts is `a`'s
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,15 @@ class ThermalModel:
 
     def __init__(self) -> None:
         self._prior = np.array([0.0, PRIOR_B / PRIOR_TAU_S, 1 / PRIOR_TAU_S, PRIOR_D])
-        self._pull = np.diag(SLOPE_VARIANCE / PRIOR_SPREAD**2)
-        self._seen = np.zeros((4, 4))
-        self._answers = np.zeros(4)
+        self._found = self._prior.copy()
+        self._doubt = np.diag(SPREAD**2)
         self.thermal = Thermal(PRIOR_TAU_S, PRIOR_B, PRIOR_D)
         self.learnt_s = 0.0
         self._filters: list[float] = []  # temperature once, twice; heat once, twice
         self._die_heat = 0.0
         self._board_c = math.nan  # what the readings are without the die's own share
-        self.idle_c = math.nan  # `a`
+        self._offset_c = 0.0
+        self.idle_c = math.nan  # `a`, with what the parameters do not tell
         self._alone = (math.nan, math.nan, math.nan)  # board, offset and die heat as they would be had nothing been read since `go_alone`
 
     @property
@@ -116,7 +118,7 @@ class ThermalModel:
         self._die_heat = heat
         self._board_c = temp_c - self.thermal.d * heat
         self.idle_c = temp_c - self.thermal.b * heat
-        self._prior[0] = (self.idle_c - AROUND_C) / PRIOR_TAU_S
+        self._prior[0] = self._found[0] = (self.idle_c - AROUND_C) / PRIOR_TAU_S
 
     def _learn(self, seconds: float, temp_c: float, heat: float) -> None:
         share = 1 - math.exp(-seconds / FILTER_S)
@@ -127,20 +129,29 @@ class ThermalModel:
         heat_twice += share * (heat_once - heat_twice)
         self._filters = [once, twice, heat_once, heat_twice]
         row = np.array([1.0, heat_twice, AROUND_C - twice, (heat_once - heat_twice) / FILTER_S])
-        kept = math.exp(-seconds / MEMORY_S)
-        self._seen = kept * self._seen + seconds * np.outer(row, row)
-        self._answers = kept * self._answers + seconds * row * ((once - twice) / FILTER_S)
-        found = np.linalg.solve(self._seen + self._pull, self._answers + self._pull @ self._prior)
-        self._adopt(*(float(value) for value in found[1:]))
+        self._forget(seconds)
+        spread = self._doubt @ row
+        gain = spread / (SLOPE_VARIANCE / seconds + float(row @ spread))
+        self._found = self._found + gain * ((once - twice) / FILTER_S - float(row @ self._found))
+        self._doubt = self._doubt - np.outer(gain, spread)
+        self._adopt()
 
-    def _adopt(self, b_over_tau: float, one_over_tau: float, d: float) -> None:
-        """New parameters: the present temperature and where it settles stay as they are."""
+    def _forget(self, seconds: float) -> None:
+        kept = np.exp(-seconds / MEMORY_S)
+        self._found[1:] = self._prior[1:] + kept[1:] * (self._found[1:] - self._prior[1:])
+        self._doubt = self._doubt * np.outer(kept, kept) + np.diag((1 - kept**2) * SPREAD**2)
+
+    def _adopt(self) -> None:
+        """The parameters, bounded; the present temperature stays what it is."""
+        a_over_tau, b_over_tau, one_over_tau, d = (float(value) for value in self._found)
         tau_s = 1 / _within(one_over_tau, 1 / TAU_S[1], 1 / TAU_S[0])
         b = _within(b_over_tau * tau_s, *B_C)
         new = Thermal(tau_s, b, _within(d, b * D_SHARE[0], b * D_SHARE[1]))
         old, self.thermal = self.thermal, new
-        heat = self._filters[2]
-        self.idle_c += (old.b - new.b) * heat
+        # Where a bound holds, the others follow: the slope at the present temperature and heat is what was found.
+        _, temp_c, _, heat = self._filters
+        slope = a_over_tau + b_over_tau * heat + one_over_tau * (AROUND_C - temp_c)
+        self.idle_c = temp_c + slope * tau_s - b * heat + self._offset_c
         self._board_c += (old.d - new.d) * self._die_heat
 
     def _observe(self, seconds: float, temp_c: float, heat: float) -> None:
@@ -148,7 +159,9 @@ class ThermalModel:
         error = temp_c - self.temp_c
         fast, slow = 1 / STATE_POLE_S, 1 / OFFSET_POLE_S
         self._board_c += min(seconds * (fast + slow), 0.5) * error
-        self.idle_c += min(self.thermal.tau_s * fast * slow * seconds, 2.0) * error
+        step = min(self.thermal.tau_s * fast * slow * seconds, 2.0) * error
+        self._offset_c = (self._offset_c + step) * math.exp(-seconds / OFFSET_S)
+        self.idle_c += step
 
     def _step(self, seconds: float, heat: float) -> None:
         self._die_heat += (1 - math.exp(-seconds / DIE_S)) * (heat - self._die_heat)
