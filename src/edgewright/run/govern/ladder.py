@@ -146,7 +146,7 @@ class _Costs:
     def rung(self, each: Measured, worth: float) -> Rung:
         wide, high = each.size_wh
         point = OperatingPoint(threads=each.threads, size_wh=each.size_wh, artifact=each.artifact)
-        name = f"{each.artifact} at {wide}×{high}, {each.threads} thread{'s' if each.threads > 1 else ''}"
+        name = f"{each.artifact} at {wide}x{high}, {each.threads} thread{'s' if each.threads > 1 else ''}"
         return Rung(name, point, each.ms, each.map50_95, self._cost(each) * self._a_joule_or_core_s, worth)
 
     def undrawn(self, above: Rung) -> Rung:

@@ -30,7 +30,7 @@ RESTORED_WITHIN_C = 15.0  # of what the model says
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """`temp_c`: what to believe, None if nothing; `fault`: what is wrong with the sensor, in words; `suspect`: it stands still, probe it."""
+    """`temp_c`: what to believe, None if nothing; `fault`: what is wrong, in words; `suspect`: it stands still, so probe it."""
 
     temp_c: float | None
     fault: str | None
