@@ -68,7 +68,7 @@ def test_hours_without_news_change_nothing():
     assert model.settles_at_c(0.4) == pytest.approx(64, abs=0.5)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(st.floats(0.01, 30), st.floats(-50, 150), st.floats(0, 2)), min_size=2, max_size=60))
 def test_whatever_is_read_the_parameters_stay_those_of_a_board(readings):
     model = ThermalModel()

@@ -120,10 +120,11 @@ def build_ladder(measured: Sequence[Measured], *, drawing_ms: float = 0.0) -> La
     rungs = [costs.rung(top, 1.0)]
     for each in rest:
         rung = costs.rung(each, _worth(each, top, rungs[-1]))
-        if rung.frame_heat <= rungs[-1].frame_heat * (1 - COOLER_BY):
+        if _is_cooler(rung, rungs[-1]):
             rungs.append(rung)
-    if drawing_ms > 0:
-        rungs.append(costs.undrawn(rungs[-1]))
+    undrawn = costs.undrawn(rungs[-1])
+    if _is_cooler(undrawn, rungs[-1]):
+        rungs.append(undrawn)
     return Ladder(tuple(rungs), costs.heat_a_core)
 
 
@@ -158,6 +159,10 @@ class _Costs:
             frame_heat=max(above.frame_heat - spared, above.frame_heat * 0.1),
             worth=above.worth * UNDRAWN_WORTH,
         )
+
+
+def _is_cooler(rung: Rung, above: Rung) -> bool:
+    return rung.frame_heat <= above.frame_heat * (1 - COOLER_BY)
 
 
 def _worth(each: Measured, top: Measured, above: Rung) -> float:
