@@ -97,7 +97,7 @@ MEASURED = st.builds(
 )
 
 
-@settings(deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(MEASURED, min_size=1, max_size=12), st.floats(0, 100), st.floats(0, 2), st.floats(0.1, 60))
 def test_every_ladder_cools_downwards_and_keeps_within_the_heat(measured, drawing_ms, heat, wanted_fps):
     made = build_ladder(measured, drawing_ms=drawing_ms)

@@ -123,14 +123,17 @@ class Plant:
     def _step(self, seconds: float, heat: float) -> None:
         board = self.board
         to_board_w = (self.die_c - self.board_c) / board.die_to_board_k_w
-        k_w = board.board_to_air_k_w * board.blocked(self.time_s) / (1 + board.fan_gain * self.fan)
-        to_air_w = (self.board_c - board.air(self.time_s)) / k_w
+        to_air_w = (self.board_c - board.air(self.time_s)) / self._to_air_k_w()
         self.die_c += seconds * (self.watts(heat) - to_board_w) / board.die_j_k
         self.board_c += seconds * (to_board_w - to_air_w) / board.board_j_k
         self.time_s += seconds
         self._turn_fan()
         over = (self.die_c - board.slows_from_c) / (board.slows_to_c - board.slows_from_c)
         self.speed = 1 - 0.4 * min(max(over, 0.0), 1.0)  # 2400 to 1500 MHz
+
+    def _to_air_k_w(self) -> float:
+        board = self.board
+        return board.board_to_air_k_w * board.blocked(self.time_s) / (1 + board.fan_gain * self.fan)
 
     def _turn_fan(self) -> None:
         fan = self.board.fan
@@ -141,6 +144,8 @@ class Plant:
         self.fan = fan[self._gear - 1][1] if self._gear else 0.0
 
     def _idle_long(self) -> None:
-        for _ in range(int(3600 / INNER_STEP_S)):
-            self._step(INNER_STEP_S, 0.0)
-            self.time_s = 0.0  # in the air of the beginning
+        for _ in range(100):  # to where as much leaves as comes: leakage makes it an iteration
+            watts = self.watts(0.0)
+            self.board_c = self.board.air(0.0) + watts * self._to_air_k_w()
+            self.die_c = self.board_c + watts * self.board.die_to_board_k_w
+            self._turn_fan()

@@ -80,9 +80,11 @@ def find_rise(points: Sequence[Point]) -> Rise | None:
     """The last time that latency rose above what it had been in the ten minutes before, and stayed there for a while."""
     known = _in_order(points)
     found: Rise | None = None
-    at = LEAST_BASELINE
+    at, first = LEAST_BASELINE, 0
     while at < len(known):
-        before = [point.ms for point in known[:at] if known[at].time_s - point.time_s <= BASELINE_S]
+        while known[at].time_s - known[first].time_s > BASELINE_S:
+            first += 1
+        before = [point.ms for point in known[first:at]]
         if len(before) >= LEAST_BASELINE and _rises(known, at, base := median(before)):
             end = next((i for i in range(at, len(known)) if not _above_soon(known, i, base)), len(known))
             found = Rise(known[at].time_s, base, median(point.ms for point in known[at:end]))
@@ -93,6 +95,8 @@ def find_rise(points: Sequence[Point]) -> Rise | None:
 
 
 def _rises(points: Sequence[Point], at: int, base: float) -> bool:
+    if _above(points[at - 1].ms, base):
+        return False  # it had risen before: whatever came since is not why
     return _above(points[at].ms, base) and sum(_above(point.ms, base) for point in points[at : at + LASTS_OF]) >= LASTS
 
 
