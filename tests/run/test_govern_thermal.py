@@ -1,5 +1,7 @@
 """The governor of heat on boards that are not its own model: simulated hours in seconds."""
 
+from dataclasses import replace
+
 import pytest
 
 from edgewright.run.govern.heat import Observation, ThermalLimits, limit_of_trips
@@ -7,7 +9,7 @@ from edgewright.run.govern.ladder import Measured, build_ladder
 from edgewright.run.govern.thermal import ThermalGovernor
 from edgewright.testing.closed_loop import EXAMPLE, Case, govern, oracle
 from edgewright.testing.heat_cases import FAULTS, FEASIBLE, TOO_HOT, drawn, missing, stuck
-from edgewright.testing.plants import BARE_PI_5, COOLED_PI_5
+from edgewright.testing.plants import BARE_PI_5, COOLED_PI_5, stepped
 
 LOWEST = len(EXAMPLE.rungs) - 1
 
@@ -79,6 +81,20 @@ def test_a_sensor_gone_wrong_is_noticed_within_a_minute_and_the_last_safe_heat_h
 
 
 @pytest.mark.parametrize("fault", [missing, stuck])
+def test_what_was_safe_before_the_board_became_too_hot_is_not_gone_back_to():
+    case = TOO_HOT[2]  # its readings end beyond what a sensor can say
+    run = govern(Case("hot and blind", case.board, 1200.0, fault=missing(1000.0)))
+    assert run.first("sensor", "error") == pytest.approx(1016, abs=2)
+    assert {second.rung for second in run.seconds if second.time_s > 900} == {LOWEST}
+    assert max(second.fps for second in run.seconds if second.time_s > 900) < 1.2
+
+
+def test_a_vent_that_closed_before_the_sensor_went_is_remembered():
+    vent = replace(COOLED_PI_5, blocked=stepped(1.0, 2.6, 600.0))
+    run = govern(Case("vent, then blind", vent, 3000.0, fault=missing(1000.0)))
+    assert run.hottest_c <= 79
+
+
 def test_a_sensor_that_comes_back_is_believed_again(fault):
     run = govern(Case("back", BARE_PI_5, 2400.0, fault=fault(1000.0, 1200.0)))
     said = [(at_s, event.severity) for at_s, event in run.events if event.name == "sensor"]

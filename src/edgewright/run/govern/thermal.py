@@ -58,6 +58,7 @@ class ThermalGovernor:
         self._capped = False
         self._point: OperatingPoint | None = None
         self._fault: str | None = None
+        self._held_heat: float | None = None  # while the sensor is not to be believed
         self._throttled = False
         self._blind_heat = 1.0
         self._told_blind = False
@@ -112,7 +113,7 @@ class ThermalGovernor:
             self._whole_heat = math.nan
             self._say("sensor", f"the temperature is to be believed again, after: {before}", "info")
             return
-        held = self._safe.known(self._time_s)
+        held = self._held_heat = None if self._hope.lost else self._safe.known(self._time_s)
         known = "as much work as was last held safely" if held is not None else "the lowest rung, since no other is known to be safe"
         self._say("sensor", f"the temperature sensor is not to be believed: {fault}; until it is, {known}", "error", {"safe_heat": held})
 
@@ -152,8 +153,7 @@ class ThermalGovernor:
             return self._go_blind(seen, seconds)
         if self._fault is not None:
             self._probe_heat = None
-            safe = self._safe.known(seen.time_s)
-            return self._lowest_heat if safe is None else max(safe - self._other_heat, self._lowest_heat)
+            return self._lowest_heat if self._held_heat is None else max(self._held_heat - self._other_heat, self._lowest_heat)
         within_s = min(max(self._model.thermal.tau_s * LOOK_AHEAD_OF_TAU, LOOK_AHEAD_S[0]), LOOK_AHEAD_S[1])
         whole = min(max(self._model.heat_to_reach(self._target_c, within_s), 0.0), MOST_HEAT)
         if not math.isfinite(self._whole_heat):
@@ -209,7 +209,8 @@ class ThermalGovernor:
 
     def _change_rung(self, heat: float, wanted_fps: float, choice: RungChoice, no_higher_than: int) -> None:
         before, at = choice.rung, choice.at
-        why = choice.change(self._time_s, heat, wanted_fps, min(no_higher_than, len(self._ladder.rungs) - 1))
+        last = len(self._ladder.rungs) - 1
+        why = choice.change(self._time_s, heat, wanted_fps, last if self._hope.lost else min(no_higher_than, last))
         if why is None:
             return
         self._reason = why

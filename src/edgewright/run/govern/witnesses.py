@@ -6,6 +6,7 @@ SAFE_WINDOW_S = 120.0
 SAFE_EVERY_S = 10.0
 SAFE_OLDER_S = 45.0  # a sensor that is found wrong now has been wrong for a while: what it said last is no witness
 SAFE_SHARE = 0.9
+TOO_WARM_C = 1.0
 STEADY_C = 0.4  # from one minute to the next
 COOL_C = 3.0  # so far below the limit, a heat needs no reserve
 HOPELESS_AFTER_S = 40.0
@@ -23,6 +24,8 @@ class SafeHeat:
 
     def note(self, time_s: float, heat: float, temp_c: float, limit_c: float) -> None:
         self._window.append((time_s, heat, temp_c))
+        if temp_c > limit_c + TOO_WARM_C:
+            self._known.clear()  # what was safe is so no longer
         while time_s - self._window[0][0] > SAFE_WINDOW_S:
             self._window.popleft()
         last_s = self._known[-1][0] if self._known else -SAFE_EVERY_S
@@ -30,9 +33,10 @@ class SafeHeat:
             self._weigh(time_s, limit_c)
 
     def known(self, time_s: float) -> float | None:
-        """None as long as nothing was held for long enough."""
+        """None as long as nothing was held for long enough; no more than was done of late, should the board have become a warmer one since."""
         older = [heat for when, heat in self._known if time_s - when >= SAFE_OLDER_S]
-        return older[-1] if older else None
+        recent = [heat for when, heat, _ in self._window if time_s - when >= SAFE_OLDER_S]
+        return min(older[-1], sum(recent) / len(recent)) if older and recent else None
 
     def slope_c_s(self, within_s: float) -> float | None:
         """How the temperature has been changing; None until that is known."""
