@@ -80,7 +80,6 @@ def test_a_sensor_gone_wrong_is_noticed_within_a_minute_and_the_last_safe_heat_h
         assert last.work >= 0.75 * best.fps * EXAMPLE.rungs[best.rung].worth
 
 
-@pytest.mark.parametrize("fault", [missing, stuck])
 def test_what_was_safe_before_the_board_became_too_hot_is_not_gone_back_to():
     case = TOO_HOT[2]  # its readings end beyond what a sensor can say
     run = govern(Case("hot and blind", case.board, 1200.0, fault=missing(1000.0)))
@@ -95,6 +94,7 @@ def test_a_vent_that_closed_before_the_sensor_went_is_remembered():
     assert run.hottest_c <= 79
 
 
+@pytest.mark.parametrize("fault", [missing, stuck])
 def test_a_sensor_that_comes_back_is_believed_again(fault):
     run = govern(Case("back", BARE_PI_5, 2400.0, fault=fault(1000.0, 1200.0)))
     said = [(at_s, event.severity) for at_s, event in run.events if event.name == "sensor"]

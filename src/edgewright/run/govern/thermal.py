@@ -134,7 +134,8 @@ class ThermalGovernor:
             return
         limit_c = max(min(temp_c - FIRMWARE_UNDER_C, self._limits.limit_c), LOWEST_LIMIT_C)
         self._limits = replace(self._limits, limit_c=limit_c, slows_c=min(self._limits.slows_c, max(temp_c, limit_c)))
-        text = f"the firmware slows the processor down at {temp_c:.1f} °C; kept below {limit_c:.1f} °C from now on"
+        kept = f"; kept below {limit_c:.1f} °C from now on" if temp_c - FIRMWARE_UNDER_C <= limit_c else ""
+        text = f"the firmware slows the processor down at {temp_c:.1f} °C{kept}"
         self._say("throttled", text, "warning", {"temp_c": temp_c, "limit_c": limit_c})
 
     # How much heat there may be.
@@ -189,7 +190,7 @@ class ThermalGovernor:
             self._change_rung(heat, wanted_fps, choice, no_higher_than)
         rung = choice.rung
         most_fps = min(rung.most_fps, wanted_fps)
-        if self._probe_heat is None:
+        if self._probe_heat is None and not self._hope.lost:
             self._tell_cap(choice.heat / rung.frame_heat, most_fps, rung)
         cap = max(heat / rung.frame_heat, self._limits.lowest_fps)
         if cap >= most_fps:

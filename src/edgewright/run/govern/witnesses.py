@@ -33,7 +33,7 @@ class SafeHeat:
             self._weigh(time_s, limit_c)
 
     def known(self, time_s: float) -> float | None:
-        """None as long as nothing was held for long enough; no more than was done of late, should the board have become a warmer one since."""
+        """None as long as nothing was held for long enough. No more than was done of late: the board may have become a warmer one."""
         older = [heat for when, heat in self._known if time_s - when >= SAFE_OLDER_S]
         recent = [heat for when, heat, _ in self._window if time_s - when >= SAFE_OLDER_S]
         return min(older[-1], sum(recent) / len(recent)) if older and recent else None
