@@ -21,11 +21,13 @@ class SafeHeat:
     def __init__(self) -> None:
         self._window: deque[tuple[float, float, float]] = deque()  # time, heat, temperature
         self._known: deque[tuple[float, float]] = deque()  # when, heat
+        self._too_warm_since_s: float | None = None
 
     def note(self, time_s: float, heat: float, temp_c: float, limit_c: float) -> None:
         self._window.append((time_s, heat, temp_c))
-        if temp_c > limit_c + TOO_WARM_C:
-            self._known.clear()  # what was safe is so no longer
+        self._too_warm_since_s = _since(self._too_warm_since_s, time_s, holds=temp_c > limit_c + TOO_WARM_C)
+        if self._too_warm_since_s is not None and time_s - self._too_warm_since_s >= SAFE_OLDER_S:
+            self._known.clear()  # what was safe is so no longer; a sensor that jumps would have been found out by now
         while time_s - self._window[0][0] > SAFE_WINDOW_S:
             self._window.popleft()
         last_s = self._known[-1][0] if self._known else -SAFE_EVERY_S
