@@ -118,8 +118,11 @@ def test_single_glitches_and_reads_that_fail_are_no_fault():
 # One observation after the other, by hand.
 
 
-def steps(governor, count, *, start_s=0.0, **what):
-    return [governor.step(Observation(start_s + second, **({"temp_c": 50.0, "fps": 5.0} | what))) for second in range(count)]
+def steps(governor, count, *, start_s=0.0, temp_c=50.0, **what):
+    def reading(second):
+        return None if temp_c is None else temp_c + 0.5 * (second % 3 == 0)  # a living sensor
+
+    return [governor.step(Observation(start_s + second, reading(second), **({"fps": 5.0} | what))) for second in range(count)]
 
 
 def test_a_machine_without_a_sensor_is_not_slowed_down_and_says_so_once():

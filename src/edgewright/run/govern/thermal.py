@@ -68,7 +68,9 @@ class ThermalGovernor:
 
     def step(self, seen: Observation, *, no_higher_than: int = 0) -> Decision:
         """Decide; `no_higher_than`: the topmost rung that others (memory) leave."""
-        seconds = min(max(seen.time_s - self._time_s, 0.0), LONGEST_STEP_S) if math.isfinite(self._time_s) else 0.0
+        if math.isfinite(self._time_s) and seen.time_s < self._time_s:
+            seen = replace(seen, time_s=self._time_s)  # a clock that is set back: as if no time had passed
+        seconds = min(seen.time_s - self._time_s, LONGEST_STEP_S) if math.isfinite(self._time_s) else 0.0
         self._time_s = seen.time_s
         choice = self._choice = self._choice or RungChoice(self._ladder, self._limits.lowest_fps, seen.time_s)
         own, total = self._heats(seen, seconds, choice.rung)

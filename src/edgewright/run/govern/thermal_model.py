@@ -73,6 +73,8 @@ class ThermalModel:
         if not self._filters:
             self._begin(temp_c, heat)
             return
+        if seconds <= 0:
+            return
         self._learn(seconds, temp_c, heat)
         self._observe(seconds, temp_c, heat)
         self.learnt_s += seconds
