@@ -18,7 +18,8 @@ class Broker:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._config = folder / "mosquitto.conf"
-        self._config.write_text("\n".join([f"listener {self.port} 127.0.0.1", *(lines or ("allow_anonymous true",)), ""]))
+        # As root it would become a user who may not read a test's folder.
+        self._config.write_text("\n".join(["user root", f"listener {self.port} 127.0.0.1", *(lines or ("allow_anonymous true",)), ""]))
         self._process = None
 
     def start(self):
@@ -26,9 +27,11 @@ class Broker:
         for _ in range(500):
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return self
             except OSError:
                 threading.Event().wait(0.02)
+            else:
+                return self
+        self.kill()
         raise AssertionError("mosquitto does not start")
 
     def kill(self):
@@ -50,7 +53,7 @@ def broker_in(folder, *lines):
 class Listener:
     """Everything that is published, as (topic, payload, retained); it comes back when the broker does."""
 
-    def __init__(self, port, topic="#", **credentials):
+    def __init__(self, port, topic="#", qos=1, **credentials):
         from paho.mqtt.client import Client
         from paho.mqtt.enums import CallbackAPIVersion
 
@@ -59,7 +62,7 @@ class Listener:
         if credentials:
             self._client.username_pw_set(**credentials)
         self._client.reconnect_delay_set(0.05, 0.1)
-        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=1)
+        self._client.on_connect = lambda client, *_: client.subscribe(topic, qos=qos)
         self._client.on_subscribe = lambda *_: self._ready.set()
         self._client.on_message = lambda _client, _data, got: self.messages.append((got.topic, got.payload, got.retain))
         self._client.connect("127.0.0.1", port)

@@ -3,6 +3,7 @@
 import os
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar
 
@@ -128,8 +129,12 @@ class Spoken:
 
 
 def descriptors():
-    """Those that we have open."""
-    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
+    """Those that we have open, and what they lead to; the listing's own is gone when that is asked."""
+    found = []
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(f"{path.name} {path.readlink()}")
+    return sorted(found)
 
 
 def left_over():

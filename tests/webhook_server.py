@@ -17,7 +17,7 @@ class WebhookServer:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_POST(self):  # noqa: N802 - http.server's name
+            def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 answer = outer.answers.pop(0) if outer.answers else (200, {})
                 if callable(answer):
@@ -32,8 +32,9 @@ class WebhookServer:
                 if "Content-Length" not in headers:
                     self.send_header("Content-Length", "2")
                 self.end_headers()
-                with contextlib.suppress(OSError):
-                    self.wfile.write(b"ok")
+                if headers.get("Content-Length") != "0":
+                    with contextlib.suppress(OSError):
+                        self.wfile.write(b"ok")
 
             def log_message(self, *_):
                 pass

@@ -165,3 +165,14 @@ def test_a_descriptor_is_not_lost_to_a_full_buffer(ends):
         fill()
     assert descriptors() == before
     theirs.close()  # those on the way go with it
+
+
+def test_last_words_are_heard_of_one_that_went_without_reading(ends):
+    """The kernel says first that what we had sent was not read, and then gives what was sent to us."""
+    ours, theirs = ends
+    ours.send({"never": "read"})
+    theirs.send({"say": "refused"})
+    theirs.close()
+    assert ours.receive().words == {"say": "refused"}
+    with pytest.raises(ChannelError, match="closed its end"):
+        ours.receive()

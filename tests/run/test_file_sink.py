@@ -41,7 +41,9 @@ def test_it_keeps_what_a_sink_promises(tmp_path):
 
 
 def test_a_csv_keeps_what_a_sink_promises(tmp_path):
-    report = check_sink(lambda: sink_in(tmp_path, format="csv"), lambda: [row[0] for path in files_in(tmp_path) for row in rows_in(path)[1:]])
+    report = check_sink(
+        lambda: sink_in(tmp_path, format="csv"), lambda: [row[0] for path in files_in(tmp_path) for row in rows_in(path)[1:]]
+    )
     assert report.broken == ()
 
 

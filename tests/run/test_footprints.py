@@ -5,7 +5,8 @@ import os
 
 import pytest
 
-from edgewright.run.footprints import FILE, MOST_BYTES, MOST_KEPT, RememberedFootprints
+from edgewright.run import footprints
+from edgewright.run.footprints import FILE, MOST_BYTES, RememberedFootprints
 from edgewright.run.memory import Footprint
 
 
@@ -27,14 +28,15 @@ def test_the_larger_one_counts_and_only_news_is_written(tmp_path):
     assert RememberedFootprints(tmp_path).recall("m") == Footprint(90, 40)
 
 
-def test_no_more_than_so_many_are_kept_the_latest(tmp_path):
+def test_no_more_than_so_many_are_kept_the_latest(tmp_path, monkeypatch):
+    monkeypatch.setattr(footprints, "MOST_KEPT", 10)
     kept = RememberedFootprints(tmp_path)
-    for at in range(MOST_KEPT + 5):
+    for at in range(15):
         kept.remember(f"m{at}", Footprint(at, 0))
-        if at == MOST_KEPT - 1:
+        if at == 9:
             kept.remember("m0", Footprint(0, 0))  # used again
     again = RememberedFootprints(tmp_path)
-    assert len(json.loads((tmp_path / FILE).read_bytes())) == MOST_KEPT
+    assert len(json.loads((tmp_path / FILE).read_bytes())) == 10
     assert again.recall("m0") == Footprint(0, 0)
     assert again.recall("m1") is None
 

@@ -8,85 +8,17 @@ from hypothesis import strategies as st
 
 from edgewright.errors import HostError
 from edgewright.run.memory import MIB, Alarm, Footprint, MemoryBudget, available_bytes, footprint_of_self, pss_bytes
+from edgewright.testing.boards import FakeBoard
 
 GIB = 1 << 30
 
 
-def host(root, groups="", available_kib=8 << 20):
-    (root / "proc/self").mkdir(parents=True)
-    (root / "proc/meminfo").write_text(f"MemTotal: 9000000 kB\nMemFree: 100 kB\nMemAvailable:   {available_kib} kB\nHugePages_Total: 0\n")
-    (root / "proc/self/cgroup").write_text(groups)
-    return root
-
-
-def group(root, path, **files):
-    folder = root / "sys/fs/cgroup" / path
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        (folder / name.replace("__", ".")).write_text(f"{text}\n")
-
-
-def test_without_groups_it_is_what_the_machine_has(tmp_path):
-    assert available_bytes(host(tmp_path)) == 8 * GIB
-
-
-def test_a_v2_group_limits(tmp_path):
-    host(tmp_path, "0::/system.slice/edgewright.service\n")
-    group(tmp_path, "system.slice/edgewright.service", memory__max=GIB, memory__current=100 * MIB)
-    assert available_bytes(tmp_path) == GIB - 100 * MIB
-
-
-def test_a_group_above_limits_as_well(tmp_path):
-    host(tmp_path, "0::/line.slice/edgewright.service\n")
-    group(tmp_path, "line.slice/edgewright.service", memory__max="max", memory__current=100 * MIB)
-    group(tmp_path, "line.slice", memory__max=GIB, memory__current=300 * MIB)
-    assert available_bytes(tmp_path) == GIB - 300 * MIB
-
-
-def test_a_v1_group_limits_also_where_the_container_sees_another_path(tmp_path):
-    host(tmp_path, "5:devices:/docker/abc\n4:cpu,memory:/docker/abc\n1:name=systemd:/docker/abc\n")
-    group(tmp_path, "memory", memory__limit_in_bytes=512 * MIB, memory__usage_in_bytes=12 * MIB)
-    assert available_bytes(tmp_path) == 500 * MIB
-
-
-def test_v1_without_a_limit_says_a_huge_one(tmp_path):
-    host(tmp_path, "4:memory:/\n")
-    group(tmp_path, "memory", memory__limit_in_bytes=9223372036854771712, memory__usage_in_bytes=12 * MIB)
-    assert available_bytes(tmp_path) == 8 * GIB
-
-
-@pytest.mark.parametrize(
-    ("version", "path", "names"),
-    [
-        ("0::/", "", ("memory__max", "memory__current", "inactive_file")),
-        ("4:memory:/", "memory", ("memory__limit_in_bytes", "memory__usage_in_bytes", "total_inactive_file")),
-    ],
-)
-def test_cached_files_that_nobody_uses_are_no_memory_in_use(tmp_path, version, path, names):
-    host(tmp_path, f"{version}\n")
-    limit, usage, cached = names
-    group(tmp_path, path, **{limit: GIB, usage: GIB, "memory__stat": f"anon 5\n{cached} {400 * MIB}\nshmem 7"})
-    assert available_bytes(tmp_path) == 400 * MIB
-
-
-@pytest.mark.parametrize("path", ["/../../other", "/gone", "/"])
-def test_a_group_that_is_not_there_is_looked_for_at_the_mount(tmp_path, path):
-    host(tmp_path, f"0::{path}\n")
-    group(tmp_path, "", memory__max=GIB, memory__current=0)
-    assert available_bytes(tmp_path) == GIB
-
-
-@pytest.mark.parametrize("text", ["", "max", "-5", "much", "12 34"])
-def test_what_is_no_limit_limits_nothing(tmp_path, text):
-    host(tmp_path, "0::/\n")
-    group(tmp_path, "", memory__max=text, memory__current=5)
-    assert available_bytes(tmp_path) == 8 * GIB
-
-
-def test_more_used_than_allowed_leaves_nothing(tmp_path):
-    host(tmp_path, "0::/\n")
-    group(tmp_path, "", memory__max=10, memory__current=50)
-    assert available_bytes(tmp_path) == 0
+def test_what_is_left_is_the_machine_s_or_the_group_s(tmp_path):
+    board = FakeBoard(tmp_path, "rpi5")
+    board.set_available_memory(2 * GIB)
+    assert available_bytes(tmp_path) == 2 * GIB
+    board.set_memory_limit(GIB, 300 * MIB)
+    assert available_bytes(tmp_path) == pytest.approx(GIB - 300 * MIB, abs=64 * MIB)  # and what of it is cache
 
 
 def test_a_bare_machine_is_taken_for_a_small_one(tmp_path):

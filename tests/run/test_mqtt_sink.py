@@ -1,5 +1,6 @@
 """MQTT against a real mosquitto: acknowledged is delivered, whoever goes is said to be offline, Home Assistant is told of everything."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -52,7 +53,6 @@ def sink_for(broker, tmp_path):
 
 def test_it_keeps_what_a_sink_promises(sink_for, listener, broker):
     def received():
-        listener.wait_for(lambda messages: len(messages) == len(messages))
         threading.Event().wait(0.3)  # what was acknowledged is on its way to the listener
         return [json.loads(payload)["id"] for payload in listener.on("edgewright/site/door/events")]
 
@@ -103,9 +103,10 @@ def test_a_broker_that_was_away_gets_the_greeting_again_without_any_record(sink_
     sink = sink_for()
     sink.deliver([])
     broker.kill()
+    with contextlib.suppress(UndeliveredError):
+        sink.deliver([])  # it may not have heard yet
     with pytest.raises(UndeliveredError, match="cannot be reached"):
-        for _ in range(5):
-            sink.deliver([])
+        sink.deliver([])
     broker.start()
     sink.deliver([])
     late = Listener(broker.port)

@@ -1,16 +1,19 @@
 """An outlet gives every record to its sink, in order and at least once, waits longer and longer for one that fails, and counts."""
 
+import itertools
 import threading
 from random import Random
 
 import pytest
 
+from edgewright.clock import SystemClock
+from edgewright.run import outlets as outlets_module
 from edgewright.run.letter import letter_of
 from edgewright.run.outlet import ATTEND_EVERY_S, LONGEST_ASKED_S, LONGEST_RETRY_S, ROOM_BYTES, SPARED_S, TELL_EVERY_S, Outlet
-from edgewright.run.outlets import Outlets, Route
-from edgewright.run.records import Answer, Event
+from edgewright.run.outlets import Outlets, Route, open_outlets
+from edgewright.run.records import Event
 from edgewright.run.secrets import Address, Secret
-from edgewright.run.settings import MqttOutput, WebhookOutput
+from edgewright.run.settings import FileOutput, MqttOutput, ServiceSettings, WebhookOutput
 from edgewright.run.sinks.base import RefusedError, UndeliveredError, secrets_of
 from edgewright.run.spool import LEAST_BYTES, SEGMENTS, Spool
 from edgewright.run.wear import Wear
@@ -121,7 +124,7 @@ def test_a_sink_that_fails_is_asked_ever_less_often_and_gets_everything(made, cl
         times.append(now_s)
         assert outlet.advance(due_s - 0.001) == due_s
         clock.turn(due_s - now_s)
-    pauses = [after - before for before, after in zip(times, times[1:], strict=False)]
+    pauses = [after - before for before, after in itertools.pairwise(times)]
     assert all(0.5 * 2**n <= pause <= 2**n for n, pause in enumerate(pauses[:6]))
     assert all(LONGEST_RETRY_S / 2 <= pause <= LONGEST_RETRY_S for pause in pauses[7:])
     turn(outlet, clock, 1.0)
@@ -346,8 +349,6 @@ def test_records_go_where_they_belong():
 @pytest.fixture
 def real_outlets(tmp_path):
     """With threads and the machine's clock, over sinks that are handed in."""
-    from edgewright.clock import SystemClock
-
     clock, running = SystemClock(), []
 
     def start(*sinks):
@@ -413,6 +414,40 @@ def test_a_sink_that_hangs_holds_up_neither_the_others_nor_the_end(real_outlets,
     release.set()
     for thread in outlets._threads:
         thread.join(5)
+
+
+def test_a_fault_of_ours_is_in_the_log_and_the_thread_goes_on(real_outlets, monkeypatch, caplog):
+    monkeypatch.setattr(outlets_module, "LONGEST_WAIT_S", 0.01)
+    sink = ScriptedSink()
+    outlets = real_outlets(sink)
+    outlet = outlets._routed[0][1]
+    keep, faults = outlet.keep, iter([True, True])
+
+    def keep_after_a_while(now_s, **more):
+        if next(faults, False):
+            raise ZeroDivisionError
+        return keep(now_s, **more)
+
+    outlet.keep = keep_after_a_while
+    outlets.offer(Event("e1", 0.0, "rule", "r", "t"))
+    while not sink.taken:
+        threading.Event().wait(0.01)
+    assert outlets.close(5.0)
+    assert "the thread outputs failed" in caplog.text
+
+
+def test_outputs_that_were_never_started_keep_and_deliver_at_the_end(tmp_path):
+    settings = ServiceSettings(
+        (), (), outputs=(FileOutput("lines"), WebhookOutput("w", url=Address("http://127.0.0.1:9/"))), state=tmp_path
+    )
+    outlets = open_outlets(settings, tmp_path, SystemClock(), start=False)
+    outlets.offer(Event("e1", 0.0, "rule", "r", "t"))
+    assert outlets.close(5.0)
+    assert outlets.close(5.0)
+    assert [state.delivered for state in outlets.states()] == [1, 0]
+    again = Spool(tmp_path / "spool" / "w", 1 << 20)
+    assert again.state().records == 1
+    again.close(0.0)
 
 
 def test_a_record_that_is_no_json_is_counted_and_hurts_nobody(real_outlets):

@@ -133,7 +133,7 @@ def test_others_read_while_it_is_written(opened, tmp_path):
 def test_a_file_that_is_none_of_its_kind_is_put_aside(opened, tmp_path):
     path_in(tmp_path).write_bytes(b"this is not a database at all" * 1000)
     sink = opened()
-    with pytest.raises(UndeliveredError, match="put aside as events.sqlite.damaged"):
+    with pytest.raises(UndeliveredError, match=r"put aside as events\.sqlite\.damaged"):
         sink.deliver(some_letters(3))
     sink.deliver(some_letters(3))
     assert len(ids_in(tmp_path)) == 3

@@ -46,18 +46,18 @@ def test_ready_once_and_alive_at_half_the_time(systemd):
     end, address = systemd
     clock = HandClock()
     notifier = Notifier.of({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "2000000"}, clock)
-    notifier.beat(is_ready=False)
+    notifier.beat(is_ready=False, is_alive=True)
     assert heard(end) == []
-    notifier.beat(is_ready=True)
+    notifier.beat(is_ready=True, is_alive=True)
     assert heard(end) == ["READY=1", "WATCHDOG=1"]
     said = []
     for _ in range(40):
         clock.now_s += 0.25
-        notifier.beat(is_ready=True)
+        notifier.beat(is_ready=clock.now_s < 3, is_alive=True)  # a model that is loaded anew is no reason to begin all anew
         said.append(heard(end))
     assert said == [[], [], [], ["WATCHDOG=1"]] * 10
     clock.now_s += 50
-    notifier.beat(is_ready=False)  # no model answers: systemd is to act
+    notifier.beat(is_ready=False, is_alive=False)  # no model answers: systemd is to act
     assert heard(end) == []
     notifier.stopping()
     assert heard(end) == ["STOPPING=1"]
@@ -76,7 +76,7 @@ def test_ready_once_and_alive_at_half_the_time(systemd):
 def test_a_watchdog_that_is_not_ours_is_not_fed(systemd, environment):
     end, address = systemd
     notifier = Notifier.of({"NOTIFY_SOCKET": address, **environment}, HandClock())
-    notifier.beat(is_ready=True)
+    notifier.beat(is_ready=True, is_alive=True)
     assert heard(end) == ["READY=1"]
 
 
@@ -84,7 +84,7 @@ def test_a_watchdog_that_is_not_ours_is_not_fed(systemd, environment):
 def test_without_systemd_nothing_is_said_and_nothing_fails(address):
     environment = {"WATCHDOG_USEC": "1000"} if address is None else {"WATCHDOG_USEC": "1000", "NOTIFY_SOCKET": address}
     notifier = Notifier.of(environment, HandClock())
-    notifier.beat(is_ready=True)
+    notifier.beat(is_ready=True, is_alive=True)
     notifier.stopping()
 
 

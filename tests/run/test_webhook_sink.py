@@ -165,10 +165,9 @@ def test_a_connection_is_used_again_and_replaced_when_the_server_has_closed_it(s
 
 def test_of_a_large_answer_little_is_read(server, sink_for):
     server.answers = [(200, {"Content-Length": str(1 << 40)})]
-    sink = sink_for(timeout_s=2.0)
-    with pytest.raises(UndeliveredError):
-        sink.deliver(some_letters(1))
-    sink.deliver(some_letters(1))
+    sink = sink_for(timeout_s=0.5)
+    sink.deliver(some_letters(2))
+    assert len(server.ids) == 2
 
 
 def test_where_nobody_listens_it_says_so(server, sink_for):

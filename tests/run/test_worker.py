@@ -139,7 +139,7 @@ def test_a_file_that_is_not_there_is_refused(stage, tmp_path):
 
 
 def test_names_that_no_message_holds_are_refused_in_a_sentence(stage, tmp_path):
-    classes = tuple(f"{at} {'x' * 400}" for at in range(200))
+    classes = tuple(f"class {at}" for at in range(5000))
     worker = worker_of(stage, save_tiny_detector(tmp_path / "long.onnx", classes=classes))
     stage.until(lambda: worker.state == "refused" or worker.restarts)
     assert (worker.state, worker.exit_code) == ("refused", 2), worker.why
@@ -316,7 +316,7 @@ def test_an_idle_one_is_asked_whether_it_is_there(stage, spoken):
 def test_of_one_that_fails_and_fails_it_is_said_ever_less_often(stage, spoken):
     worker, _ = spoken
     for _ in range(16):
-        Spoken.made[-1].theirs.send({"say": "refused", "why": "no engine", "exit_code": 3})
+        Spoken.made[-1].theirs.send({"say": "refused", "why": "out of sorts", "exit_code": 1})
         stage.turn(0)
         assert worker.state == "waiting"
         worker._due_s = 0.0

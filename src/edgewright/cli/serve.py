@@ -2,7 +2,8 @@
 
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,7 +55,7 @@ def serve(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for matrices, of which there are none here
     if log not in ("text", "json"):
         raise InputError(f"--log {log}", expected="text or json")
-    settings = _settings(what, camera or [], state, frames)
+    settings = settings_of(what, camera or [], state, frames)
     if unit:
         _print_unit(what)
     elif check:
@@ -63,7 +64,12 @@ def serve(
         write_json(_run(settings, "json" if log == "json" else "text", quiet=quiet), json_path)
 
 
-def _settings(what: Path, cameras: list[str], state: Path | None, frames: int | None) -> "ServiceSettings":
+def settings_of(what: Path, cameras: list[str], state: Path | None, frames: int | None) -> "ServiceSettings":
+    """What a service.toml says, or a model and cameras on the command line.
+
+    Raises:
+        InputError: something of it is wrong.
+    """
     from dataclasses import replace  # noqa: PLC0415
 
     from edgewright.run.service_file import read_service, service_of  # noqa: PLC0415 - heavy: not for --help
@@ -118,9 +124,15 @@ def _run(settings: "ServiceSettings", log_format: "LogFormat", *, quiet: bool) -
     """Until it is told to stop; what became of every frame."""
     from edgewright.run.live import live  # noqa: PLC0415 - heavy: not for --help
 
+    with stopped_by_signals() as is_stopped:
+        return live(settings, log_format=log_format, is_stopped=is_stopped, quiet=quiet)
+
+
+@contextmanager
+def stopped_by_signals() -> Iterator[Callable[[], bool]]:
+    """Whether SIGTERM or Ctrl-C has come meanwhile; they end nothing by themselves."""
     asked: list[int] = []
     with ExitStack() as stack:
         for number in (signal.SIGTERM, signal.SIGINT):
-            before = signal.signal(number, lambda got, _frame: asked.append(got))
-            stack.callback(signal.signal, number, before)
-        return live(settings, log_format=log_format, is_stopped=lambda: bool(asked), quiet=quiet)
+            stack.callback(signal.signal, number, signal.signal(number, lambda got, _frame: asked.append(got)))
+        yield lambda: bool(asked)

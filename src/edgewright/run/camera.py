@@ -194,10 +194,10 @@ class Camera(Kept):
             return
         self._become("up")
         if self._lost_s is not None:
-            self._say(f"frames come again after {now_s - self._lost_s:.1f} s", "info", down_s=round(now_s - self._lost_s, 3))
+            self._say(f"frames come again after {now_s - self._lost_s:.1f} s", "info", online=True, down_s=round(now_s - self._lost_s, 3))
             self._lost_s = None
         else:
-            self._say(f"frames come, through {self.reader}", "info")
+            self._say(f"frames come, through {self.reader}", "info", online=True)
 
     def _make_ring(self, slot_bytes: int) -> None:
         if not 0 < slot_bytes <= MOST_PIXELS * 3:
@@ -219,14 +219,14 @@ class Camera(Kept):
         """The last frame of a file was read."""
         self._drop()
         self._become("ended")
-        self._say("its last frame was read", "info")
+        self._say("its last frame was read", "info", online=False)
 
     def _lost(self, why: str, exit_code: int) -> None:
         if exit_code == InputError.exit_code and not self.live:
             self._drop()
             self._become("refused")
             self.why, self.exit_code = why, exit_code
-            self._say(why, "error")
+            self._say(why, "error", online=False)
         else:
             self._fail(why)
 
@@ -236,7 +236,7 @@ class Camera(Kept):
         self._become("waiting")
         if self._lost_s is None:
             self._lost_s = self._since_s
-            data = self._shown(next_try_s=round(pause_s, 3))
+            data = self._shown(online=False, next_try_s=round(pause_s, 3))
             self._hearer.camera_happened(self.name, f"{self.why}; trying again in {pause_s:.0f} s, and ever later", "warning", data)
 
     def _let_go(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgewright.board.sensors import Sensors
 from edgewright.errors import HostError
 
 MIB = 1 << 20
@@ -18,6 +19,7 @@ DEFAULT_SHARE = 0.8  # of what is available when the service starts
 ALARM_SHARE = 0.9  # of the budget
 CALM_SHARE = 0.85  # and the alarm is over
 MOST_BYTES = 1 << 50
+UNKNOWN_BYTES = 1 << 30  # a machine that does not say what it has is taken for a small one
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +118,12 @@ def pss_bytes(pid: int, root: Path = Path("/")) -> int | None:
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """What can be had now: MemAvailable, or less where a control group limits this process (cgroup v2, v1)."""
-    available = _fields(root / "proc/meminfo").get("MemAvailable", 1 << 30)
-    return min([available, *_left_in_group(root)])
-
-
-def _left_in_group(root: Path) -> list[int]:
-    """Under every limit from our group up to the mount; in a container the group may not be there, and the mount is ours."""
-    left: list[int | None] = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            mount, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            mount, names = root / "sys/fs/cgroup/memory", ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
-        group = mount / path.lstrip("/")
-        groups = [mount] if ".." in group.parts else [each for each in (group, *group.parents) if each.is_relative_to(mount)]
-        left.extend(_left_in(each, *names) for each in groups)
-    return [each for each in left if each is not None]
-
-
-def _left_in(group: Path, limit: str, usage: str, reclaimable: str) -> int | None:
-    """Cached pages of files that nobody uses count as used, and go as soon as they are in the way (kernel doc: cgroup-v2, memory.stat)."""
-    limit_text, usage_text = _text(group / limit).strip(), _text(group / usage).strip()
-    if not (limit_text.isdecimal() and usage_text.isdecimal()):
-        return None
-    stat = dict(line.split(" ", 1) for line in _text(group / "memory.stat").splitlines() if " " in line)
-    cached = stat.get(reclaimable, "0").strip()
-    return max(0, int(limit_text) - max(0, int(usage_text) - (int(cached) if cached.isdecimal() else 0)))
+    """What can be had now: MemAvailable, or less where a control group limits this process; `UNKNOWN_BYTES` where nobody says."""
+    with Sensors(root) as sensors:
+        reading = sensors.read()
+    machine = None if reading.memory is None else reading.memory.available_bytes
+    group = None if reading.control_group is None else reading.control_group.memory_left_bytes
+    return min((left for left in (machine, group) if left is not None), default=UNKNOWN_BYTES)
 
 
 def _fields(path: Path) -> dict[str, int]:

@@ -19,7 +19,7 @@ from edgewright.clock import Clock
 from edgewright.run.letter import Letter, letter_of
 from edgewright.run.outlet import Outlet, OutletState, Tell
 from edgewright.run.records import Event, Record, Severity
-from edgewright.run.settings import Output, OutputSettings, RecordingOutput, ServiceSettings
+from edgewright.run.settings import Output, OutputSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.sinks import Place, Sink, open_sink
 from edgewright.run.sinks.base import secrets_of
 from edgewright.run.spool import Spool
@@ -104,15 +104,18 @@ class Outlets:
             outlet.stop_taking()
         self._closing.set()
         self._new.set()
-        if self._keeper.is_alive():
+        threads = [thread for thread in (self._keeper, *self._threads) if thread.is_alive()]
+        if threads:
             self._kept.wait(within_s * KEEP_SHARE)
+        elif not self._kept.is_set():  # never started
+            self._keep()
+            for _, outlet in self._routed:
+                self._deliver(outlet)
         for wake in self._wakes.values():
             wake.set()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(self._until_s - self._clock.monotonic_s(), 0.0))
-        self._keeper.join(0 if not self._keeper.is_alive() else max(self._until_s - self._clock.monotonic_s(), 0.0))
-        ended = not any(thread.is_alive() for thread in (self._keeper, *self._threads))
+        for thread in threads:
+            thread.join(max(self._until_s - self._clock.monotonic_s(), 0.0))
+        ended = not any(thread.is_alive() for thread in threads)
         if self._kept.is_set():  # otherwise the disk hangs, and would hang us
             for _, outlet in self._routed:
                 outlet.spool.close(self._clock.monotonic_s())
@@ -157,12 +160,14 @@ class Outlets:
         self._told_of_wear = spares
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """A fault of ours ends no thread silently."""
-        try:
-            work()
-        except Exception:
-            log.exception("the thread %s failed", threading.current_thread().name)
-            self._kept.set()
+        """A fault of ours is in the log, and ends no thread before the end."""
+        while True:
+            try:
+                return work()
+            except Exception:
+                log.exception("the thread %s failed", threading.current_thread().name)
+                if self._closing.wait(LONGEST_WAIT_S):
+                    return None
 
 
 def open_outlets(settings: ServiceSettings, state_folder: Path, clock: Clock, *, tell: Tell | None = None, start: bool = True) -> Outlets:
@@ -178,7 +183,7 @@ def open_outlets(settings: ServiceSettings, state_folder: Path, clock: Clock, *,
     place = Place(state_folder, settings.name, tuple(camera.name for camera in settings.cameras), clock, wear.wrote)
     routed = []
     for output in settings.outputs:
-        if isinstance(output, RecordingOutput):
+        if isinstance(output, RecordingOutput | StretchOutput):
             continue
         sink = open_sink(output, place)
         routed.append((Route(output.records, output.cameras), _outlet(output, sink, place, wear, telling)))

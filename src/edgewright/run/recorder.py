@@ -9,18 +9,21 @@ from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.kept import Kept
 from edgewright.run.loop import Loop
 from edgewright.run.records import Answer, Severity
-from edgewright.run.settings import RecordingOutput
+from edgewright.run.settings import RecordingOutput, StretchOutput
 
-IN_HAND = 2  # frames; what comes while it has these is left out, and counted
+IN_HAND = 2  # frames of live cameras; what comes while it has these is left out, and counted
 SILENT_S = 60.0  # it may be trying encoders, ten frames each
 ADVANCE_EVERY_S = 5.0
 EARLY = 0.5  # of a frame's time
+FILM_FIELDS = ("name", "encoder", "fps", "annotated", "segment_s", "most_bytes")
+STRETCH_FIELDS = ("name", "pictures", "most_bytes")
 
 
 class Hearer(Protocol):
     """Who is told what a recorder does."""
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None: ...
+    def output_wrote(self, count: int) -> None: ...
 
 
 class RecorderProcess(Kept):
@@ -29,7 +32,7 @@ class RecorderProcess(Kept):
     MODULE = "edgewright.run.recorder_child"
     NOUN = "recorder"
 
-    def __init__(self, settings: RecordingOutput, *, loop: Loop, clock: Clock, hearer: Hearer) -> None:
+    def __init__(self, settings: RecordingOutput | StretchOutput, *, loop: Loop, clock: Clock, hearer: Hearer) -> None:
         super().__init__(settings.name, loop=loop, clock=clock)
         self.settings = settings
         self.offered = self.recorded = self.left_out = 0
@@ -45,17 +48,14 @@ class RecorderProcess(Kept):
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
 
-    def offer(self, frame: HeldFrame, answer: Answer) -> None:
-        """A frame and its answer; taken where one is due and it has a hand free."""
+    def offer(self, frame: HeldFrame, answer: Answer, *, live: bool) -> None:
+        """A frame and its answer; taken where one is due and it has a hand free. Of what is not live all are: its source waits for us."""
         if self.settings.cameras and answer.camera not in self.settings.cameras:
             return
-        period_s = 1 / self.settings.fps
-        due_s = self._due.get(answer.camera, frame.at_s)
-        if frame.at_s < due_s - EARLY * period_s:
+        if not self._is_due(answer.camera, frame.at_s):
             return
         self.offered += 1
-        self._due[answer.camera] = max(due_s + period_s, frame.at_s)
-        if self._child is None or len(self._in_hand) >= IN_HAND:
+        if self._child is None or (live and len(self._in_hand) >= IN_HAND):
             self.left_out += 1
             return
         shared = frame.shared
@@ -66,6 +66,22 @@ class RecorderProcess(Kept):
         self._in_hand[self._job] = frame.hold()
         self._asked_s = self._clock.monotonic_s()
         self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()})
+
+    def dropped(self, frame: HeldFrame, reason: str) -> None:
+        """A frame will not be answered. A film has no place for it, a stretch has."""
+        if isinstance(self.settings, StretchOutput):
+            self._tell({"drop": [frame.camera, frame.number, frame.wall_s, frame.at_s, reason]})
+
+    def _is_due(self, camera: str, at_s: float) -> bool:
+        """A film has so many frames a second; a stretch has all."""
+        if isinstance(self.settings, StretchOutput):
+            return True
+        period_s = 1 / self.settings.fps
+        due_s = self._due.get(camera, at_s)
+        if at_s < due_s - EARLY * period_s:
+            return False
+        self._due[camera] = max(due_s + period_s, at_s)
+        return True
 
     def forget_ring(self, shared: SharedRing) -> None:
         """It is closed; the process lets its view go."""
@@ -106,9 +122,11 @@ class RecorderProcess(Kept):
     def _start(self) -> None:
         if not self._begin():
             return
-        kept = ("name", "encoder", "fps", "annotated", "segment_s", "most_bytes")
+        is_stretch = isinstance(self.settings, StretchOutput)
+        kept = STRETCH_FIELDS if is_stretch else FILM_FIELDS
         fields = {name: getattr(self.settings, name) for name in kept}
-        self._tell({"record": {**fields, "folder": str(self.settings.folder)}, "cores": usable_cores()})
+        keep = {**fields, "folder": str(self.settings.folder)}
+        self._tell({"what": "stretch" if is_stretch else "films", "keep": keep, "cores": usable_cores()})
 
     def _take(self, words: dict[str, Any]) -> None:
         said = words["say"]
@@ -130,6 +148,8 @@ class RecorderProcess(Kept):
         camera, error, reason = str(state["camera"]), state["error"], state["reason"]
         before = self.states.get(camera)
         self.states[camera] = state
+        written = int(state.get("bytes_written", 0))
+        self._hearer.output_wrote(max(0, written - (0 if before is None else int(before.get("bytes_written", 0)))))
         self.recorded = sum(int(each["frames"]) for each in self.states.values())
         if reason is not None and (before is None or before["reason"] != reason):
             self._hearer.output_happened(self.name, f"records {camera} with {reason}", "info", {"camera": camera})

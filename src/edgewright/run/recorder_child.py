@@ -1,7 +1,8 @@
-"""The recorder: draws answers into frames and encodes them, in a process of its own, so that the service touches no pixel.
+"""The recorder: draws answers into frames and encodes them, or keeps frames with what was decided about them.
 
-the service says      {"record": settings, "cores": n}, {"ring": id, ...}, {"unring": id}, {"job": n, ...}, {"end": seconds}
-this process says     done (with what there is to show), refused, ended
+It is a process of its own, so that the service touches no pixel. The service says {"what": "films" or "stretch", "keep": settings,
+"cores": n}, {"ring": id, ...}, {"unring": id}, {"job": n, ...}, {"drop": [...]}, {"advance": now} and {"end": seconds}; this process says
+done (with what there is to show), refused and ended.
 """
 
 import sys
@@ -11,7 +12,8 @@ from typing import Any
 
 import cv2
 
-from edgewright.errors import EdgewrightError
+from edgewright.detections import ImageRgb
+from edgewright.errors import DiskError, EdgewrightError
 from edgewright.printable import printable
 from edgewright.run.channel import Channel, ChannelError, Message, close_all
 from edgewright.run.encoders import Choice, choose_encoder
@@ -19,38 +21,104 @@ from edgewright.run.recording import Recording, RecordingState
 from edgewright.run.records import Answer
 from edgewright.run.ring import Ring
 from edgewright.run.segments import Segments
-from edgewright.run.settings import RecordingOutput
+from edgewright.run.settings import RecordingOutput, StretchOutput
+from edgewright.run.stretch import FrameFacts, StretchWriter
 
 LONGEST_WHY = 1000  # characters
+LAST_S = 1.0  # to bring it to an end where the service is gone
+
+
+class _Films:
+    """Annotated video: a recording a camera, into one folder."""
+
+    def __init__(self, settings: RecordingOutput, cores: int) -> None:
+        self._settings, self._cores = settings, cores
+        self._segments = Segments(settings.folder, settings.most_bytes)
+        self._recordings: dict[str, Recording] = {}
+
+    def add(self, picture: ImageRgb, answer: Answer, at_s: float) -> dict[str, Any]:
+        recording = self._recordings.get(answer.camera)
+        if recording is None:
+            recording = self._recordings[answer.camera] = Recording(answer.camera, self._settings, self._segments, self._choose)
+        recording.add(picture, answer, at_s)
+        return _shown(recording.state)
+
+    def drop(self, facts: FrameFacts) -> None:
+        """A film shows what was answered."""
+
+    def advance(self, now_s: float) -> None:
+        for recording in self._recordings.values():
+            recording.advance(now_s)
+
+    def end(self, within_s: float) -> list[dict[str, Any]]:
+        for recording in self._recordings.values():
+            recording.close(within_s=within_s / len(self._recordings))
+        return [_shown(recording.state) for recording in self._recordings.values()]
+
+    def _choose(self, size_wh: tuple[int, int], avoid: frozenset[str]) -> Choice:
+        return choose_encoder(self._settings.encoder, size_wh, self._settings.fps, self._cores, avoid=avoid)
+
+
+class _Stretch:
+    """Frames and decisions, into one folder, until it is full."""
+
+    def __init__(self, settings: StretchOutput) -> None:
+        self._writer = StretchWriter(settings.folder, settings.most_bytes, pictures=settings.pictures)
+        self._state: dict[str, Any] = {"camera": "", "frames": 0, "bytes_written": 0, "error": None, "reason": None, "full": False}
+
+    def add(self, picture: ImageRgb, answer: Answer, at_s: float) -> dict[str, Any]:
+        facts = FrameFacts(answer.camera, answer.frame, answer.captured_s, at_s, {"answers": [answer.to_json()]})
+        self._write(picture, facts)
+        return dict(self._state)
+
+    def drop(self, facts: FrameFacts) -> None:
+        self._write(None, facts)
+
+    def _write(self, picture: ImageRgb | None, facts: FrameFacts) -> None:
+        try:
+            self._writer.add(picture, facts)
+            written = {"frames": self._writer.frames, "bytes_written": self._writer.bytes}
+            self._state |= {**written, "full": self._writer.full, "error": None}
+        except DiskError as error:
+            self._state |= {"error": printable(str(error), LONGEST_WHY)}
+
+    def advance(self, now_s: float) -> None:
+        """Nothing is due."""
+
+    def end(self, within_s: float) -> list[dict[str, Any]]:  # noqa: ARG002 - it takes no time
+        self._writer.close()
+        return [dict(self._state)]
 
 
 class _Recorder:
-    """The recordings of one output, a camera each, into one folder."""
+    """Films or a stretch, and the rings that frames lie in."""
 
-    def __init__(self, channel: Channel, settings: RecordingOutput, cores: int) -> None:
-        self._channel, self._settings, self._cores = channel, settings, cores
-        self._segments = Segments(settings.folder, settings.most_bytes)
-        self._recordings: dict[str, Recording] = {}
+    def __init__(self, channel: Channel, kept: _Films | _Stretch) -> None:
+        self._channel, self._kept = channel, kept
         self._rings: dict[int, Ring] = {}
 
     def serve(self) -> None:
-        """Until it is told to end, or the service is gone; films are ended either way."""
+        """Until it is told to end, or the service is gone; what it holds is brought to an end either way."""
         try:
             while (message := self._channel.receive()) is not None and "end" not in message.words:
                 self._obey(message)
         except ChannelError:
-            self._end(1.0)
+            self._kept.end(LAST_S)
             raise
-        self._end(0.0 if message is None else float(message.words["end"]))
-        self._channel.send({"say": "ended", "states": [_shown(each.state) for each in self._recordings.values()]})
+        states = self._kept.end(0.0 if message is None else float(message.words["end"]))
+        self._channel.send({"say": "ended", "states": states})
 
     def _obey(self, message: Message) -> None:
         words = message.words
         if "job" in words:
-            self._record(words)
+            answer = Answer.from_json(words["answer"])
+            picture = self._rings[words["ring"]].picture(words["slot"], answer.source_wh)
+            self._channel.send({"say": "done", "job": words["job"], "state": self._kept.add(picture, answer, words["at_s"])})
+        elif "drop" in words:
+            camera, frame, captured_s, at_s, reason = words["drop"]
+            self._kept.drop(FrameFacts(camera, frame, captured_s, at_s, {"dropped": reason}))
         elif "advance" in words:
-            for recording in self._recordings.values():
-                recording.advance(words["advance"])
+            self._kept.advance(words["advance"])
         elif "ring" in words:
             self._rings[words["ring"]] = Ring.attach(message.fds[0], words["slots"], words["slot_bytes"])
         elif "unring" in words:
@@ -58,22 +126,6 @@ class _Recorder:
                 ring.close()
         else:
             close_all(message.fds)
-
-    def _record(self, words: dict[str, Any]) -> None:
-        answer = Answer.from_json(words["answer"])
-        picture = self._rings[words["ring"]].picture(words["slot"], answer.source_wh)
-        recording = self._recordings.get(answer.camera)
-        if recording is None:
-            recording = self._recordings[answer.camera] = Recording(answer.camera, self._settings, self._segments, self._choose)
-        recording.add(picture, answer, words["at_s"])
-        self._channel.send({"say": "done", "job": words["job"], "state": _shown(recording.state)})
-
-    def _choose(self, size_wh: tuple[int, int], avoid: frozenset[str]) -> Choice:
-        return choose_encoder(self._settings.encoder, size_wh, self._settings.fps, self._cores, avoid=avoid)
-
-    def _end(self, within_s: float) -> None:
-        for recording in self._recordings.values():
-            recording.close(within_s=within_s / len(self._recordings))
 
 
 def _shown(state: RecordingState) -> dict[str, Any]:
@@ -84,6 +136,11 @@ def _shown(state: RecordingState) -> dict[str, Any]:
     return {**fields, "encoder": named, "reason": None if choice is None else printable(choice.reason, LONGEST_WHY)}
 
 
+def _opened(order: dict[str, Any]) -> _Films | _Stretch:
+    fields = {**order["keep"], "folder": Path(order["keep"]["folder"])}
+    return _Stretch(StretchOutput(**fields)) if order["what"] == "stretch" else _Films(RecordingOutput(**fields), order["cores"])
+
+
 def main() -> int:
     """Serve one recording output until it is ended."""
     cv2.setNumThreads(1)
@@ -92,10 +149,8 @@ def main() -> int:
         order = channel.receive()
         if order is None:
             return 1
-        fields = order.words["record"]
-        settings = RecordingOutput(**{**fields, "folder": Path(fields["folder"])})
         try:
-            _Recorder(channel, settings, order.words["cores"]).serve()
+            _Recorder(channel, _opened(order.words)).serve()
         except EdgewrightError as error:
             channel.send({"say": "refused", "why": printable(str(error), LONGEST_WHY), "exit_code": error.exit_code})
     except ChannelError:

@@ -8,11 +8,13 @@ Whatever may hang is another process or another thread; here everything is heard
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from edgewright.artifact import FILE_NAME as ARTIFACT
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import EdgewrightError, HostError, InputError
@@ -26,7 +28,7 @@ from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBu
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rules
-from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings
+from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -41,6 +43,18 @@ class Taker(Protocol):
     """Whoever is given answers and events: the log, the outputs. Taking one never waits, and never fails."""
 
     def offer(self, record: Record) -> None: ...
+
+
+class DayOfDisk(Protocol):
+    """How much was written in the last 24 hours, and whether films are to wait for it (`wear.Wear`)."""
+
+    bytes_a_day: int
+
+    @property
+    def day_bytes(self) -> int: ...
+    @property
+    def spares_answers(self) -> bool: ...
+    def wrote(self, count: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,7 @@ class Service:
         clock: Clock,
         takers: Sequence[Taker],
         footprints: Footprints,
+        disk: DayOfDisk | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -70,9 +85,9 @@ class Service:
         self.recorders = [
             RecorderProcess(output, loop=self.loop, clock=clock, hearer=self)
             for output in settings.outputs
-            if isinstance(output, RecordingOutput)
+            if isinstance(output, RecordingOutput | StretchOutput)
         ]
-        self._takers, self._footprints = takers, footprints
+        self._takers, self._footprints, self._disk = takers, footprints, disk
         self._ids = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
@@ -136,11 +151,16 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model is loaded, and proves that it computes."""
+        """Whether every model that was not refused is loaded, and proves that it computes."""
         now_s = self.clock.monotonic_s()
-        return all(
-            worker.state == "ready" and now_s - worker.heartbeat_s < worker.settings.answer_within_s for worker in self.workers.values()
-        )
+        wanted = [worker for worker in self.workers.values() if worker.state != "refused"]
+        return all(worker.computes(now_s) for worker in wanted)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether some model proves that it computes, or is being loaded: what a watchdog wants to know."""
+        now_s = self.clock.monotonic_s()
+        return not self.workers or any(worker.computes(now_s) or worker.is_coming(now_s) for worker in self.workers.values())
 
     def refusal(self) -> EdgewrightError | None:
         """What was wrong with a source or a model that will never work; None where nothing is."""
@@ -238,7 +258,7 @@ class Service:
         live = self.cameras[frame.camera].live
         for model in self.figures[frame.camera].models:
             if self.workers[model].state == "refused":
-                self._dropped(frame.camera, model, "no_worker")
+                self._dropped(frame, model, "no_worker")
                 continue
             self.desks[model].put(frame, newest_wins=live)
             self.idle(self.workers[model])
@@ -274,12 +294,13 @@ class Service:
         self._offer(answer)
         for event in self._rules.look(answer):
             self._offer(event)
-        for recorder in self.recorders:
-            recorder.offer(frame, answer)
+        if self._disk is None or not self._disk.spares_answers:
+            for recorder in self.recorders:
+                recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
-        self._dropped(frame.camera, worker.name, "stopping" if self._stopping else "worker_lost")
+        self._dropped(frame, worker.name, "stopping" if self._stopping else "worker_lost")
 
     def loaded(self, worker: Worker, loaded: Loaded) -> None:
         """A model was loaded: what it takes is known now."""
@@ -312,6 +333,11 @@ class Service:
         if self.workers[name].state == "refused":
             self.desks[name].clear()  # or a file would wait for it for ever
         self.say("worker", name, text, severity, data=data)
+
+    def output_wrote(self, count: int) -> None:
+        """A recorder has written so many bytes."""
+        if self._disk is not None:
+            self._disk.wrote(count)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a recorder."""
@@ -352,6 +378,8 @@ class Service:
                 }
                 for name, worker in self.workers.items()
             },
+            "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
+            "disk": None if self._disk is None else {"day_bytes": self._disk.day_bytes, "bytes_a_day": self._disk.bytes_a_day},
             "memory": {
                 "budget_bytes": self.budget.total_bytes,
                 "promised_bytes": dict(self.budget.promises),
@@ -410,12 +438,14 @@ class Service:
     def _superseded(self, model: str) -> Callable[[HeldFrame], None]:
         def dropped(frame: HeldFrame) -> None:
             reason = "stopping" if self._stopping else "superseded" if self.workers[model].state == "ready" else "no_worker"
-            self._dropped(frame.camera, model, reason)
+            self._dropped(frame, model, reason)
 
         return dropped
 
-    def _dropped(self, camera: str, model: str, reason: str) -> None:
-        self.figures[camera].models[model].dropped[reason] += 1
+    def _dropped(self, frame: HeldFrame, model: str, reason: str) -> None:
+        self.figures[frame.camera].models[model].dropped[reason] += 1
+        for recorder in self.recorders:
+            recorder.dropped(frame, reason)
 
 
 def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
@@ -424,7 +454,12 @@ def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
 
 
 def _key_of(worker: Worker) -> str:
-    return f"{worker.settings.artifact} {worker.settings.threads}"
+    """The model as it is now: another one at the same place is measured anew."""
+    path = worker.settings.artifact
+    with suppress(OSError):
+        state = (path / ARTIFACT if path.is_dir() else path).stat()
+        return f"{path} {state.st_size} {state.st_mtime_ns} {worker.settings.threads}"
+    return f"{path} {worker.settings.threads}"
 
 
 def _counted(count: int, noun: str) -> str:

@@ -159,7 +159,16 @@ class RecordingOutput(OutputSettings):
     most_bytes: int = 2 * GIB
 
 
-Output: TypeAlias = FileOutput | StoreOutput | MqttOutput | WebhookOutput | RecordingOutput
+@dataclass(frozen=True, slots=True)
+class StretchOutput(OutputSettings):
+    """Frames with what was decided about each, into a folder that can be replayed; it ends where the next frame would be too much."""
+
+    folder: Path = Path()
+    pictures: Literal["jpeg", "png"] = "jpeg"
+    most_bytes: int = 2 * GIB
+
+
+Output: TypeAlias = FileOutput | StoreOutput | MqttOutput | WebhookOutput | RecordingOutput | StretchOutput
 
 
 @dataclass(frozen=True, slots=True)

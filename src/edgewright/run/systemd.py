@@ -34,9 +34,9 @@ class Notifier:
         ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         return cls(environment.get("NOTIFY_SOCKET") or None, int(watchdog) / 1e6 if watchdog.isdecimal() and ours else None, clock)
 
-    def beat(self, *, is_ready: bool) -> None:
-        """Say so where the service is ready; fed as often as systemd's manual asks: in half of the time."""
-        if self.address is None or not is_ready:
+    def beat(self, *, is_ready: bool, is_alive: bool) -> None:
+        """Say once that the service is ready, and from then on that it lives, as often as systemd's manual asks: in half of the time."""
+        if self.address is None or not (is_alive and (self._ready or is_ready)):
             return
         if not self._ready:
             self._ready = True

@@ -99,6 +99,14 @@ class Worker(Kept):
         """Ready, and nothing to do."""
         return self.state == "ready" and self._frame is None
 
+    def computes(self, now_s: float) -> bool:
+        """Whether it has proven so lately, by an answer."""
+        return self.state == "ready" and now_s - self.heartbeat_s <= self.settings.answer_within_s + PING_EVERY_S
+
+    def is_coming(self, now_s: float) -> bool:
+        """Whether it is being loaded, and not for too long."""
+        return self.state == "loading" and now_s - self._since_s <= LOAD_S
+
     def advance(self, now_s: float) -> None:
         """What is due: a start, a question, a replacement."""
         if self.state == "waiting" and now_s >= self._due_s:
@@ -212,7 +220,8 @@ class Worker(Kept):
 
     def _refused(self, why: str, exit_code: int) -> None:
         self.why = why
-        if exit_code == InputError.exit_code and self.loaded is None:
+        # A model that is none, or whose engine is not installed, is so again; one that has run before met something that may pass.
+        if exit_code in (InputError.exit_code, HostError.exit_code) and self.loaded is None:
             self._refuse(exit_code)
         else:
             self._fail(why)

@@ -1,7 +1,7 @@
 """The worker: one model in a process of its own. Killing it gives its memory back for certain; loading it stalls nobody else.
 
-the service says      {"load": ...}, {"results": [slots, bytes]}, {"ring": id, ...}, {"unring": id}, {"job": n, ...}, {"ping": n}
-this process says     ready, done, pong, refused
+The service says {"load": ...}, {"results": [slots, bytes]}, {"ring": id, ...}, {"unring": id}, {"job": n, ...} and {"ping": n}; this
+process says ready, done, pong and refused.
 """
 
 import os
