@@ -73,6 +73,7 @@ class LiveService:
         self.folder = folder
         self.state = folder / "state"
         self.events: list[dict[str, Any]] = []
+        self.summaries: list[str] = []  # lines for people, which are no events
         self.other_lines: list[str] = []  # of standard error: what is no event
         self.status: dict[str, Any] | None = None  # what --json says, once it has ended
         self.exit_code: int | None = None
@@ -244,6 +245,8 @@ class LiveService:
             with self._news:
                 if event is None:
                     self.other_lines.append(line.decode(errors="replace").rstrip())
+                elif event["kind"] == "status":
+                    self.summaries.append(event["text"])
                 else:
                     self.events.append(event)
                 self._news.notify_all()
