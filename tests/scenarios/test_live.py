@@ -4,6 +4,7 @@ Every story is about the real command. What decides is what a factory would see:
 was lost, and it leaves nothing behind.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -18,10 +19,10 @@ import pytest
 from broker import Listener, broker_in
 from camera_bench import CameraBench
 from fault_proxy import FaultProxy
-from live_service import LiveService, assert_it_adds_up, starved, toml_of, write_blinking_clip
+from live_service import WITHIN_S, LiveService, assert_it_adds_up, starved, toml_of, write_blinking_clip
 from scenarios.moved_clock import MovedClock
 from tiny_detector import save_tiny_detector
-from webhook_server import WebhookServer
+from webhook_server import WebhookServer, hang
 
 VIDEO = "car-detection.mp4"
 SMALL, SMALLER = (320, 180), (160, 92)
@@ -335,8 +336,6 @@ def test_every_event_arrives_though_the_broker_is_killed_and_begun_again(blinkin
 
 
 def ids_in(messages):
-    import json
-
     found = set()
     for _, payload, _ in messages:
         if payload.startswith(b"{"):
@@ -403,42 +402,58 @@ def test_frames_that_do_not_fit_into_the_budget_are_a_sentence(model, tmp_path):
 
 def test_terminated_or_killed_it_leaves_nothing_behind_but_what_the_next_start_delivers(blinking, model, tmp_path):
     broker = broker_in(tmp_path)  # not begun yet: everything waits
+    deaf = WebhookServer()  # takes a record, and never answers
+    deaf.answers += [hang(deaf)] * 100
     settings = {
         "models": tiny(model),
         "cameras": {"one": as_camera(blinking), "two": as_camera(blinking)},
         "rules": {"red": {"kind": "seen", "classes": ["red"]}},
         "outputs": {
             "broker": {"kind": "mqtt", "host": "127.0.0.1", "port": broker.port, "discovery_prefix": False},
-            "film": {"kind": "recording", "encoder": "auto"},
+            "hook": {"kind": "webhook", "url": f"http://127.0.0.1:{deaf.port}/"},
+            "film": {"kind": "recording"},
             **ANSWERS,
         },
     }
     before = set(Path("/dev/shm").iterdir())
-    accepted = set()
-    with LiveService(tmp_path, **settings) as service:
-        service.wait_for("output", "film", "records one with")
-        service.wait_until(lambda: len(service.said("rule")) > 5)
-        end(service)
-        accepted |= {event["id"] for event in service.events}
-        waiting = {each["name"]: each["waiting_records"] for each in service.status["outputs"]}
-        assert waiting == {"broker": len(service.events), "answers": 0}
-    with LiveService(tmp_path, **settings) as service:
-        service.wait_until(lambda: service.children()["recorder"] and len(service.said("rule")) > 5)
-        time.sleep(0.5)  # what was said is kept, long since
-        accepted |= {event["id"] for event in list(service.events)[:-3]}
-        assert service.kill() < ENDS_WITHIN_S * starved()
-    assert not [name for name in set(Path("/dev/shm").iterdir()) - before if "edgewright" in name.name]
-    listener = None
-    broker.start()
+    accepted, listener = set(), None
     try:
+        with LiveService(tmp_path, **settings) as service:
+            for camera in ("one", "two"):
+                service.wait_for("output", "film", f"records {camera} with")
+            service.wait_until(lambda: len(service.said("rule")) > 5)
+            end(service)
+            accepted |= {event["id"] for event in service.events}
+            waiting = {each["name"]: each["waiting_records"] for each in service.status["outputs"]}
+            assert waiting == {"broker": len(service.events), "hook": len(service.events), "answers": 0}
+            films = [path for path in (service.state / "recordings" / "film").rglob("*") if path.suffix in (".mp4", ".mkv", ".webm")]
+            assert len(films) == 2
+            assert all(pictures_in(film) > 0 for film in films)
+        with LiveService(tmp_path, **settings) as service:
+            service.wait_until(lambda: service.children()["recorder"] and len(service.said("rule")) > 5)
+            accepted |= {event["id"] for event in list(service.events)}
+            time.sleep(0.5)  # what was said is kept, long since
+            assert service.kill() < ENDS_WITHIN_S * starved()
+        assert not [path for path in set(Path("/dev/shm").iterdir()) - before if "edgewright" in path.name]
+        broker.start()
         listener = Listener(broker.port, "edgewright/#")
         with LiveService(tmp_path, **settings) as service:
-            listener.wait_for(lambda messages: ids_in(messages) >= accepted, within_s=60)
+            listener.wait_for(lambda messages: ids_in(messages) >= accepted, within_s=WITHIN_S)
             end(service)
     finally:
         if listener is not None:
             listener.close()
         broker.kill()
+        deaf.close()
+
+
+def pictures_in(film):
+    capture = cv2.VideoCapture(str(film))
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
 
 
 def test_a_state_folder_has_one_service(blinking, model, tmp_path):
