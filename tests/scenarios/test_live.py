@@ -27,6 +27,7 @@ from webhook_server import WebhookServer, hang
 VIDEO = "car-detection.mp4"
 SMALL, SMALLER = (320, 180), (160, 92)
 ANSWERS = {"answers": {"kind": "jsonl", "records": ["answers", "events"]}}
+pytestmark = pytest.mark.timeout(900)  # on a machine that has time each takes seconds
 ENDS_WITHIN_S = 5.0  # on a machine that has time for it
 
 
