@@ -3,7 +3,9 @@
 Method names follow the Open Inference Protocol; each gives plain JSON values or raises an error that carries its HTTP status.
 """
 
+import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,10 +14,11 @@ import numpy as np
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import InputError
+from edgewright.serve.binary import Raw
 from edgewright.serve.jobs import Answered, Job, Port, ServedModel
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.serve.model_worker import ModelWorker
-from edgewright.serve.protocol import EncodedAnswer, InferRequest, encode_answer
+from edgewright.serve.protocol import EncodedAnswer, InferRequest, encode_answer, parse_request
 from edgewright.serve.refusals import ForbiddenError, NotFoundError, NotNowError
 from edgewright.version import __version__
 
@@ -23,6 +26,7 @@ from edgewright.version import __version__
 EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_repository", "parameters", "schedule_policy", "statistics")
 HEARTBEAT_S: Final = 10.0  # a model that has not proved for so long that it computes is not ready
 MOST_DEADLINE_S: Final = 3600.0
+MUCH_JSON: Final = 1 << 16  # bytes; some milliseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,13 @@ class DataPlane:
         self._may_load = may_load
         self._also_ready = also_ready
         self._draining = False
+        self._codec = ThreadPoolExecutor(1, "edgewright-codec")  # one at a time: JSON takes many times its bytes
+
+    async def close(self) -> None:
+        """Every process ends."""
+        self._draining = True
+        await self.host.close()
+        self._codec.shutdown(wait=False, cancel_futures=True)
 
     # --- health ---------------------------------------------------------------------------------------------------------------------------
 
@@ -144,6 +155,16 @@ class DataPlane:
         self._check_may_load()
         await self.host.unload(name)
 
+    async def parse(self, body: Raw, header_bytes: int | None) -> InferRequest:
+        """A request from its bytes; one with much JSON in a thread, so that others are answered meanwhile.
+
+        Raises:
+            InputError: it is none.
+        """
+        if (len(body) if header_bytes is None else header_bytes) < MUCH_JSON:
+            return parse_request(body, header_bytes)
+        return await asyncio.get_running_loop().run_in_executor(self._codec, parse_request, body, header_bytes)
+
     async def infer(self, name: str, version: str | None, request: InferRequest) -> EncodedAnswer:
         """Raises InputError, HostError: with the status that says why."""
         worker = self.host.worker(name, version)
@@ -152,7 +173,9 @@ class DataPlane:
         tensors, wanted = served.feeds(request.inputs), served.wanted(names)
         answered = await self._ask(worker, Job(tensors, wanted, self._due_s(request.timeout_s), self._now_ns()))
         outputs = {name: array for name, (_, array) in zip(names, answered.tensors, strict=True)}
-        return encode_answer(request, name, VERSION, outputs)
+        if sum(array.size for array in outputs.values()) < MUCH_JSON >> 3 or _is_all_binary(request):
+            return encode_answer(request, name, VERSION, outputs)
+        return await asyncio.get_running_loop().run_in_executor(self._codec, encode_answer, request, name, VERSION, outputs)
 
     async def detect(self, name: str | None, picture: memoryview, *, score: float | None = None) -> Detected:
         """Boxes in an encoded picture, from the detector called `name`, or from the only one there is.
@@ -217,6 +240,10 @@ class DataPlane:
 
     def _now_ns(self) -> int:
         return round(self.clock.monotonic_s() * 1e9)
+
+
+def _is_all_binary(request: InferRequest) -> bool:
+    return request.binary if request.outputs is None else all(each.binary for each in request.outputs)
 
 
 def _detected(answered: Answered, classes: tuple[str, ...]) -> Detected:
