@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from conftest import REPOSITORY
 from model_server import served
 from tiny_detector import save_tiny_detector

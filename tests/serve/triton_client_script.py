@@ -1,4 +1,6 @@
-"""What an ordinary user of `tritonclient[http]` does, in that package's own environment: python triton_client_script.py HOST:PORT MODEL OTHER.
+"""What an ordinary user of `tritonclient[http]` does, in that package's own environment.
+
+    python triton_client_script.py HOST:PORT MODEL OTHER
 
 Every line it writes is the name of a call that went as it should; it ends with the first that does not.
 """
@@ -13,7 +15,7 @@ from tritonclient.utils import InferenceServerException
 SHAPE = [1, 3, 64, 64]
 
 
-def main() -> None:
+def main() -> None:  # noqa: PLR0915 - one call after the other
     address, model, other = sys.argv[1:]
     client = triton.InferenceServerClient(url=address)
     picture = np.random.default_rng(0).random(SHAPE, np.float32)
@@ -94,7 +96,8 @@ def main() -> None:
     refused("another datatype", lambda: client.infer(model, [given(picture.astype(np.float64), datatype="FP64")]), "FP32")
     refused("no such output", lambda: client.infer(model, [given(picture)], outputs=[wanted(name="boxes")]), "output0")
     refused("a sequence", lambda: client.infer(model, [given(picture)], sequence_id=5, sequence_start=True), "sequences")
-    refused("classification", lambda: client.infer(model, [given(picture)], outputs=[triton.InferRequestedOutput("output0", class_count=3)]), "classification")
+    best_three = triton.InferRequestedOutput("output0", class_count=3)
+    refused("classification", lambda: client.infer(model, [given(picture)], outputs=[best_three]), "classification")
     refused("load of nothing", lambda: client.load_model("nobody"), "nobody")
     refused("load with a config", lambda: client.load_model(other, config="{}"), "config")
     refused("unload of what is not loaded", lambda: client.unload_model(other), other)

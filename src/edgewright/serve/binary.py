@@ -49,7 +49,7 @@ def to_bytes(array: NDArray[Any]) -> memoryview:
             pieces += (_LENGTH.pack(len(data)), data)
         return memoryview(b"".join(pieces))
     ordered = np.ascontiguousarray(array, datatype.dtype)
-    return memoryview(ordered.reshape(-1).view(np.uint8)).cast("B")
+    return ordered.reshape(-1).view(np.uint8).data
 
 
 def as_string(element: object) -> bytes:

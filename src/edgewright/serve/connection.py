@@ -17,6 +17,7 @@ from edgewright.serve.refusals import TooLargeError, TooSlowError
 PIECE: Final = 1 << 18
 MOST_HEADER_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
+VERSIONS: Final = (b"1.0", b"1.1")
 LINGER_S, LINGER_BYTES = 1.0, 8 << 20  # for a client that still sends a body nobody wants, so that it reads why
 
 Headers = Mapping[str, str]
@@ -97,6 +98,8 @@ class Connection:
             raise TooSlowError("the request's header did not come in time", expected=f"within {self._settings.header_s:g} s") from None
         if not isinstance(event, h11.Request):
             return None
+        if event.http_version not in VERSIONS:
+            raise BadRequestError("another version of HTTP than 1.1", 400)
         self._method = event.method.decode("ascii")
         return Head(self._method, event.target.decode("ascii", "replace"), _headers(event), self.address)
 
@@ -196,7 +199,7 @@ class Connection:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
-                raise BadRequestError("this is no HTTP request", error.error_status_hint) from error
+                raise _bad_request(error) from error
             if event is not h11.NEED_DATA:
                 return event
             self._receive(await self._reader.read(PIECE))
@@ -205,16 +208,27 @@ class Connection:
         try:
             self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
-            raise BadRequestError("this is no HTTP request", error.error_status_hint) from error
+            raise _bad_request(error) from error
 
     async def _send(self, event: h11.InformationalResponse) -> None:
         self._writer.write(self._http.send(event) or b"")
         await self._writer.drain()
 
 
+def _size(header: tuple[bytes, bytes]) -> int:
+    name, value = header
+    return len(name) + len(value)
+
+
+def _bad_request(error: h11.RemoteProtocolError) -> BadRequestError:
+    """What h11 cannot read is the client's fault, also where it would call it not implemented (501)."""
+    status = error.error_status_hint
+    return BadRequestError("this is no HTTP request", status if status < 500 else 400)
+
+
 def _headers(request: h11.Request) -> dict[str, str]:
-    if len(request.headers) > MOST_HEADERS:
-        raise BadRequestError("the request has too many headers", 431)
+    if len(request.headers) > MOST_HEADERS or len(request.target) + sum(map(_size, request.headers)) > MOST_HEADER_BYTES:
+        raise BadRequestError("the request's header is too large", 431)
     found: dict[str, str] = {}
     for name, value in request.headers:
         key, text = name.decode("ascii"), value.decode("latin-1")

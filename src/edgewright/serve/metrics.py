@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from edgewright.run.figures import Histogram
 from edgewright.serve.exposition import Family
@@ -96,4 +97,8 @@ def _as_triton(host: ModelHost) -> Iterable[Family]:
     yield of_each("nv_inference_request_duration_us", "Cumulative inference request duration", lambda figures: figures.success_ns // 1000)
     for stage in STAGES:
         name = f"nv_inference_{stage}_duration_us"
-        yield of_each(name, f"Cumulative {stage.replace('_', ' ')} duration", lambda figures, stage=stage: figures.stages_ns[stage] // 1000)
+        yield of_each(name, f"Cumulative {stage.replace('_', ' ')} duration", partial(_stage_us, stage))
+
+
+def _stage_us(stage: str, figures: ModelFigures) -> int:
+    return figures.stages_ns[stage] // 1000

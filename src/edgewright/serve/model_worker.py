@@ -302,7 +302,7 @@ class ModelWorker(Kept):
             self._give()
 
     def _let_late_ones_go(self, now_s: float) -> None:
-        """Whoever waited in vain is told so, one whose caller has gone is forgotten; what is in the process's hands is computed to its end."""
+        """Whoever waited in vain is told so, whose caller has gone is forgotten; what the process has in hand it computes all the same."""
         for job in [each for each in self._queue if now_s >= each.due_s or each.answer.done()]:
             self._queue.remove(job)
             self._late(job)

@@ -43,7 +43,7 @@ class WantedOutput:
 
 @dataclass(frozen=True, slots=True)
 class InferRequest:
-    """`inputs`: by name, in their order. `outputs`: None where all are wanted; then `binary` says how. `timeout_s`: the client's patience."""
+    """`inputs`: by name, in their order. `outputs`: None where all are wanted; `binary`: then how. `timeout_s`: the client's patience."""
 
     inputs: Mapping[str, NDArray[Any]]
     outputs: tuple[WantedOutput, ...] | None = None
@@ -77,13 +77,11 @@ def parse_request(body: Raw, header_bytes: int | None, *, most_json_bytes: int =
     words = parse_object(view if header_bytes is None else view[:header_bytes], "the request", most_bytes=most_json_bytes)
     parameters = _object(words.get("parameters", {}), "parameters")
     _refuse_sequences(parameters)
-    return InferRequest(
-        inputs=_inputs(words.get("inputs"), _Binary(view[len(view) if header_bytes is None else header_bytes :])),
-        outputs=_outputs(words.get("outputs"), binary := _flag(parameters, "binary_data_output", default=False)),
-        binary=binary,
-        id=_id(words.get("id")),
-        timeout_s=_timeout_s(parameters.get("timeout")),
-    )
+    request_id, timeout_s = _id(words.get("id")), _timeout_s(parameters.get("timeout"))
+    binary = _flag(parameters, "binary_data_output", default=False)
+    outputs = _outputs(words.get("outputs"), binary)
+    inputs = _inputs(words.get("inputs"), _Binary(view[len(view) if header_bytes is None else header_bytes :]))
+    return InferRequest(inputs, outputs, binary, request_id, timeout_s)
 
 
 def encode_answer(request: InferRequest, model: str, version: str, outputs: Mapping[str, NDArray[Any]]) -> EncodedAnswer:
@@ -194,7 +192,8 @@ def _of_json(data: object, datatype: Datatype, shape: tuple[int, ...], what: str
 
 
 def _check_kinds(values: list[Any], datatype: Datatype, what: str) -> None:
-    allowed: set[type] = {"b": {bool}, "O": {str}, "f": {int, float}}.get(datatype.dtype.kind, {int})
+    kinds: dict[str, set[type]] = {"b": {bool}, "O": {str}, "f": {int, float}}
+    allowed = kinds.get(datatype.dtype.kind, {int})
     wrong = set(map(type, values)) - allowed
     if wrong:
         got = ", ".join(sorted(kind.__name__ for kind in wrong))

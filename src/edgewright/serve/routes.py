@@ -293,7 +293,7 @@ def _inflated(body: bytearray, most_bytes: int) -> bytes:
 
 
 async def _encoded(answer: EncodedAnswer, head: Head) -> Response:
-    """Compressed where the client names one coding and nothing else: one that names several would be as glad to have it plain, and sooner."""
+    """Compressed where the client names one coding and nothing else: one that names several is as glad to have it plain, and sooner."""
     headers: tuple[tuple[str, str], ...] = () if answer.header_bytes is None else ((HEADER_LENGTH, str(answer.header_bytes)),)
     content_type = "application/json" if answer.header_bytes is None else "application/octet-stream"
     coding = head.headers.get("accept-encoding", "").strip().lower()

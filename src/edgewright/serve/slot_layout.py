@@ -77,6 +77,4 @@ def read(slot: NDArray[np.uint8], placed: Placed) -> NDArray[Any]:
     """
     if placed.offset + placed.bytes > len(slot):
         raise ValueError("a tensor that ends after its slot")
-    return from_bytes(
-        memoryview(slot)[placed.offset : placed.offset + placed.bytes], datatype_named(placed.datatype), placed.shape, "a tensor"
-    )
+    return from_bytes(slot[placed.offset : placed.offset + placed.bytes].data, datatype_named(placed.datatype), placed.shape, "a tensor")
