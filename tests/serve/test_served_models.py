@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from onnx import TensorProto, helper
 from edgewright.errors import InputError
 from edgewright.graph.describe import describe_detector
 from edgewright.run.memory import MIB
+from edgewright.serve import connection
 from edgewright.serve.binary import to_bytes
 from edgewright.serve.datatypes import datatype_of
 from edgewright.serve.model_host import Repository
@@ -217,6 +219,39 @@ def test_an_unloaded_model_has_given_its_memory_back(tmp_path):
         assert asked(server, "/v2/repository/index", b'{"ready": true}')[1] == []
         assert ask(server, "/v2/repository/models/sum/load", b'{"parameters": {}}')[0] == 200
         assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+
+
+def test_a_model_that_several_load_and_unload_at_once_has_one_process_at_most(tmp_path):
+    save_sum(tmp_path / "sum.onnx")
+    with served(folder=tmp_path, at_start=()) as server:
+        orders = ["load", "load", "unload", "load", "unload", "load"]
+        found = []
+        threads = [
+            threading.Thread(target=lambda order=order: found.append(ask(server, f"/v2/repository/models/sum/{order}", b"")[0]))
+            for order in orders
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(found) <= {200, 404, 503}
+        ask(server, "/v2/repository/models/sum/load", b"")
+        children = Path(f"/proc/self/task/{server._thread.native_id}/children").read_text().split()
+        assert children == [str(worker_of(server, "sum").pid)]
+
+
+def test_who_does_not_take_the_answer_loses_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "SLOWEST_BYTES_PER_S", 1 << 30)
+    with served({"table": save_table(tmp_path / "table.onnx")}, write_s=0.3) as server:
+        body, headers = request(x=np.zeros(2000, np.float32))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(f"POST /v2/models/table/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode())
+            deaf.sendall(body)
+            wait_until(lambda: len(server._server._open) == 1)
+            assert infer(server, "table", x=floats(1))[0] == 200
+            wait_until(lambda: not server._server._open, 90)
 
 
 def test_models_no_one_should_run_are_refused_and_nothing_stays(tmp_path):

@@ -15,6 +15,7 @@ from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.refusals import TooLargeError, TooSlowError
 
 PIECE: Final = 1 << 18
+SLOWEST_BYTES_PER_S: Final = 1 << 20  # of a large answer
 MOST_HEADER_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
 VERSIONS: Final = (b"1.0", b"1.1")
@@ -154,7 +155,7 @@ class Connection:
                 pieces += self._http.send_with_data_passthrough(h11.Data(data=piece)) or []  # type: ignore[arg-type]
         pieces += self._http.send_with_data_passthrough(h11.EndOfMessage()) or []
         self._writer.writelines(pieces)
-        async with asyncio.timeout(self._settings.write_s + response.total_bytes / PIECE):
+        async with asyncio.timeout(self._settings.write_s + response.total_bytes / SLOWEST_BYTES_PER_S):
             await self._writer.drain()
         self._gate.let_go(self._held_bytes)
         self._held_bytes = 0

@@ -148,6 +148,8 @@ class DataPlane:
     async def load(self, name: str) -> None:
         """Raises ForbiddenError, NotFoundError, InputError, HostError."""
         self._check_may_load()
+        if self._draining:
+            raise NotNowError("the server is stopping", retry_after_s=5.0)
         await self.host.load(name)
 
     async def unload(self, name: str) -> None:

@@ -88,13 +88,15 @@ class ModelHost:
         self._loop: AsyncioLoop | None = None
         self._ticking: asyncio.Task[None] | None = None
         self._turned = asyncio.Event()
-        self.required: tuple[str, ...] = settings.at_start if settings.at_start is not None else tuple(settings.models)
+        # Without which the server is not ready: what is loaded at the start, until somebody unloads it.
+        self.required = set(settings.models if settings.at_start is None else settings.at_start)
+        self._locks: dict[str, asyncio.Lock] = {}  # a model is loaded or unloaded by one at a time
 
     async def start(self) -> None:
         """Begin to load what is to be there at the start."""
         self._loop = AsyncioLoop()
         self._ticking = asyncio.create_task(self._tick())
-        for name in self.required:
+        for name in sorted(self.required):
             self._begin(name)
 
     def worker(self, name: str, version: str | None = None) -> ModelWorker:
@@ -118,12 +120,10 @@ class ModelHost:
             InputError, HostError: why it cannot be served.
         """
         self.repository.find(name)
-        if (before := self.workers.get(name)) is not None:
-            if before.state == "loading":
-                await self._settled(before)
-                return
-            await self.unload(name)
-        await self._settled(self._begin(name))
+        async with self._lock_of(name):
+            if (before := self.workers.get(name)) is not None and before.state != "loading":
+                await self._unload(before)
+            await self._settled(self.workers.get(name) or self._begin(name))
 
     async def unload(self, name: str) -> None:
         """Until what it was asked is answered and its process is gone.
@@ -131,7 +131,15 @@ class ModelHost:
         Raises:
             NotFoundError: it is not loaded.
         """
-        worker = self.worker(name)
+        self.worker(name)
+        async with self._lock_of(name):
+            self.required.discard(name)
+            await self._unload(self.worker(name))
+
+    def _lock_of(self, name: str) -> asyncio.Lock:
+        return self._locks.setdefault(name, asyncio.Lock())
+
+    async def _unload(self, worker: ModelWorker) -> None:
         worker.drain()
         if worker.state == "draining":
             with suppress(TimeoutError):
@@ -139,8 +147,8 @@ class ModelHost:
                     await self._until(worker, "ended")
         if worker.state != "ended":
             worker.end()
-        if self.workers.get(name) is worker:
-            del self.workers[name]
+        if self.workers.get(worker.name) is worker:
+            del self.workers[worker.name]
 
     async def close(self) -> None:
         """Every process ends; what was not answered is refused."""
