@@ -29,7 +29,7 @@ def client_python():
     python = ENVIRONMENT / "bin" / "python"
     if not (ENVIRONMENT / "done").is_file():
         subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True, timeout=SET_UP_S)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", WANTED]
+        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "10", WANTED]
         try:
             done = subprocess.run(pip, capture_output=True, text=True, timeout=SET_UP_S, check=False)
         except subprocess.TimeoutExpired:

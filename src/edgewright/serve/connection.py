@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final
 
 import h11
@@ -149,7 +150,7 @@ class Connection:
             *response.headers,
             *([("Connection", "close")] if self.is_last else []),
         ]
-        pieces = [self._http.send(h11.Response(status_code=response.status, headers=headers)) or b""]
+        pieces = [self._http.send(h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))) or b""]
         if self._method != "HEAD":
             for piece in response.pieces:
                 pieces += self._http.send_with_data_passthrough(h11.Data(data=piece)) or []  # type: ignore[arg-type]
@@ -214,6 +215,10 @@ class Connection:
     async def _send(self, event: h11.InformationalResponse) -> None:
         self._writer.write(self._http.send(event) or b"")
         await self._writer.drain()
+
+
+def _reason(status: int) -> bytes:
+    return HTTPStatus(status).phrase.encode("ascii")
 
 
 def _size(header: tuple[bytes, bytes]) -> int:
