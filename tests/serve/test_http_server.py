@@ -188,6 +188,13 @@ def test_metrics_are_what_was_counted(server):
         ("GET / HTTP/1.1\nHost: a\nHost: b\n\n", 400),
         ("GET / HTTP/1.1\n\n", 400),
         ("\x16\x03\x01\x02\n\n", 400),
+        ("CONNECT 127.0.0.1:80 HTTP/1.1\nHost: 127.0.0.1\n\n", 404),
+        ("GET /v2 HTTP/1.1\nHost: 127.0.0.1\nConnection: Upgrade\nUpgrade: websocket\n\n", 200),
+        ("POST /detect HTTP/1.1\nHost: 127.0.0.1\nUpgrade: h2c\nConnection: Upgrade\nContent-Length: 1\n\nx", 400),
+        ("GET http://127.0.0.1/v2 HTTP/1.1\nHost: 127.0.0.1\n\n", 200),
+        ("GET http://[::/v2 HTTP/1.1\nHost: 127.0.0.1\n\n", 404),
+        ("OPTIONS * HTTP/1.1\nHost: 127.0.0.1\n\n", 404),
+        ("POST /nowhere HTTP/1.1\nHost: 127.0.0.1\nTransfer-Encoding: chunked\n\nzz\n", 404),
         ("GET / HTTP/3.0\nHost: 127.0.0.1\n\n", 400),
         (f"GET / HTTP/1.1\nHost: 127.0.0.1\nX: {'x' * 20_000}\n\n", 431),
         ("GET / HTTP/1.1\nHost: 127.0.0.1\n" + "X: 1\n" * 100 + "\n", 431),
@@ -380,10 +387,10 @@ def test_who_asks_too_often_is_told_when_to_come_again():
 
 
 def test_more_bytes_than_may_be_held_are_refused(model):
-    with served({"tiny": model}, most_held_bytes=100_000, body_s=30) as server, ExitStack() as stack:
+    with served({"tiny": model}, most_held_bytes=200_000, body_s=30) as server, ExitStack() as stack:
         for _ in range(2):
             waiting = stack.enter_context(connect(server))
-            waiting.sendall(b"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 90000\r\n\r\n" + b"x" * 45_000)
+            waiting.sendall(b"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 90000\r\n\r\n" + b"x" * 85_000)
         time.sleep(0.2)
         status, headers, _ = ask(server, "/v2/models/tiny/infer", request_body())
         assert (status, "Retry-After" in headers) == (503, True)

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -280,6 +281,25 @@ def test_a_request_that_does_not_fit_is_told_so(tmp_path):
         status, _, content = infer(server, "sum", a=big, b=big)
         assert (status, "no memory" in json.loads(content)["error"]) == (503, True)
         assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+
+
+def test_answers_that_nobody_takes_do_not_pile_up(tmp_path):
+    with served({"table": save_table(tmp_path / "table.onnx")}, most_held_bytes=40 << 20) as server, ExitStack() as stack:
+        body, headers = request(x=np.zeros(1600, np.float32))  # an answer of 10 MB
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        for _ in range(8):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", server.port))
+            deaf.sendall(f"POST /v2/models/table/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode())
+            deaf.sendall(body)
+        wait_until(lambda: b'success{model="table",version="1"} 8' in ask(server, "/metrics")[2])
+        assert server._server._gate.held_bytes <= 40 << 20
+        assert infer(server, "table", x=floats(1, 2))[0] == 200
+        status, headers, _ = infer(server, "table", x=np.zeros(1600, np.float32))
+        assert (status, "Retry-After" in headers) == (503, True)
+        stack.close()
+        wait_until(lambda: infer(server, "table", x=np.zeros(1600, np.float32))[0] == 200)
 
 
 def test_loading_over_the_network_can_be_switched_off(tmp_path):

@@ -9,7 +9,7 @@ from typing import Final
 
 import h11
 
-from edgewright.errors import EdgewrightError, InputError
+from edgewright.errors import InputError
 from edgewright.serve.binary import Raw
 from edgewright.serve.gate import Gate
 from edgewright.serve.http_settings import HttpSettings
@@ -117,8 +117,7 @@ class Connection:
         try:
             async with asyncio.timeout(self._settings.body_s):
                 while isinstance(event := await self._event(), h11.Data):
-                    self._gate.hold(len(event.data))
-                    self._held_bytes += len(event.data)
+                    self.hold(len(event.data))
                     found += event.data
                     if len(found) > self._settings.most_body_bytes:
                         raise self.too_large()
@@ -127,6 +126,15 @@ class Connection:
         if not isinstance(event, h11.EndOfMessage):
             raise BadRequestError("the request's body is not whole", 400)
         return found
+
+    def hold(self, count: int) -> None:
+        """So many bytes more are held for this client, until it has its answer.
+
+        Raises:
+            NotNowError: all that is held for all clients would be too much.
+        """
+        self._gate.hold(count)
+        self._held_bytes += count
 
     def too_large(self) -> TooLargeError:
         return TooLargeError("the request is too large", expected=f"at most {self._settings.most_body_bytes} bytes")
@@ -179,7 +187,7 @@ class Connection:
 
     async def _skip(self) -> bool:
         """Whether the body was as good as there, and is gone now."""
-        with suppress(EdgewrightError):
+        with suppress(h11.RemoteProtocolError):
             while (event := self._http.next_event()) is not h11.NEED_DATA:
                 if isinstance(event, h11.EndOfMessage):
                     return True

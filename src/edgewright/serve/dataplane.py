@@ -7,7 +7,8 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -27,6 +28,9 @@ EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_reposit
 HEARTBEAT_S: Final = 10.0  # a model that has not proved for so long that it computes is not ready
 MOST_DEADLINE_S: Final = 3600.0
 MUCH_JSON: Final = 1 << 16  # bytes; some milliseconds
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +169,7 @@ class DataPlane:
         """
         if (len(body) if header_bytes is None else header_bytes) < MUCH_JSON:
             return parse_request(body, header_bytes)
-        return await asyncio.get_running_loop().run_in_executor(self._codec, parse_request, body, header_bytes)
+        return await self.aside(parse_request, body, header_bytes)
 
     async def infer(self, name: str, version: str | None, request: InferRequest) -> EncodedAnswer:
         """Raises InputError, HostError: with the status that says why."""
@@ -177,7 +181,7 @@ class DataPlane:
         outputs = {name: array for name, (_, array) in zip(names, answered.tensors, strict=True)}
         if sum(array.size for array in outputs.values()) < MUCH_JSON >> 3 or _is_all_binary(request):
             return encode_answer(request, name, VERSION, outputs)
-        return await asyncio.get_running_loop().run_in_executor(self._codec, encode_answer, request, name, VERSION, outputs)
+        return await self.aside(encode_answer, request, name, VERSION, outputs)
 
     async def detect(self, name: str | None, picture: memoryview, *, score: float | None = None) -> Detected:
         """Boxes in an encoded picture, from the detector called `name`, or from the only one there is.
@@ -194,6 +198,10 @@ class DataPlane:
         job = Job((), None, self._due_s(None), self._now_ns(), picture=picture, score=score)
         answered = await self._ask(worker, job)
         return _detected(answered, served.classes)
+
+    async def aside(self, work: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> T:
+        """What takes long and much memory: in a thread, one after the other, so that others are answered meanwhile."""
+        return await asyncio.get_running_loop().run_in_executor(self._codec, partial(work, *arguments, **named))
 
     # --- its parts ------------------------------------------------------------------------------------------------------------------------
 

@@ -105,6 +105,8 @@ class HttpServer:
             pass  # the client has gone
         except asyncio.CancelledError:
             pass  # the server ends; asyncio would log this as a fault of ours
+        except Exception:  # noqa: BLE001 - it costs this connection, and no other
+            self._say(f"a fault of edgewright's, with a connection:\n{traceback.format_exc()}")
         finally:
             with suppress(asyncio.CancelledError):
                 await connection.close()
@@ -132,6 +134,10 @@ class HttpServer:
                 return
             began_s = self.dataplane.clock.monotonic_s()
             page, response = await self._answer(connection, head)
+            try:
+                connection.hold(response.total_bytes)
+            except NotNowError as error:
+                response = as_response(error)
             connection.is_last |= self.dataplane.is_draining
             await connection.respond(response)
             self.figures.answered(page, response.status, self.dataplane.clock.monotonic_s() - began_s)
@@ -144,7 +150,7 @@ class HttpServer:
         try:
             page, names = self._found(head)
             shown = page.path
-            return shown, await self._pages.answer(page, names, head, lambda: self._body(connection, head))
+            return shown, await self._pages.answer(page, names, head, lambda: self._body(connection, head), connection.hold)
         except EdgewrightError as error:
             return shown, as_response(error)
         except Exception:  # noqa: BLE001 - a fault of ours is this client's, and nobody else's
@@ -226,7 +232,8 @@ class Serving:
     def start(self) -> Self:
         """Raises InputError, HostError: it cannot be served here."""
         self._thread.start()
-        self._started.wait(START_S)
+        if not self._started.wait(START_S):
+            raise HostError("the server does not start", got=f"nothing for {START_S:.0f} s")
         if self._failure is not None:
             self._thread.join()
             raise self._failure

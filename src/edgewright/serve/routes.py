@@ -1,6 +1,5 @@
 """Which page does what: the Open Inference Protocol's paths, Triton's where it has none, and our own."""
 
-import asyncio
 import json
 import math
 import re
@@ -24,7 +23,10 @@ from edgewright.serve.refusals import NotAllowedError, NotFoundError, TooLargeEr
 HEADER_LENGTH: Final = "Inference-Header-Content-Length"
 MOST_QUERY: Final = 2000  # characters
 MOST_ORDER_BYTES: Final = 1 << 16  # of a request to load, or to list
+NOWHERE: Final = "*"
+WIDEST: Final = 4  # bytes of a tensor for one of JSON: "1," is a double
 Body: TypeAlias = Callable[[], Awaitable[bytearray]]
+Hold: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Call:
     names: Mapping[str, str]  # that stand in the path
     query: Mapping[str, str]
     body: Body
+    hold: Hold  # so many bytes more, until it is answered
     most_body_bytes: int
 
 
@@ -78,9 +81,9 @@ class Pages:
             raise NotAllowedError(f"{printable(head.method, 20)} does nothing here", allowed)
         raise NotFoundError(f"there is no page {printable(path)}", fix="see /openapi.json")
 
-    async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body) -> Response:
+    async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body, hold: Hold) -> Response:
         """Raises EdgewrightError: with the status that says why."""
-        return await page.handler(self, Call(head, names, _query(head.target), body, self._most_body_bytes))
+        return await page.handler(self, Call(head, names, _query(head.target), body, hold, self._most_body_bytes))
 
 
 # --- health and what there is -----------------------------------------------------------------------------------------------------------
@@ -126,12 +129,12 @@ async def metrics(pages: Pages, _call: Call) -> Response:
 
 
 async def index(pages: Pages, call: Call) -> Response:
-    order = await _order(call)
+    order = await _order(call, pages)
     return _json(pages.dataplane.repository_index(only_ready=order.get("ready") is True))
 
 
 async def load(pages: Pages, call: Call) -> Response:
-    order = await _order(call)
+    order = await _order(call, pages)
     if given := [name for name in order.get("parameters") or {} if name == "config" or str(name).startswith("file:")]:
         raise InputError(f"a model is not loaded with {printable(str(given[0]), 40)}", expected="no config and no files: only its name")
     await pages.dataplane.load(call.names["model"])
@@ -139,7 +142,7 @@ async def load(pages: Pages, call: Call) -> Response:
 
 
 async def unload(pages: Pages, call: Call) -> Response:
-    await _order(call)
+    await _order(call, pages)
     await pages.dataplane.unload(call.names["model"])
     return _json({})
 
@@ -149,16 +152,18 @@ async def unload(pages: Pages, call: Call) -> Response:
 
 async def infer(pages: Pages, call: Call) -> Response:
     header_bytes = _header_bytes(call.head)
-    body = await _plain(await call.body(), call)
+    body = await _plain(await call.body(), call, pages)
     with pages.gate.answering():
         request = await pages.dataplane.parse(body, header_bytes)
+        json_bytes = len(body) if header_bytes is None else header_bytes
+        call.hold(min(WIDEST * json_bytes, sum(array.nbytes for array in request.inputs.values())))
         answer = await pages.dataplane.infer(call.names["model"], call.names.get("version"), request)
-        return await _encoded(answer, call.head)
+        return await _encoded(answer, call.head, pages)
 
 
 async def detect(pages: Pages, call: Call) -> Response:
     score = _score(call.query.get("score"))
-    body = await _plain(await call.body(), call)
+    body = await _plain(await call.body(), call, pages)
     with pages.gate.answering():
         found = await pages.dataplane.detect(call.query.get("model"), memoryview(body), score=score)
         return _json(found.to_json())
@@ -219,7 +224,7 @@ def _path(target: str) -> str:
         try:
             path = urlsplit(target).path
         except ValueError:
-            path = ""
+            return NOWHERE
     return path.rstrip("/") or "/"
 
 
@@ -237,9 +242,9 @@ def _json(words: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = 
     return Response(status, (json.dumps(words, separators=(",", ":")).encode(),), headers=headers)
 
 
-async def _order(call: Call) -> dict[str, Any]:
+async def _order(call: Call, pages: Pages) -> dict[str, Any]:
     """The JSON of a request that may have none."""
-    body = await _plain(await call.body(), call)
+    body = await _plain(await call.body(), call, pages)
     if not bytes(body[:MOST_ORDER_BYTES]).strip():
         return {}
     words = parse_object(body, "the request", most_bytes=MOST_ORDER_BYTES)
@@ -269,14 +274,16 @@ def _score(text: str | None) -> float | None:
     return score
 
 
-async def _plain(body: bytearray, call: Call) -> Raw:
+async def _plain(body: bytearray, call: Call, pages: Pages) -> Raw:
     """The body without its content coding; no more of it than a plain one may have."""
     coding = call.head.headers.get("content-encoding", "identity").strip().lower()
     if coding in ("identity", ""):
         return body
     if coding not in ("gzip", "x-gzip", "deflate"):
         raise InputError("the body is encoded in a way that is not known", got=printable(coding, 40), expected="gzip, deflate or identity")
-    return await asyncio.to_thread(_inflated, body, call.most_body_bytes)
+    plain = await pages.dataplane.aside(_inflated, body, call.most_body_bytes)
+    call.hold(len(plain))
+    return plain
 
 
 def _inflated(body: bytearray, most_bytes: int) -> bytes:
@@ -292,13 +299,17 @@ def _inflated(body: bytearray, most_bytes: int) -> bytes:
     return plain
 
 
-async def _encoded(answer: EncodedAnswer, head: Head) -> Response:
+def _deflated(pieces: tuple[Raw, ...], wbits: int) -> bytes:
+    deflate = zlib.compressobj(1, wbits=wbits)
+    return b"".join([*map(deflate.compress, pieces), deflate.flush()])
+
+
+async def _encoded(answer: EncodedAnswer, head: Head, pages: Pages) -> Response:
     """Compressed where the client names one coding and nothing else: one that names several is as glad to have it plain, and sooner."""
     headers: tuple[tuple[str, str], ...] = () if answer.header_bytes is None else ((HEADER_LENGTH, str(answer.header_bytes)),)
     content_type = "application/json" if answer.header_bytes is None else "application/octet-stream"
     coding = head.headers.get("accept-encoding", "").strip().lower()
     if coding not in ("gzip", "deflate"):
         return Response(200, answer.pieces, content_type, headers)
-    deflate = zlib.compressobj(1, wbits=31 if coding == "gzip" else 15)
-    data = await asyncio.to_thread(lambda: b"".join([*map(deflate.compress, answer.pieces), deflate.flush()]))
+    data = await pages.dataplane.aside(_deflated, answer.pieces, 31 if coding == "gzip" else 15)
     return Response(200, (data,), content_type, (*headers, ("Content-Encoding", coding)))
