@@ -38,6 +38,7 @@ from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.search import put_through_gate
 from edgewright.progress import unseen
 from edgewright.stats import resample_counts
+from live import motion, overhead
 from recovery import CHANGES, recovered, taught
 
 ROOT = Path(__file__).parents[1]
@@ -236,11 +237,22 @@ def recover_families() -> dict[str, Any]:
     return taught(lessons, Path(SCRATCH.name))
 
 
+def live() -> dict[str, Any]:
+    """YOLOv8n on one camera of 640 x 360, in a service: what is added to the model's own time."""
+    return overhead(DATA / "models/yolov8n.onnx", DATA / "video/car-detection.mp4")
+
+
+def live_motion() -> dict[str, Any]:
+    """What motion gating spares YOLOv8n on three clips, and what it does not see for it."""
+    names = ("car-detection.mp4", "one-by-one-person-detection.mp4", "bottle-detection.mp4")
+    return motion(DATA / "models/yolov8n.onnx", [DATA / "video" / name for name in names])
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     case.__name__: case
     for case in (
         *(engines, engines_threads, engines_vnni, coco, tight, yolov5, yolox, coco_threads, deeppcb, line, line_onnxruntime),
-        *(recover, recover_coco, recover_families, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
+        *(recover, recover_coco, recover_families, live, live_motion, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
     )
 }
 NEED_PEERS = frozenset({"end_to_end", "peers"})

@@ -317,6 +317,37 @@ def _taught_section(r: dict[str, Any]) -> str:
     return f"## Other networks, few frames, no labels\n\n{lead}\n\n" + _table(columns, rows)
 
 
+def _live_section(r: dict[str, Any]) -> str:
+    rows = [
+        [what, *(f"{r[key][q]:.1f}" for q in ("p50", "p90", "p99"))]
+        for what, key in (
+            ("ring to answer (frame age)", "age_ms"),
+            ("the model alone", "model_ms"),
+            ("what the service adds", "overhead_ms"),
+        )
+    ]
+    rows += [[f"stage: {name}", *(f"{ms[q]:.2f}" for q in ("p50", "p90", "p99"))] for name, ms in r["stages_ms"].items() if name != "model"]
+    wide, high = r["size_wh"]
+    lead = f"One camera of {wide} x {high}, {r['threads']} thread, {r['frames']} frames of a live clip; milliseconds."
+    return f"## What a live service adds to the model's time\n\n{lead}\n\n" + _table(("", "p50", "p90", "p99"), rows)
+
+
+def _motion_section(r: dict[str, Any]) -> str:
+    rows = [
+        [
+            *(each["clip"], each["frames"], f"{each['spared']:.1%}"),
+            *(f"{each['boxes_missed']:.1%} of {each['boxes']}", f"{each['things_missed']} of {each['things']}"),
+        ]
+        for each in r["rows"]
+    ]
+    lead = (
+        "`[camera.motion]` with its defaults. Boxes missed are those that YOLOv8n shows in frames that it was spared; a thing (a track) is "
+        "missed where every frame with it was."
+    )
+    columns = ("clip", "frames", "spared", "boxes missed", "things missed")
+    return f"## What motion gating spares, and what it misses\n\n{lead}\n\n" + _table(columns, rows)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
@@ -332,6 +363,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "recover": _recovered_section("YOLOv8n trained on DeepPCB, `fit --recover --threads 1`, official test"),
     "recover_coco": _recovered_section("YOLOv8n on COCO, `fit --recover --recipe swap --threads 1`, few frames"),
     "recover_families": _taught_section,
+    "live": _live_section,
+    "live_motion": _motion_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,
     "draws": _draws_section,

@@ -72,7 +72,19 @@ def test_bytes_that_are_no_text_are_no_error(tmp_path):
 def test_this_machine_is_known_and_can_be_written_down():
     document = json.loads(json.dumps(Board.detect().to_json()))
     assert document["cores"] == usable_cores() >= 1
-    assert set(document) == {"name", "machine", "cpu", "cores", "isa", "memory_mib", "accelerators", "os", "python"}
+    assert set(document) == {
+        "name",
+        "machine",
+        "cpu",
+        "cores",
+        "isa",
+        "memory_mib",
+        "accelerators",
+        "memory_gb_per_s",
+        "models",
+        "os",
+        "python",
+    }
     assert document["name"] == "host"
     assert document["isa"] == sorted(document["isa"])
 
@@ -107,6 +119,26 @@ def test_a_pi_that_is_detected_is_the_pi_of_the_catalog(tmp_path):
     assert Board.load("rpi5").differs_from(Board.detect(machine(tmp_path, cpuinfo=PI5))) == ()
 
 
+@pytest.mark.parametrize(
+    ("model", "name", "gb_per_s"),
+    [
+        ("Raspberry Pi 5 Model B Rev 1.0\0", "rpi5", 17.0),
+        ("Raspberry Pi Compute Module 5 Rev 1.0\0", "rpi5", 17.0),
+        ("Raspberry Pi 4 Model B Rev 1.5\0", "rpi4", None),
+        ("NVIDIA Jetson Nano Developer Kit\0", "jetson-nano", 25.6),
+        ("NVIDIA Jetson Orin Nano Developer Kit\0", "jetson-orin-nano", 68.0),
+    ],
+)
+def test_a_board_is_found_in_the_catalog_by_what_it_calls_itself(tmp_path, model, name, gb_per_s):
+    board = Board.detect(machine(tmp_path, **{"device-tree__model": model})).in_catalog()
+    assert (board.name, board.memory_gb_per_s) == (name, gb_per_s)
+
+
+def test_other_machines_are_in_no_catalog(tmp_path):
+    assert Board.detect(tmp_path).in_catalog() is None
+    assert Board.detect(machine(tmp_path, **{"device-tree__model": "Orange Pi 5\0"})).in_catalog() is None
+
+
 def test_says_which_instruction_sets_a_measurement_was_made_without():
     target, here = Board.load("rpi5"), Board("x86_64", None, 2, frozenset({"avx2", "vnni"}), None)
     assert target.differs_from(here) == (
@@ -136,6 +168,9 @@ def test_a_board_of_ones_own_is_a_file(tmp_path):
         (MINE.replace('"mine"', '"host"'), "kept for the machine we are on"),
         (MINE.replace('"mine"', '"a\\u001b[31mb"'), "not one short line of text"),
         (MINE + "memory_mib = 1.5", "memory_mib = 1.5"),
+        (MINE + "memory_gb_per_s = nan", "memory_gb_per_s = nan, not a number above 0, up to 10000"),
+        (MINE + "memory_gb_per_s = 0", "memory_gb_per_s = 0, not a number"),
+        (MINE + "models = 3", "models = 3, not a list"),
         (MINE + "cpu = []", "cpu = a list of 0, not one short line"),
         (MINE + "cpu = 0x" + "f" * 15_000, "cpu = a number of 60000 bits"),
         (MINE.replace("isa = ", "isa" + ".a" * 7_000 + " = "), "isa = a mapping of 1, not a list"),

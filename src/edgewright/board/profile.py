@@ -20,6 +20,7 @@ CATALOG = Path(__file__).with_name("catalog")
 MOST_TOML_BYTES = 16 << 10  # the time that tomllib takes over dotted keys grows with the square of their number
 MOST_CORES = 1024
 MOST_MEMORY_MIB = 1 << 24
+MOST_GB_PER_S = 10_000
 LONGEST_TEXT = 100
 
 # The instruction sets that decide which integer scheme is fast, by the flag the kernel prints (x86: flags, Arm: Features).
@@ -43,6 +44,8 @@ class Board:
     """A device: its processor, how many cores we may use, instruction sets, memory. Unknown is None.
 
     `accelerators` are what runs networks beside the processor, by the name of the scheme it wants (compress/schemes.py).
+    `memory_gb_per_s` is the memory's bandwidth as its data sheet has it. `models`: what a board calls itself in its device tree; of a board
+    of the catalog, how that begins.
     """
 
     machine: str
@@ -52,12 +55,22 @@ class Board:
     memory_mib: int | None
     name: str = HOST
     accelerators: tuple[str, ...] = ()
+    memory_gb_per_s: float | None = None
+    models: tuple[str, ...] = ()
 
     @classmethod
     def detect(cls, root: Path = Path("/")) -> "Board":
         """This machine, from `root`/proc."""
         cpuinfo = _read(root / "proc/cpuinfo")
-        return cls(platform.machine(), _cpu_name(root, cpuinfo), usable_cores(), _isa(cpuinfo), _memory_mib(root))
+        model = _model(root)
+        return cls(
+            platform.machine(),
+            _cpu_name(root, cpuinfo),
+            usable_cores(),
+            _isa(cpuinfo),
+            _memory_mib(root),
+            models=() if model is None else (model[:LONGEST_TEXT],),
+        )
 
     @classmethod
     def load(cls, name_or_file: str) -> "Board":
@@ -76,6 +89,11 @@ class Board:
             )
         return _parse(path)
 
+    def in_catalog(self) -> "Board | None":
+        """The board of the catalog that it calls itself; None if it is none of them."""
+        boards = map(Board.load, known_boards())
+        return next((board for board in boards for model in self.models if board.models and model.startswith(board.models)), None)
+
     def differs_from(self, host: "Board") -> tuple[str, ...]:
         """In what respects a figure measured on `host` may not hold here, a sentence each; none where the instruction sets are the same."""
         lacking, beyond = sorted(self.isa - host.isa), sorted(host.isa - self.isa)
@@ -89,7 +107,7 @@ class Board:
 
     def to_json(self) -> dict[str, Any]:
         """What is known of it; of this machine also what runs on it."""
-        found = {**asdict(self), "isa": sorted(self.isa), "accelerators": list(self.accelerators)}
+        found = {**asdict(self), "isa": sorted(self.isa), "accelerators": list(self.accelerators), "models": list(self.models)}
         return {**found, "os": platform.platform(), "python": sys.version.split()[0]} if self.name == HOST else found
 
 
@@ -132,10 +150,12 @@ def _board(fields: dict[str, Any]) -> Board:
         memory_mib=_count(fields["memory_mib"], "memory_mib", MOST_MEMORY_MIB) if "memory_mib" in fields else None,
         name=_text(fields["name"], "name"),
         accelerators=_texts(fields.get("accelerators", []), "accelerators"),
+        memory_gb_per_s=_rate(fields["memory_gb_per_s"], "memory_gb_per_s") if "memory_gb_per_s" in fields else None,
+        models=_texts(fields.get("models", []), "models"),
     )
 
 
-FIELDS = {"name", "machine", "cpu", "cores", "isa", "memory_mib", "accelerators"}
+FIELDS = {"name", "machine", "cpu", "cores", "isa", "memory_mib", "accelerators", "memory_gb_per_s", "models"}
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -155,7 +175,7 @@ def _garbled(path: Path, got: str) -> InputError:
     return InputError(
         f"{ascii(str(path))[:200]} does not describe a board",
         got=got,
-        expected="name, machine, cores, isa and, where known, cpu, memory_mib, accelerators",
+        expected="name, machine, cores, isa and, where known, cpu, memory_mib, memory_gb_per_s, accelerators, models",
         fix=f"copy {CATALOG / 'rpi5.toml'} and change it",
     )
 
@@ -178,10 +198,20 @@ def _count(value: object, key: str, most: int) -> int:
     return value
 
 
+def _rate(value: object, key: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_GB_PER_S:
+        raise ValueError(f"{key} = {brief(value)}, not a number above 0, up to {MOST_GB_PER_S}")
+    return float(value)
+
+
 def _cpu_name(root: Path, cpuinfo: str) -> str | None:
     named = _field(cpuinfo, "model name") or _field(cpuinfo, "Model")
     # Arm boards say who they are in the device tree.
-    return named or _read(root / "proc/device-tree/model").rstrip("\0").strip() or None
+    return named or _model(root)
+
+
+def _model(root: Path) -> str | None:
+    return _read(root / "proc/device-tree/model").rstrip("\0").strip() or None
 
 
 def _isa(cpuinfo: str) -> frozenset[str]:

@@ -16,12 +16,14 @@ from edgewright.run.loop import Loop
 from edgewright.run.readers.base import MOST_PIXELS, SourceOrder, is_live
 from edgewright.run.records import Severity
 from edgewright.run.ring import Ring
+from edgewright.run.said import count_said, number_said, text_said
 from edgewright.run.settings import CameraSettings
 
 WRITING = 2  # slots that a camera may fill at once: one is filled while the other is told of
 START_S = 15.0  # on top of `stall_s`, for a process to begin on a slow board
 REASONS = frozenset({"fps_cap", "no_slot", "still"})  # for which a capture process itself drops frames
 MOST_AT_ONCE = 1 << 20  # frames in one message
+LOST = "lost"  # what became of a frame that had come, and then could not be decoded, or whose process died over it
 
 State: TypeAlias = Literal["starting", "up", "waiting", "ended", "refused"]
 
@@ -55,6 +57,7 @@ class Camera(Kept):
         super().__init__(settings.name, loop=loop, clock=clock)
         self.settings = settings
         self.live = is_live(settings)
+        self._order = SourceOrder.of(settings)  # once: a folder that is gone for a while is a folder all the same
         self.state: State = "waiting"
         self.reader: str | None = None
         self.fps: float | None = None
@@ -67,9 +70,10 @@ class Camera(Kept):
         self._room, self._hearer = room, hearer
         self._shared: SharedRing | None = None
         self._since_s = clock.monotonic_s()  # of this state
-        self._frame_s = self._since_s
+        self._frame_s = self._began_s = self._since_s
         self._lost_s: float | None = None
         self._is_patient = False
+        self._open = 0  # frames of which we know that they came, and not yet what became of them
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
 
@@ -82,12 +86,13 @@ class Camera(Kept):
         """What is due: a start, or a replacement."""
         if self.state == "waiting" and now_s >= self._due_s:
             self._start(now_s)
-        elif self.state == "starting" and now_s - self._since_s > self.settings.stall_s + START_S:
+        elif self.state == "starting" and now_s - (self._since_s if self.live else self._heard_s) > self.settings.stall_s + START_S:
             self._fail(f"no frame came within {self.settings.stall_s + START_S:.0f} s of its start")
         elif self.state == "up":
+            if not self.live and self._is_waiting_for_us():
+                self._heard_s = now_s  # a file's reader that waits for a slot of ours is silent as well, and not to blame: nor is it later
             silent_s = now_s - (self._heard_s if self._is_patient or not self.live else self._frame_s)
-            # A file's reader that waits for a slot of ours is silent as well, and not to blame.
-            if silent_s > self.settings.stall_s and not (not self.live and self._is_waiting_for_us()):
+            if silent_s > self.settings.stall_s:
                 self._fail(f"no frame for {self.settings.stall_s:.0f} s")
         self.give_slots()
 
@@ -112,53 +117,72 @@ class Camera(Kept):
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
     def _start(self, now_s: float) -> None:
+        if self._most_frames is not None and self.received >= self._most_frames:  # it was lost when there was no more to come
+            self._ended()
+            return
         self._become("starting")
         self._is_patient = False
-        self._frame_s = now_s
-        self._begin()
+        self._frame_s = self._began_s = now_s
+        if not self._begin():
+            return
         motion = None if self.settings.motion is None else asdict(self.settings.motion)
-        order = SourceOrder.of(self.settings).to_json()
-        left = None if self._most_frames is None else max(1, self._most_frames - self.received)
-        self._tell({"open": order, "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
+        left = None if self._most_frames is None else self._most_frames - self.received
+        # A film goes on where its last reader was lost; one that plays again and again may begin anywhere.
+        skip = 0 if self.live or self.settings.loop or self.settings.watch else self.received
+        more = {"live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left, "skip": skip}
+        self._tell({"open": self._order.to_json(), **more})
 
     def _take(self, words: dict[str, Any]) -> None:
-        said, received, dropped = words["say"], _count(words["received"]), words["dropped"]
-        if set(dropped) - REASONS or sum(map(_count, dropped.values())) > received:
-            raise ValueError(dropped)
-        self.received += received
-        if received:
-            self._frame_s = self._heard_s
-            self._hearer.captured(self.name, received, dropped)
+        said = words["say"]
+        self._counted(count_said(words["received"], MOST_AT_ONCE), words["dropped"])
         if said == "filled":
             self._filled(words)
         elif said == "opened":
-            self.reader, self.fps, self._is_patient = str(words["reader"])[:100], words["fps"], bool(words["patient"])
+            self.reader = text_said(words["reader"], 100)
+            self.fps = None if words["fps"] is None else number_said(words["fps"])
+            self._is_patient = words["patient"] is True
             if self._is_patient:
                 self._is_up()
         elif said == "needs":
-            self._make_ring(_count(words["slot_bytes"]))
+            self._make_ring(count_said(words["slot_bytes"], MOST_PIXELS * 3))
         elif said == "ended":
             self._ended()
         elif said == "lost":
-            self._lost(str(words["why"]), _count(words["exit_code"]))
+            self._lost(text_said(words["why"]), count_said(words["exit_code"], 255))
         elif said != "alive":
             raise ValueError(said)
 
+    def _counted(self, received: int, dropped: Mapping[str, Any]) -> None:
+        """Frames came, and some of these or of those before were dropped."""
+        if set(dropped) - REASONS:
+            raise ValueError("dropped for no reason")
+        came = self._open + received - sum(count_said(each, MOST_AT_ONCE) for each in dropped.values())
+        if came < 0:
+            raise ValueError("more was dropped than came")
+        self._open = came
+        self.received += received
+        if received:
+            self._frame_s = self._heard_s
+        if received or dropped:
+            self._hearer.captured(self.name, received, dropped)
+
     def _filled(self, words: dict[str, Any]) -> None:
         shared = self._shared
-        if shared is None:
-            raise ValueError("no ring")
-        slot, (wide, high) = _count(words["slot"]), map(_count, words["wh"])
+        if shared is None or not self._open:
+            raise ValueError("no ring, or no frame")
+        slot, (wide, high) = count_said(words["slot"]), map(count_said, words["wh"])
+        said_s, wall_s, source_s = (number_said(words[name]) for name in ("at_s", "wall_s", "source_s"))
         shared.ring.picture(slot, (wide, high))  # raises for what does not fit
         shared.ledger.fill(slot)
+        self._open -= 1
         if self.size_wh not in (None, (wide, high)):
             self._say(f"the picture is {wide} x {high} pixels now", "info")
         self.size_wh = (wide, high)
         self._is_up()
         now_s = self._clock.monotonic_s()
-        at_s = min(float(words["at_s"]), now_s)
-        time_s = at_s if self.live else float(words["source_s"])
-        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, float(words["wall_s"]), time_s)
+        at_s = min(max(said_s, self._began_s), now_s)
+        time_s = at_s if self.live else source_s
+        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, wall_s, time_s)
         self._hearer.frame(frame)
         frame.release()
         self.give_slots()
@@ -170,10 +194,10 @@ class Camera(Kept):
             return
         self._become("up")
         if self._lost_s is not None:
-            self._say(f"frames come again after {now_s - self._lost_s:.1f} s", "info", down_s=round(now_s - self._lost_s, 3))
+            self._say(f"frames come again after {now_s - self._lost_s:.1f} s", "info", online=True, down_s=round(now_s - self._lost_s, 3))
             self._lost_s = None
         else:
-            self._say(f"frames come, through {self.reader}", "info")
+            self._say(f"frames come, through {self.reader}", "info", online=True)
 
     def _make_ring(self, slot_bytes: int) -> None:
         if not 0 < slot_bytes <= MOST_PIXELS * 3:
@@ -195,14 +219,14 @@ class Camera(Kept):
         """The last frame of a file was read."""
         self._drop()
         self._become("ended")
-        self._say("its last frame was read", "info")
+        self._say("its last frame was read", "info", online=False)
 
     def _lost(self, why: str, exit_code: int) -> None:
         if exit_code == InputError.exit_code and not self.live:
             self._drop()
             self._become("refused")
             self.why, self.exit_code = why, exit_code
-            self._say(why, "error")
+            self._say(why, "error", online=False)
         else:
             self._fail(why)
 
@@ -212,11 +236,14 @@ class Camera(Kept):
         self._become("waiting")
         if self._lost_s is None:
             self._lost_s = self._since_s
-            data = self._shown(next_try_s=round(pause_s, 3))
+            data = self._shown(online=False, next_try_s=round(pause_s, 3))
             self._hearer.camera_happened(self.name, f"{self.why}; trying again in {pause_s:.0f} s, and ever later", "warning", data)
 
     def _let_go(self) -> None:
         self._retire_ring()
+        if self._open:
+            self._hearer.captured(self.name, 0, {LOST: self._open})
+            self._open = 0
 
     def _retire_ring(self) -> None:
         if self._shared is not None:
@@ -233,10 +260,3 @@ class Camera(Kept):
 
     def _say(self, text: str, severity: Severity, **data: Any) -> None:
         self._hearer.camera_happened(self.name, text, severity, data)
-
-
-def _count(value: Any) -> int:
-    """A small whole number that a child said. Raises ValueError: it is none."""
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_PIXELS * 3:
-        raise ValueError(value)
-    return value

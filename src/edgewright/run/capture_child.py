@@ -1,6 +1,6 @@
 """The capture process of one camera: source in, frames into slots of the ring, and a word for each.
 
-    the service says      {"open": order, "live": true, "most_fps": null, "motion": null}, {"ring": [slots, bytes]}, {"fill": slot}
+    the service says      {"open": order, "live": true, ...}, {"ring": [slots, bytes]}, {"fill": slot}
     this process says     opened, needs (a larger ring), filled, alive, ended, lost; see `_Capture`
 
 A live source is read as fast as it sends, so that the newest frame is never an old one out of some buffer: where there is no slot to fill,
@@ -54,6 +54,7 @@ class _Capture:
         """
         self._reader = reader = open_reader(SourceOrder.from_json(self._order["open"]))
         self.say("opened", reader=reader.name, fps=reader.fps, frames=reader.frames, patient=reader.is_patient)
+        self._pass_over(self._order["skip"])
         while self._left is None or self._left > 0:
             if not self._live:
                 self._wait_for_a_slot()
@@ -65,14 +66,25 @@ class _Capture:
                 self._left = None if self._left is None else self._left - 1
                 self._take()
             self._listen()
-            if time.monotonic() - self._told_s >= ALIVE_EVERY_S:
-                self.say("alive")
+            self._say_alive()
         self.say("ended")
+
+    def _pass_over(self, frames: int) -> None:
+        """What another process has read of this file before it was lost."""
+        for _ in range(frames):
+            if self._reader.next() is False:
+                return
+            self._say_alive()
+
+    def _say_alive(self) -> None:
+        if time.monotonic() - self._told_s >= ALIVE_EVERY_S:
+            self.say("alive")
 
     def _take(self) -> None:
         """One frame, which is there to be decoded: into a slot, or dropped for a reason."""
-        now_s = time.monotonic()
-        if self._live and not self._is_due(now_s):
+        if self._live:
+            self._pace()
+        if not self._is_due(time.monotonic() if self._live else self._reader.time_s):
             self._dropped["fps_cap"] += 1
             return
         wide, high = self._reader.size_wh()
@@ -93,23 +105,25 @@ class _Capture:
             return
         self.say("filled", slot=self._slots.pop(0), wh=[wide, high], at_s=done_s, wall_s=wall_s, source_s=self._reader.time_s)
 
-    def _is_due(self, now_s: float) -> bool:
-        """Whether a frame may be taken under the cap; a clip that plays a camera is held to its own times as well."""
-        self._pace(now_s)
+    def _is_due(self, at_s: float) -> bool:
+        """Whether a frame may be taken under the cap; `at_s`: now, or where it lies in a file."""
         if self._most_fps is None:
             return True
         period_s = 1 / self._most_fps
-        if now_s < self._due_s - EARLY * period_s:
+        if at_s < self._due_s - EARLY * period_s:
             return False
-        self._due_s = max(self._due_s + period_s, now_s)
+        self._due_s = max(self._due_s + period_s, at_s)
         return True
 
-    def _pace(self, now_s: float) -> None:
+    def _pace(self) -> None:
+        """A file that plays a camera is held to its own times; a camera has none."""
         time_s = self._reader.time_s
         if self._began_s is None:
-            self._began_s = now_s - time_s
-        if (early_s := self._began_s + time_s - now_s) > 0 and time_s > 0:
+            self._began_s = time.monotonic() - time_s
+        while time_s > 0 and (early_s := self._began_s + time_s - time.monotonic()) > 0:
             time.sleep(min(early_s, ALIVE_EVERY_S))
+            if time.monotonic() - self._told_s >= ALIVE_EVERY_S:
+                self.say("alive")
 
     def _ask_for_larger(self, slot_bytes: int) -> None:
         self.say("needs", slot_bytes=slot_bytes)

@@ -26,6 +26,10 @@ class ChannelError(Exception):
     """The other side is gone, does not listen, or says what is no message: whoever it is, it is to be replaced."""
 
 
+class TooMuchError(ChannelError):
+    """What was to be sent is more than a message holds; nothing was sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """Words, and the descriptors that came with them; they are the receiver's to close."""
@@ -37,8 +41,9 @@ class Message:
 class Channel:
     """One end."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, most_fds: int = MOST_DESCRIPTORS) -> None:
         self._end = end
+        self._most_fds = most_fds
 
     @classmethod
     def of_child(cls) -> "Channel":
@@ -54,8 +59,10 @@ class Channel:
         self._end.setblocking(blocking)
 
     def send(self, words: dict[str, Any], fds: Sequence[int] = ()) -> None:
-        """Raises ChannelError where the other side is gone, or has not read for so long that nothing more fits."""
+        """Raises ChannelError where the other side is gone, has not read for so long that nothing more fits, or would refuse so much."""
         data = json.dumps(words, separators=(",", ":")).encode()
+        if len(data) > MOST_BYTES:
+            raise TooMuchError(f"{len(data)} bytes are more than a message holds")
         try:
             if fds:
                 socket.send_fds(self._end, [data], list(fds))
@@ -82,6 +89,8 @@ class Channel:
             return None
         except OSError as error:
             raise ChannelError(f"nothing can be heard of it: {error.strerror}") from error
+        for descriptor in fds:
+            os.set_inheritable(descriptor, False)  # recv_fds takes no MSG_CMSG_CLOEXEC: it has flags, and does nothing with them
         try:
             return Message(_words(data, flags), tuple(fds))
         except ChannelError:
@@ -89,17 +98,19 @@ class Channel:
             raise
 
     def _next(self) -> tuple[bytes, list[int], int, Any]:
-        return socket.recv_fds(self._end, MOST_BYTES + 1, MOST_DESCRIPTORS)
+        return socket.recv_fds(self._end, MOST_BYTES + 1, self._most_fds)
 
     def close(self) -> None:
         self._end.close()
 
 
 def channel_pair() -> tuple[Channel, Channel]:
-    """Two ends. Ours does not block; the other may be handed to a child."""
+    """Two ends. Ours does not block and takes no descriptors, which a broken child could send without end; the other may be handed to a
+    child.
+    """
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
-    return Channel(ours), Channel(theirs)
+    return Channel(ours, most_fds=0), Channel(theirs)
 
 
 def close_all(fds: Sequence[int]) -> None:

@@ -6,6 +6,7 @@ standard error are kept, without credentials, to be shown when it fails.
 """
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -19,29 +20,34 @@ from edgewright.run.secrets import hide_credentials
 
 KEPT_LINES = 100
 LONGEST_LINE = 500
-MOST_READ = 1 << 16  # bytes of its log at a time; a child that floods it is not read to the end
+MOST_READ = 1 << 16  # bytes of its log at a time, all that a pipe holds; a child that floods it has to wait for the next turn
 STOPPED = "was stopped by us"
+GRACE_S = 0.2  # for one that has hung up, to be gone
 END_S = 5.0  # a killed process is gone after moments; the kernel may be busy with its memory
 
 
 class LogTail:
-    """The last lines of a log that comes in pieces."""
+    """The last lines of a log that comes in pieces. A line without an end is cut, and its rest passed over."""
 
     def __init__(self, keep: int = KEPT_LINES) -> None:
         self._lines: deque[str] = deque(maxlen=keep)
         self._pending = b""
+        self._is_cut = False
 
     def take(self, data: bytes) -> None:
+        if self._is_cut:
+            _, newline, data = data.partition(b"\n")
+            self._is_cut = not newline
         *whole, self._pending = (self._pending + data).split(b"\n")
-        # A line without an end is cut, or it would be kept for ever.
-        if len(self._pending) > LONGEST_LINE * 4:
-            whole.append(self._pending)
-            self._pending = b""
         self._lines.extend(_shown(line) for line in whole if line.strip())
+        if len(self._pending) > LONGEST_LINE * 4:
+            # Of a password that runs over the cut the second half would not be known for one.
+            self._lines.append(_shown_unfinished(self._pending))
+            self._pending, self._is_cut = b"", True
 
     @property
     def lines(self) -> list[str]:
-        rest = [_shown(self._pending)] if self._pending.strip() else []
+        rest = [_shown_unfinished(self._pending)] if self._pending.strip() else []
         return [*self._lines, *rest]
 
 
@@ -55,6 +61,8 @@ class Child:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(reading, False)
         self.log_fd = reading
+        self._how: str | None = None
+        self._writing = writing  # kept, or the pipe of a child that closes its own would be at its end, and readable, for ever
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules
                 [sys.executable, "-P", "-m", "edgewright.run.begin", str(theirs.fileno()), str(os.getpid()), module],
@@ -68,10 +76,10 @@ class Child:
         except BaseException:
             self.channel.close()
             os.close(reading)
+            os.close(writing)
             raise
         finally:
             theirs.close()
-            os.close(writing)
 
     @property
     def pid(self) -> int:
@@ -79,17 +87,20 @@ class Child:
 
     def hear(self) -> None:
         """Take what it has written to its log."""
-        with suppress(BlockingIOError, OSError):
-            while data := os.read(self.log_fd, MOST_READ):
-                self.log.take(data)
-                if len(data) < MOST_READ:
-                    return
+        with suppress(BlockingIOError):
+            self.log.take(os.read(self.log_fd, MOST_READ))
 
     def is_alive(self) -> bool:
         return self._process.poll() is None
 
     def end(self) -> str:
         """Kill it and all that it started, and wait until it is gone; how it ended, in a few words."""
+        if self._how is not None:
+            return self._how
+        if self._has_hung_up():
+            # A process that ends closes its descriptors first; how it ended can be had a moment later.
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(GRACE_S)
         ended_itself = self._process.poll()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
@@ -97,9 +108,17 @@ class Child:
             self._process.wait(END_S)
         self.hear()
         self.channel.close()
-        with suppress(OSError):
-            os.close(self.log_fd)
-        return STOPPED if ended_itself is None else _how(ended_itself)
+        os.close(self.log_fd)
+        os.close(self._writing)
+        status = self._process.returncode
+        by_us = ended_itself is None and status in (None, -signal.SIGKILL)
+        self._how = STOPPED if by_us else _how(status)
+        return self._how
+
+    def _has_hung_up(self) -> bool:
+        poller = select.poll()
+        poller.register(self.channel.fileno(), 0)
+        return bool(poller.poll(0))
 
 
 def _how(status: int) -> str:
@@ -112,3 +131,8 @@ def _how(status: int) -> str:
 
 def _shown(line: bytes) -> str:
     return printable(hide_credentials(line.decode(errors="replace").strip()), LONGEST_LINE)
+
+
+def _shown_unfinished(line: bytes) -> str:
+    """What may end within an address: a password without its @ is known for one as soon as there is an @."""
+    return printable(hide_credentials(f"{line.decode(errors='replace').strip()}@").removesuffix("@"), LONGEST_LINE)

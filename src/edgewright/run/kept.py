@@ -15,6 +15,7 @@ from edgewright.run.loop import Loop
 from edgewright.run.ring import RingError
 
 SHOWN_LINES = 10  # of the last words, with an event
+MOST_HEARD = 100  # messages in one turn: one that talks without end does not keep the service from the others
 
 
 class Kept:
@@ -38,23 +39,30 @@ class Kept:
     def pid(self) -> int | None:
         return None if self._child is None else self._child.pid
 
-    def _begin(self) -> None:
-        """Start it, and hear it from now on."""
+    def _begin(self) -> bool:
+        """Start it, and hear it from now on; whether that could be done."""
         self._heard_s = self._clock.monotonic_s()
-        self._child = child = Child(self.MODULE, self.name)
+        try:
+            self._child = child = Child(self.MODULE, self.name)
+        except OSError as error:  # no more processes, descriptors or memory: there may be later
+            self._fail(f"its {self.NOUN} process cannot be started: {(error.strerror or str(error)).lower()}")
+            return False
         self._loop.watch(child.channel.fileno(), self._hear)
         self._loop.watch(child.log_fd, child.hear)
+        return True
 
     def _hear(self) -> None:
-        """All that it has to say now. Nothing it says can be more than a reason to replace it."""
+        """What it has to say now. Nothing it says can be more than a reason to replace it."""
         child = self._child
         try:
-            while self._child is child and child is not None and (message := child.channel.receive()) is not None:
+            for _ in range(MOST_HEARD):
+                if self._child is not child or child is None or (message := child.channel.receive()) is None:
+                    return
                 self._heard_s = self._clock.monotonic_s()
                 self._take(message.words)
         except ChannelError:
             self._fail(f"its {self.NOUN} process is gone")
-        except (KeyError, TypeError, ValueError, IndexError, RingError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RingError) as error:
             self._fail(f"its {self.NOUN} process speaks nonsense: {type(error).__name__}")
 
     def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:

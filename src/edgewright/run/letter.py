@@ -1,9 +1,12 @@
 """A record on its way out: what a spool keeps of it and a sink sends, with what every sink would otherwise read out of it again."""
 
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from urllib.parse import quote
+
+import numpy as np
 
 from edgewright.run.records import Answer, Event, Record
 
@@ -63,9 +66,26 @@ def letter_of(record: Record) -> Letter:
 
 
 def _letter(number: str, kind: Kind, camera: str | None, document: dict[str, Any]) -> Letter:
-    # No NaN: half the world's JSON readers refuse it. A score that is not finite is a bug of ours, and is told as one.
-    body = json.dumps({"record": kind, "id": number} | {key: value for key, value in document.items() if key != "id"}, ensure_ascii=False)
+    whole = {"record": kind, "id": number} | {key: value for key, value in document.items() if key != "id"}
+    try:
+        body = json.dumps(whole, ensure_ascii=False, allow_nan=False, default=_plain)
+    except ValueError:  # NaN, which half the world's JSON readers refuse
+        body = json.dumps(_finite(json.loads(json.dumps(whole, default=_plain))), ensure_ascii=False)
     return Letter(number, kind, camera, body.encode("utf-8", "replace"))
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: a number of numpy's, or in words."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
+
+
+def _finite(value: Any) -> Any:
+    """The same without NaN and infinities."""
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _id_of(answer: Answer) -> str:

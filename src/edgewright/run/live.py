@@ -15,9 +15,10 @@ from edgewright.run.footprints import RememberedFootprints
 from edgewright.run.log import Log, LogFormat
 from edgewright.run.outlet import Tell
 from edgewright.run.outlets import Outlets, open_outlets
-from edgewright.run.records import Severity
+from edgewright.run.records import Event, Severity
 from edgewright.run.service import Footprints, Service, Taker
 from edgewright.run.settings import ServiceSettings
+from edgewright.run.summary import Summary
 from edgewright.run.systemd import Notifier
 from edgewright.whole_file import locked, make_folder
 
@@ -42,15 +43,20 @@ def live(
     told: SimpleQueue[tuple[str, Severity, str, Mapping[str, Any]]] = SimpleQueue()  # by outputs, from threads of theirs
     with _own(settings.state), _open(settings, clock, lambda *words: told.put(words)) as outlets:
         kept = RememberedFootprints(settings.state)
-        takers: list[Taker] = [outlets] if quiet else [Log(log_format), outlets]
-        service = Service(settings, clock=clock, takers=takers, footprints=Footprints(kept.recall, kept.remember))
+        log = Log(log_format)
+        takers: list[Taker] = [outlets] if quiet else [log, outlets]
+        footprints = Footprints(kept.recall, kept.remember)
+        service = Service(settings, clock=clock, takers=takers, footprints=footprints, disk=outlets.wear)
         notifier = Notifier.of(os.environ, clock)
+        summary = Summary(clock)
 
         def every_turn() -> None:
-            notifier.beat(is_ready=service.is_ready)
+            notifier.beat(is_ready=service.is_ready, is_alive=service.is_alive)
             while not told.empty():
                 name, severity, text, data = told.get()
                 service.say("output", name, text, severity, data=data)
+            if not quiet and (line := summary.look(service.figures)) is not None:
+                log.offer(Event("", clock.wall_s(), "status", settings.name, line))  # for the log alone: it is no event
 
         for warning in settings.warnings:
             service.say("service", settings.name, warning, "warning")

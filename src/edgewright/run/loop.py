@@ -22,8 +22,8 @@ class Loop:
     def turn(self, wait_s: float) -> None:
         """Wait until something can be read, but no longer than `wait_s`, and tell whom it concerns."""
         for key, _ in self._selector.select(wait_s):
-            # One call may have ended what the next one is about.
-            if key.fd in self._selector.get_map():
+            # One call may have ended what the next one is about, and another have begun under the same number.
+            if self._selector.get_map().get(key.fd) is key:
                 heard: Heard = key.data
                 heard()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgewright.board.sensors import Sensors
 from edgewright.errors import HostError
 
 MIB = 1 << 20
@@ -18,6 +19,7 @@ DEFAULT_SHARE = 0.8  # of what is available when the service starts
 ALARM_SHARE = 0.9  # of the budget
 CALM_SHARE = 0.85  # and the alarm is over
 MOST_BYTES = 1 << 50
+UNKNOWN_BYTES = 1 << 30  # a machine that does not say what it has is taken for a small one
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,26 +118,12 @@ def pss_bytes(pid: int, root: Path = Path("/")) -> int | None:
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """What can be had now: MemAvailable, or less where a control group limits this process (cgroup v2, v1)."""
-    available = _fields(root / "proc/meminfo").get("MemAvailable", 1 << 30)
-    return min([available, *_left_in_group(root)])
-
-
-def _left_in_group(root: Path) -> list[int]:
-    left = []
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            pair = (root / "sys/fs/cgroup" / path.lstrip("/"), "memory.max", "memory.current")
-        elif "memory" in controllers.split(","):
-            pair = (root / "sys/fs/cgroup/memory" / path.lstrip("/"), "memory.limit_in_bytes", "memory.usage_in_bytes")
-        else:
-            continue
-        folder, limit, usage = pair
-        limit_text, usage_text = _text(folder / limit).strip(), _text(folder / usage).strip()
-        if limit_text.isdecimal() and usage_text.isdecimal():
-            left.append(max(0, int(limit_text) - int(usage_text)))
-    return left
+    """What can be had now: MemAvailable, or less where a control group limits this process; `UNKNOWN_BYTES` where nobody says."""
+    with Sensors(root) as sensors:
+        reading = sensors.read()
+    machine = None if reading.memory is None else reading.memory.available_bytes
+    group = None if reading.control_group is None else reading.control_group.memory_left_bytes
+    return min((left for left in (machine, group) if left is not None), default=UNKNOWN_BYTES)
 
 
 def _fields(path: Path) -> dict[str, int]:

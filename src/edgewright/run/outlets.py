@@ -104,15 +104,18 @@ class Outlets:
             outlet.stop_taking()
         self._closing.set()
         self._new.set()
-        if self._keeper.is_alive():
+        threads = [thread for thread in (self._keeper, *self._threads) if thread.is_alive()]
+        if threads:
             self._kept.wait(within_s * KEEP_SHARE)
+        elif not self._kept.is_set():  # never started
+            self._keep()
+            for _, outlet in self._routed:
+                self._deliver(outlet)
         for wake in self._wakes.values():
             wake.set()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(max(self._until_s - self._clock.monotonic_s(), 0.0))
-        self._keeper.join(0 if not self._keeper.is_alive() else max(self._until_s - self._clock.monotonic_s(), 0.0))
-        ended = not any(thread.is_alive() for thread in (self._keeper, *self._threads))
+        for thread in threads:
+            thread.join(max(self._until_s - self._clock.monotonic_s(), 0.0))
+        ended = not any(thread.is_alive() for thread in threads)
         if self._kept.is_set():  # otherwise the disk hangs, and would hang us
             for _, outlet in self._routed:
                 outlet.spool.close(self._clock.monotonic_s())
@@ -157,12 +160,14 @@ class Outlets:
         self._told_of_wear = spares
 
     def _guard(self, work: Callable[[], None]) -> None:
-        """A fault of ours ends no thread silently."""
-        try:
-            work()
-        except Exception:
-            log.exception("the thread %s failed", threading.current_thread().name)
-            self._kept.set()
+        """A fault of ours is in the log, and ends no thread before the end."""
+        while True:
+            try:
+                return work()
+            except Exception:
+                log.exception("the thread %s failed", threading.current_thread().name)
+                if self._closing.wait(LONGEST_WAIT_S):
+                    return None
 
 
 def open_outlets(settings: ServiceSettings, state_folder: Path, clock: Clock, *, tell: Tell | None = None, start: bool = True) -> Outlets:

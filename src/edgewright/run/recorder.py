@@ -23,6 +23,7 @@ class Hearer(Protocol):
     """Who is told what a recorder does."""
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None: ...
+    def output_wrote(self, count: int) -> None: ...
 
 
 class RecorderProcess(Kept):
@@ -119,7 +120,8 @@ class RecorderProcess(Kept):
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        self._begin()
+        if not self._begin():
+            return
         is_stretch = isinstance(self.settings, StretchOutput)
         kept = STRETCH_FIELDS if is_stretch else FILM_FIELDS
         fields = {name: getattr(self.settings, name) for name in kept}
@@ -146,6 +148,8 @@ class RecorderProcess(Kept):
         camera, error, reason = str(state["camera"]), state["error"], state["reason"]
         before = self.states.get(camera)
         self.states[camera] = state
+        written = int(state.get("bytes_written", 0))
+        self._hearer.output_wrote(max(0, written - (0 if before is None else int(before.get("bytes_written", 0)))))
         self.recorded = sum(int(each["frames"]) for each in self.states.values())
         if reason is not None and (before is None or before["reason"] != reason):
             self._hearer.output_happened(self.name, f"records {camera} with {reason}", "info", {"camera": camera})

@@ -64,7 +64,7 @@ class _Stretch:
 
     def __init__(self, settings: StretchOutput) -> None:
         self._writer = StretchWriter(settings.folder, settings.most_bytes, pictures=settings.pictures)
-        self._state: dict[str, Any] = {"camera": "", "frames": 0, "error": None, "reason": None, "full": False}
+        self._state: dict[str, Any] = {"camera": "", "frames": 0, "bytes_written": 0, "error": None, "reason": None, "full": False}
 
     def add(self, picture: ImageRgb, answer: Answer, at_s: float) -> dict[str, Any]:
         facts = FrameFacts(answer.camera, answer.frame, answer.captured_s, at_s, {"answers": [answer.to_json()]})
@@ -77,7 +77,8 @@ class _Stretch:
     def _write(self, picture: ImageRgb | None, facts: FrameFacts) -> None:
         try:
             self._writer.add(picture, facts)
-            self._state |= {"frames": self._writer.frames, "full": self._writer.full, "error": None}
+            written = {"frames": self._writer.frames, "bytes_written": self._writer.bytes}
+            self._state |= {**written, "full": self._writer.full, "error": None}
         except DiskError as error:
             self._state |= {"error": printable(str(error), LONGEST_WHY)}
 

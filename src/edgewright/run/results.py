@@ -26,13 +26,15 @@ def read_result(slot: NDArray[np.uint8], count: int, classes: Sequence[str]) -> 
 
     Raises:
         ValueError: there cannot be so many, or they are no boxes.
+        TypeError: that is no count.
     """
     if not 0 <= count <= MOST_BOXES:
         raise ValueError(f"{count} boxes in a slot for {MOST_BOXES}")
-    boxes, scores, class_ids = _arrays(slot, count)
-    if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):
-        raise ValueError("boxes that are no numbers")
-    return Detections(boxes.copy(), scores.copy(), class_ids.copy(), classes)
+    # First copied, then looked at: whoever writes the slot may be broken, and write it meanwhile.
+    boxes, scores, class_ids = _arrays(slot[: count * BYTES_A_BOX].copy(), count)
+    if not (np.isfinite(boxes).all() and np.isfinite(scores).all() and (class_ids >= 0).all()):
+        raise ValueError("boxes that are no boxes")
+    return Detections(boxes, scores, class_ids, classes)
 
 
 def _arrays(slot: NDArray[np.uint8], count: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:

@@ -76,12 +76,13 @@ class Ring:
         """
         if not 0 < slots <= MOST_SLOTS or slot_bytes <= 0:
             raise RingError(f"{slots} slots of {slot_bytes} bytes")
-        if (
-            os.fstat(descriptor).st_size < slots * _stride(slot_bytes)
-            or not fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
-        ):
-            raise RingError("its memory is not as large as it should be, or not sealed")
-        return cls(descriptor, slots, slot_bytes)
+        try:
+            is_sealed = fcntl.fcntl(descriptor, fcntl.F_GET_SEALS) & fcntl.F_SEAL_SHRINK
+            if not is_sealed or os.fstat(descriptor).st_size < slots * _stride(slot_bytes):
+                raise RingError("its memory is not as large as it should be, or not sealed")
+            return cls(descriptor, slots, slot_bytes)
+        except OSError as error:  # a descriptor of something else
+            raise RingError(f"it cannot be mapped: {error.strerror}") from error
 
     @property
     def total_bytes(self) -> int:

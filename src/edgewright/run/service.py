@@ -8,11 +8,13 @@ Whatever may hang is another process or another thread; here everything is heard
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 
+from edgewright.artifact import FILE_NAME as ARTIFACT
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import EdgewrightError, HostError, InputError
@@ -32,6 +34,7 @@ from edgewright.vision.tracking import Tracker, TrackSettings
 
 TICK_S: Final = 0.05  # what is due is looked for so often
 CAPTURE_BYTES: Final = 64 * MIB  # of a capture process, promised before one has been measured
+RECORDER_BYTES: Final = 128 * MIB  # of a recorder and its encoder (55 to 60 MiB: docs/reference/recording.md)
 MEASURE_EVERY_S: Final = 5.0  # memory, the machine's clock
 JUMP_S: Final = 2.0  # of the wall clock against the other
 DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
@@ -41,6 +44,18 @@ class Taker(Protocol):
     """Whoever is given answers and events: the log, the outputs. Taking one never waits, and never fails."""
 
     def offer(self, record: Record) -> None: ...
+
+
+class DayOfDisk(Protocol):
+    """How much was written in the last 24 hours, and whether films are to wait for it (`wear.Wear`)."""
+
+    bytes_a_day: int
+
+    @property
+    def day_bytes(self) -> int: ...
+    @property
+    def spares_answers(self) -> bool: ...
+    def wrote(self, count: int) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +76,7 @@ class Service:
         clock: Clock,
         takers: Sequence[Taker],
         footprints: Footprints,
+        disk: DayOfDisk | None = None,
     ) -> None:
         self.settings = settings
         self.clock = clock
@@ -72,7 +88,7 @@ class Service:
             for output in settings.outputs
             if isinstance(output, RecordingOutput | StretchOutput)
         ]
-        self._takers, self._footprints = takers, footprints
+        self._takers, self._footprints, self._disk = takers, footprints, disk
         self._ids = EventIds()
         self._alarm = Alarm()
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
@@ -99,6 +115,8 @@ class Service:
         self.budget.admit("service", pss_bytes(os.getpid()) or 0, "the service itself")
         for camera in self.cameras.values():
             self.budget.admit(f"camera {camera.name}", CAPTURE_BYTES, f"the capture process of {camera.name}")
+        for recorder in self.recorders:
+            self.budget.admit(f"output {recorder.name}", RECORDER_BYTES, f"the recorder of {recorder.name}")
         for worker in self.workers.values():
             self._promise(worker)
         cameras, models = len(self.cameras), len(self.workers)
@@ -136,11 +154,16 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether every model is loaded, and proves that it computes."""
+        """Whether every model that was not refused is loaded, and proves that it computes."""
         now_s = self.clock.monotonic_s()
-        return all(
-            worker.state == "ready" and now_s - worker.heartbeat_s < worker.settings.answer_within_s for worker in self.workers.values()
-        )
+        wanted = [worker for worker in self.workers.values() if worker.state != "refused"]
+        return all(worker.computes(now_s) for worker in wanted)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether some model proves that it computes, or is being loaded: what a watchdog wants to know."""
+        now_s = self.clock.monotonic_s()
+        return not self.workers or any(worker.computes(now_s) or worker.is_coming(now_s) for worker in self.workers.values())
 
     def refusal(self) -> EdgewrightError | None:
         """What was wrong with a source or a model that will never work; None where nothing is."""
@@ -237,6 +260,9 @@ class Service:
         """A frame lies in its slot: every model of its camera is to see it."""
         live = self.cameras[frame.camera].live
         for model in self.figures[frame.camera].models:
+            if self.workers[model].state == "refused":
+                self._dropped(frame, model, "no_worker")
+                continue
             self.desks[model].put(frame, newest_wins=live)
             self.idle(self.workers[model])
 
@@ -271,8 +297,9 @@ class Service:
         self._offer(answer)
         for event in self._rules.look(answer):
             self._offer(event)
-        for recorder in self.recorders:
-            recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
+        if self._disk is None or not self._disk.spares_answers:
+            for recorder in self.recorders:
+                recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
@@ -306,7 +333,14 @@ class Service:
 
     def worker_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a worker."""
+        if self.workers[name].state == "refused":
+            self.desks[name].clear()  # or a file would wait for it for ever
         self.say("worker", name, text, severity, data=data)
+
+    def output_wrote(self, count: int) -> None:
+        """A recorder has written so many bytes."""
+        if self._disk is not None:
+            self._disk.wrote(count)
 
     def output_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a recorder."""
@@ -348,6 +382,7 @@ class Service:
                 for name, worker in self.workers.items()
             },
             "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
+            "disk": None if self._disk is None else {"day_bytes": self._disk.day_bytes, "bytes_a_day": self._disk.bytes_a_day},
             "memory": {
                 "budget_bytes": self.budget.total_bytes,
                 "promised_bytes": dict(self.budget.promises),
@@ -371,6 +406,7 @@ class Service:
         """What all processes take together, and whether somebody set the clock."""
         pids = {"service": None, **{f"model {name}": worker.pid for name, worker in self.workers.items()}}
         pids |= {f"camera {name}": camera.pid for name, camera in self.cameras.items()}
+        pids |= {f"output {recorder.name}": recorder.pid for recorder in self.recorders}
         taken = {name: pss_bytes(os.getpid()) if name == "service" else pid and pss_bytes(pid) for name, pid in pids.items()}
         self.used_bytes = {name: found for name, found in taken.items() if found}
         used, total = sum(self.used_bytes.values()), self.budget.total_bytes
@@ -422,7 +458,12 @@ def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
 
 
 def _key_of(worker: Worker) -> str:
-    return f"{worker.settings.artifact} {worker.settings.threads}"
+    """The model as it is now: another one at the same place is measured anew."""
+    path = worker.settings.artifact
+    with suppress(OSError):
+        state = (path / ARTIFACT if path.is_dir() else path).stat()
+        return f"{path} {state.st_size} {state.st_mtime_ns} {worker.settings.threads}"
+    return f"{path} {worker.settings.threads}"
 
 
 def _counted(count: int, noun: str) -> str:

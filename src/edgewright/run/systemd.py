@@ -4,6 +4,7 @@ The watchdog is fed by the heartbeat of inference alone: a service whose workers
 """
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgewright.clock import Clock
+from edgewright.printable import printable
 
 WATCHDOG_S = 30
 
@@ -32,9 +34,9 @@ class Notifier:
         ours = environment.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         return cls(environment.get("NOTIFY_SOCKET") or None, int(watchdog) / 1e6 if watchdog.isdecimal() and ours else None, clock)
 
-    def beat(self, *, is_ready: bool) -> None:
-        """Say so where the service is ready; fed as often as systemd's manual asks: in half of the time."""
-        if self.address is None or not is_ready:
+    def beat(self, *, is_ready: bool, is_alive: bool) -> None:
+        """Say once that the service is ready, and from then on that it lives, as often as systemd's manual asks: in half of the time."""
+        if self.address is None or not (is_alive and (self._ready or is_ready)):
             return
         if not self._ready:
             self._ready = True
@@ -57,16 +59,16 @@ class Notifier:
 
 
 def unit(command: str, settings: Path) -> str:
-    """The unit file of a service: `command` is the edgewright program, `settings` its service.toml."""
+    """The unit file of a service: `command` is the edgewright program, `settings` its service.toml, both from the root."""
     return f"""[Unit]
-Description=edgewright: detection from cameras ({settings.stem})
+Description=edgewright: detection from cameras ({printable(settings.stem).replace("%", "%%")})
 Wants=network-online.target
 After=network-online.target
 
 [Service]
 Type=notify
 NotifyAccess=main
-ExecStart={command} serve {settings} --log json
+ExecStart={_quoted(command)} serve {_quoted(str(settings))} --log json
 # Fed by inference: when no model answers any more, the service is begun anew.
 WatchdogSec={WATCHDOG_S}
 TimeoutStartSec=300
@@ -94,3 +96,12 @@ OOMPolicy=continue
 [Install]
 WantedBy=multi-user.target
 """
+
+
+def _quoted(word: str) -> str:
+    """One word of a command line, in which no blank, variable or specifier means anything (systemd.service(5), systemd.unit(5))."""
+    if re.fullmatch(r"[A-Za-z0-9_/.,:@+=-]+", word):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    controlled = re.sub(r"[\x00-\x1f\x7f]", lambda each: f"\\x{ord(each[0]):02x}", escaped)
+    return f'"{controlled}"'

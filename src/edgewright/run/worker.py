@@ -18,12 +18,12 @@ from edgewright.run.memory import Footprint, pss_bytes
 from edgewright.run.records import Severity
 from edgewright.run.results import RESULT_BYTES, read_result
 from edgewright.run.ring import Ring
+from edgewright.run.said import count_said, number_said, text_said
 from edgewright.run.settings import Box, ModelSettings
 
 LOAD_S = 180.0  # on the slowest board, with a stranger's model to be examined first
 PING_EVERY_S = 2.0
 RESULT_SLOTS = 1
-MOST_CLASSES = 100_000
 
 State: TypeAlias = Literal["waiting", "loading", "ready", "refused", "ended"]
 
@@ -99,6 +99,14 @@ class Worker(Kept):
         """Ready, and nothing to do."""
         return self.state == "ready" and self._frame is None
 
+    def computes(self, now_s: float) -> bool:
+        """Whether it has proven so lately, by an answer."""
+        return self.state == "ready" and now_s - self.heartbeat_s <= self.settings.answer_within_s + PING_EVERY_S
+
+    def is_coming(self, now_s: float) -> bool:
+        """Whether it is being loaded, and not for too long."""
+        return self.state == "loading" and now_s - self._since_s <= LOAD_S
+
     def advance(self, now_s: float) -> None:
         """What is due: a start, a question, a replacement."""
         if self.state == "waiting" and now_s >= self._due_s:
@@ -140,14 +148,16 @@ class Worker(Kept):
     def end(self) -> None:
         """For good; its memory is free when this returns."""
         self._drop()
-        self._become("ended")
+        if self.state != "refused":  # which is what the service ends with
+            self._become("ended")
 
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
     def _start(self, now_s: float) -> None:
         self._become("loading")
         self.heartbeat_s = now_s
-        self._begin()
+        if not self._begin():
+            return
         self._results = Ring.make(self.name, slots=RESULT_SLOTS, slot_bytes=RESULT_BYTES, room_bytes=RESULT_SLOTS * RESULT_BYTES * 2)
         self._tell({"load": {"artifact": str(self.settings.artifact), "threads": self.settings.threads}})
         self._tell({"results": [RESULT_SLOTS, RESULT_BYTES]}, (self._results.fd,))
@@ -167,7 +177,7 @@ class Worker(Kept):
     def _take(self, words: dict[str, Any]) -> None:
         now_s = self._clock.monotonic_s()
         said = words["say"]
-        if said == "ready":
+        if said == "ready" and self.state == "loading":
             self._ready(words, now_s)
         elif said == "done":
             self._done(words, now_s)
@@ -176,17 +186,17 @@ class Worker(Kept):
             if self._frame is None:
                 self._asked_s = None
         elif said == "refused":
-            self._refused(str(words["why"]), int(words["exit_code"]))
+            self._refused(text_said(words["why"]), count_said(words["exit_code"], 255))
         else:
             raise ValueError(said)
 
     def _ready(self, words: dict[str, Any], now_s: float) -> None:
-        classes, needed = tuple(map(str, words["classes"])), tuple(map(float, words["needed"]))
-        if len(classes) > MOST_CLASSES or not needed:
-            raise ValueError(len(classes))
+        classes, needed = tuple(map(str, words["classes"])), tuple(map(number_said, words["needed"]))
+        if not needed:
+            raise ValueError("ready for no class")
         footprint = Footprint.from_json(words)
-        load_ms = float(words["load_ms"])
-        self.loaded = Loaded(str(words["name"]), str(words["digest"]), classes, needed, str(words["engine"])[:200], load_ms, footprint)
+        load_ms, engine = number_said(words["load_ms"]), text_said(words["engine"], 200)
+        self.loaded = Loaded(text_said(words["name"], 200), text_said(words["digest"], 200), classes, needed, engine, load_ms, footprint)
         self._become("ready")
         self.heartbeat_s = now_s
         self._asked_s = None
@@ -197,8 +207,8 @@ class Worker(Kept):
     def _done(self, words: dict[str, Any], now_s: float) -> None:
         if words["job"] != self._job or self._frame is None or self._results is None or self.loaded is None:
             raise ValueError(words["job"])
-        found = read_result(self._results.slot(0), words["boxes"], self.loaded.classes)
-        before, model, after = map(float, words["ms"])
+        found = read_result(self._results.slot(0), count_said(words["boxes"]), self.loaded.classes)
+        before, model, after = map(number_said, words["ms"])
         frame, self._frame, self._asked_s = self._frame, None, None
         self.heartbeat_s = now_s
         self._backoff.works(now_s)
@@ -211,7 +221,8 @@ class Worker(Kept):
 
     def _refused(self, why: str, exit_code: int) -> None:
         self.why = why
-        if exit_code == InputError.exit_code and self.loaded is None:
+        # A model that is none, or whose engine is not installed, is so again; one that has run before met something that may pass.
+        if exit_code in (InputError.exit_code, HostError.exit_code) and self.loaded is None:
             self._refuse(exit_code)
         else:
             self._fail(why)

@@ -16,9 +16,9 @@ import numpy as np
 from edgewright.detections import Detections, ImageRgb
 from edgewright.detector import Detector, open_detector
 from edgewright.engines.timed import TimedEngine
-from edgewright.errors import EdgewrightError, HostError
+from edgewright.errors import EdgewrightError, HostError, ModelError
 from edgewright.printable import printable
-from edgewright.run.channel import Channel, ChannelError, Message, close_all
+from edgewright.run.channel import Channel, ChannelError, Message, TooMuchError, close_all
 from edgewright.run.memory import footprint_of_self
 from edgewright.run.results import write_result
 from edgewright.run.ring import Ring, RingError
@@ -42,18 +42,22 @@ class _Worker:
         for _ in range(WARM_RUNS):
             self._detector.detect(np.zeros((high, wide, 3), np.uint8))
         described = self._engine.describe()
-        channel.send(
-            {
-                "say": "ready",
-                "name": opened.artifact.name,
-                "digest": opened.artifact.digest,
-                "classes": list(opened.artifact.classes),
-                "needed": list(opened.artifact.threshold.of_classes(opened.artifact.classes)) or [opened.artifact.threshold.score],
-                "engine": f"{described.name} {described.version}, {described.precision}, threads: {described.threads}",
-                "load_ms": (time.monotonic() - began_s) * 1e3,
-                **footprint_of_self().to_json(),
-            }
-        )
+        ready = {
+            "say": "ready",
+            "name": opened.artifact.name,
+            "digest": opened.artifact.digest,
+            "classes": list(opened.artifact.classes),
+            "needed": list(opened.artifact.threshold.of_classes(opened.artifact.classes)) or [opened.artifact.threshold.score],
+            "engine": f"{described.name} {described.version}, {described.precision}, threads: {described.threads}",
+            "load_ms": (time.monotonic() - began_s) * 1e3,
+            **footprint_of_self().to_json(),
+        }
+        try:
+            channel.send(ready)
+        except TooMuchError as error:
+            raise ModelError(
+                "the names of its classes are too long for a service", got=f"{len(opened.artifact.classes)} classes, {error}"
+            ) from error
 
     def serve(self) -> None:
         """Until the service is gone."""

@@ -115,8 +115,11 @@ class WebhookSink:
         try:
             connection.request("POST", self._target, body, self._headers | {"Idempotency-Key": key})
             with connection.getresponse() as response:
-                response.read(READ_BYTES)
-                if not response.isclosed():  # more than we want to read
+                if is_late.is_set():  # cut off in the middle of its headers, which http.client does not tell from their end
+                    raise TimeoutError
+                with suppress(OSError, http.client.HTTPException):  # the status is what counts
+                    response.read(READ_BYTES)
+                if is_late.is_set() or not response.isclosed():  # longer than we want to read
                     self.close()
                 return response.status, response.headers.get("Retry-After")
         except (OSError, http.client.HTTPException):
