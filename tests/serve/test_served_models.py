@@ -258,11 +258,12 @@ def test_who_does_not_take_the_answer_loses_it(tmp_path, monkeypatch):
 def test_models_no_one_should_run_are_refused_and_nothing_stays(tmp_path):
     (tmp_path / "torn.onnx").write_bytes(save_sum(tmp_path / "sum.onnx").read_bytes()[:-20])
     (tmp_path / "noise.onnx").write_bytes(os.urandom(1000))
-    with served(folder=tmp_path, at_start=()) as server:
-        for name in ("torn", "noise"):
+    with served({"gone": tmp_path / "gone.onnx"}, folder=tmp_path, at_start=()) as server:
+        for name in ("torn", "noise", "gone"):
             status, found = asked(server, f"/v2/repository/models/{name}/load", b"")
             assert status == 400
             assert name in found["error"]
+            assert str(tmp_path) not in found["error"], "where it lies is nobody's business"
         assert budget_of(server).promises == {}
         assert server._server.dataplane.host.workers == {}
 

@@ -180,7 +180,7 @@ class ModelWorker(Kept):
                 self._busy_since_s = None
             self._pinged = False
         elif said == "refused":
-            why, is_input = printable(str(words["why"]), 1000), words["exit_code"] == InputError.exit_code
+            why, is_input = self._said(words["why"]), words["exit_code"] == InputError.exit_code
             self._refuse(InputError(why) if is_input else HostError(why)) if self.served is None else self._fail(why)
         else:
             raise ValueError(said)
@@ -279,7 +279,7 @@ class ModelWorker(Kept):
         self._end_if_drained()
 
     def _failed(self, words: dict[str, Any]) -> None:
-        job, why = self._in_hand[number := int(words["job"])], printable(str(words["why"]), 1000)
+        job, why = self._in_hand[number := int(words["job"])], self._said(words["why"])
         self._finished(number)
         self._count_failure(job, "BACKEND")
         job.fail(InputError(why) if words["status"] == InputError.http_status else NotNowError(why))
@@ -364,6 +364,11 @@ class ModelWorker(Kept):
         self.state = state
         self._since_s = self._clock.monotonic_s()
         self._changed()
+
+    def _said(self, why: object) -> str:
+        """A sentence of its process for clients: they are not told where on this machine the model lies."""
+        folder = f"{self.settings.path.parent}/"
+        return printable(str(why).replace(folder, "") if len(folder) > 1 else str(why), 1000)
 
     def _pause_s(self) -> float:
         return max(1.0, self._due_s - self._clock.monotonic_s()) if self.state == "waiting" else 1.0
