@@ -91,7 +91,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     save_sum(folder / "sum.onnx")
     save_table(folder / "table.onnx")
-    with served(folder=folder, at_start=("sum", "table"), host={"answer_within_s": 2}) as server:
+    with served(folder=folder, at_start=("sum", "table")) as server:
         yield server
 
 
@@ -169,16 +169,17 @@ def test_a_process_that_is_killed_costs_what_it_had_in_hand(server):
     assert b'edgewright_worker_restarts_total{model="sum"} 1' in ask(server, "/metrics")[2]
 
 
-def test_a_process_that_hangs_is_replaced(server):
-    worker = worker_of(server, "table")
-    os.kill(before := worker.pid, signal.SIGSTOP)
-    began_s = time.monotonic()
-    status, _, content = infer(server, "table", x=floats(1))
-    assert status == 503
-    assert "replaced" in json.loads(content)["error"]
-    assert 1.5 < time.monotonic() - began_s < 10
-    wait_until(lambda: infer(server, "table", x=floats(1))[0] == 200)
-    assert worker.pid != before
+def test_a_process_that_hangs_is_replaced(tmp_path):
+    with served({"table": save_table(tmp_path / "table.onnx")}, host={"answer_within_s": 2}) as server:
+        worker = worker_of(server, "table")
+        os.kill(before := worker.pid, signal.SIGSTOP)
+        began_s = time.monotonic()
+        status, _, content = infer(server, "table", x=floats(1))
+        assert status == 503
+        assert "replaced" in json.loads(content)["error"]
+        assert 1.5 < time.monotonic() - began_s < 20
+        wait_until(lambda: infer(server, "table", x=floats(1))[0] == 200)
+        assert worker.pid != before
 
 
 def test_a_deadline_is_kept_and_a_queue_has_an_end(tmp_path):

@@ -19,6 +19,9 @@ PIECE: Final = 1 << 18
 SLOWEST_BYTES_PER_S: Final = 1 << 20  # of a large answer
 MOST_HEADER_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
+# Of a chunked body: a byte a chunk would take a hundred times as long to read as it takes to send.
+FEW_PIECES, LEAST_PIECE = 4096, 64
+OTHERS_TURN: Final = 64  # pieces, after which whoever else can go on does
 VERSIONS: Final = (b"1.0", b"1.1")
 LINGER_S, LINGER_BYTES = 1.0, 8 << 20  # for a client that still sends a body nobody wants, so that it reads why
 
@@ -111,7 +114,7 @@ class Connection:
         Raises:
             TooLargeError, TooSlowError, BadRequestError, NotNowError: it is too large, too slow, no body, or one too many.
         """
-        found = bytearray()
+        found, pieces = bytearray(), 0
         if self._http.they_are_waiting_for_100_continue:
             await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
         try:
@@ -119,6 +122,11 @@ class Connection:
                 while isinstance(event := await self._event(), h11.Data):
                     self.hold(len(event.data))
                     found += event.data
+                    pieces += 1
+                    if pieces % OTHERS_TURN == 0:
+                        await asyncio.sleep(0)
+                    if pieces > FEW_PIECES and len(found) < pieces * LEAST_PIECE:
+                        raise BadRequestError("the request's body comes in too many pieces", 400)
                     if len(found) > self._settings.most_body_bytes:
                         raise self.too_large()
         except TimeoutError:
