@@ -126,7 +126,7 @@ def test_requests_and_answers_of_many_sizes(server):
         assert status == 200
         table = np.frombuffer(content[int(headers["Inference-Header-Content-Length"]) :], np.float32).reshape(count, count)
         np.testing.assert_array_equal(table, values * values[:, None])
-    status, _, content = infer(server, "table", x=np.zeros(10_000, np.float32))
+    status, _, content = infer(server, "table", x=np.zeros(8_300, np.float32))
     assert (status, "too large" in json.loads(content)["error"]) == (413, True)
     big = np.arange(3_000_000, dtype=np.float32)
     status, _, content = infer(server, "sum", a=big, b=big)
