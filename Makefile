@@ -7,7 +7,7 @@ TEST_FLAGS ?=
 ARM64_FLAGS ?=
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench peers arm64 soak clean
+.PHONY: help demo test check format bench peers triton arm64 soak clean
 
 help:  ## What there is to make
 	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,9 @@ bench: $(VENV)/dev  ## Remake the tables of docs/performance.md (needs the test 
 
 peers: $(VENV)/dev  ## Build the environment that bench --peers compares with, in .cache/peers (about 2 GB)
 	$(BIN)/python benchmarks/peer_environment.py
+
+triton: $(VENV)/dev  ## Build the environment of the Triton client that the tests serve, in .cache/triton-client (170 MB)
+	$(BIN)/python -m pytest -q tests/serve/test_triton_client.py
 
 arm64: $(VENV)/fit  ## Try the package on an emulated Raspberry Pi (needs root, mmdebstrap, QEMU and the test data)
 	$(BIN)/python benchmarks/arm64.py $(ARM64_FLAGS)

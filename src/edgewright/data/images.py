@@ -140,7 +140,17 @@ def open_picture(path: Path) -> EncodedPicture:
         DataError: it is missing, no regular file, too large, cut short or none of the formats we read.
     """
     name = printable(str(path), 300)
-    content = _content(path, name)
+    return picture_of(_content(path, name), name)
+
+
+def picture_of(content: bytes, name: str) -> EncodedPicture:
+    """The same of bytes that came otherwise; `name`, printable, is what they are called in a sentence.
+
+    Raises:
+        DataError: they are too many, cut short or none of the formats we read.
+    """
+    if len(content) > MOST_BYTES:
+        raise DataError(f"{name} is too large for a picture", got=f"{len(content)} bytes", expected=f"at most {MOST_BYTES}")
     kind = format_of(content)
     if kind not in READ:
         fix = "run `git lfs pull`" if kind.endswith("pointer") else None

@@ -21,7 +21,7 @@ ENGINES = ("onnxruntime", "openvino", "mnn", "ncnn", "reference")
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """An input as the model declares it; None for an axis it leaves free."""
+    """An input or output as the model declares it; None for an axis it leaves free."""
 
     name: str
     shape: tuple[int | None, ...]
@@ -33,7 +33,8 @@ class EngineDescription:
     """Who computes: the runtime, its version, the threads it was given, and what the model wants to be fed.
 
     `precision`: in what most of the convolutions and matrix products really compute, as far as the runtime tells, whatever the file is
-    called: tables of "FP32" rows that ran in half precision are why it is asked.
+    called: tables of "FP32" rows that ran in half precision are why it is asked. `outputs`: in the order of what `run` returns; empty where
+    the runtime does not tell.
     """
 
     name: str
@@ -41,6 +42,7 @@ class EngineDescription:
     threads: int
     inputs: tuple[TensorSpec, ...]
     precision: str
+    outputs: tuple[TensorSpec, ...] = ()
 
 
 class Engine(Protocol):

@@ -1,7 +1,7 @@
 """ONNX Runtime on the CPU: float32 graphs compute in float32, quantized ones in int8."""
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class OnnxRuntimeEngine:
         _give_back_what_parsing_took()
         self._path = path
         precision = "int8" if is_of_integers(path) else "float32"
-        self._description = EngineDescription("onnxruntime", version(), threads, self._inputs(), precision)
+        inputs, outputs = _specs(self._session.get_inputs()), _specs(self._session.get_outputs())
+        self._description = EngineDescription("onnxruntime", version(), threads, inputs, precision, outputs)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -57,12 +58,6 @@ class OnnxRuntimeEngine:
     def close(self) -> None:
         """Drop the session; its arena goes with it."""
         del self._session
-
-    def _inputs(self) -> tuple[TensorSpec, ...]:
-        return tuple(
-            TensorSpec(value.name, tuple(n if isinstance(n, int) and n > 0 else None for n in value.shape), _numpy_name(value.type))
-            for value in self._session.get_inputs()
-        )
 
 
 def open_model(path: Path, threads: int, precision: Precision) -> OnnxRuntimeEngine:  # noqa: ARG001 - the file alone decides
@@ -102,6 +97,13 @@ def _give_back_what_parsing_took() -> None:
     """The parsed model and the graph before it was optimized, 3 MB of a detector's: glibc keeps what is freed between things that stay."""
     with suppress(AttributeError, OSError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def _specs(values: Iterable[Any]) -> tuple[TensorSpec, ...]:
+    return tuple(
+        TensorSpec(value.name, tuple(n if isinstance(n, int) and n > 0 else None for n in value.shape), _numpy_name(value.type))
+        for value in values
+    )
 
 
 def _numpy_name(kind: str) -> str:

@@ -1,0 +1,130 @@
+"""Who may ask, how often, and how many at once. Asked before a body is read, so that a refusal costs next to nothing."""
+
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Final
+from urllib.parse import urlsplit
+
+from edgewright.clock import Clock
+from edgewright.run.secrets import Secret
+from edgewright.serve.http_settings import HttpSettings
+from edgewright.serve.refusals import ForbiddenError, NotNowError, TooManyError, UnauthorizedError
+
+MOST_ADDRESSES: Final = 4096  # whose pace is remembered
+BURST_S: Final = 2.0
+BEARER: Final = "bearer "
+
+
+class Gate:
+    """One server's."""
+
+    def __init__(self, settings: HttpSettings, *, clock: Clock) -> None:
+        self._settings = settings
+        self._paces = None if settings.rate_per_s is None else Paces(settings.rate_per_s, clock)
+        self.at_once = 0
+        self.held_bytes = 0
+
+    def check(self, headers: Mapping[str, str], address: str, *, is_open: bool) -> None:
+        """`is_open`: the page is for everybody who can reach it, such as a health probe.
+
+        Raises:
+            TooManyError, UnauthorizedError, ForbiddenError: it may not.
+        """
+        if is_open:
+            return
+        if self._paces is not None:
+            self._paces.take(address)
+        if self._settings.token is not None:
+            check_token(headers.get("authorization", ""), self._settings.token)
+        else:
+            self._check_caller(headers)
+
+    def _check_caller(self, headers: Mapping[str, str]) -> None:
+        """Without a token, a page in this machine's browser must not be able to ask: neither from its own origin nor by a name that its
+        owner has made to lead here (DNS rebinding).
+        """
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            raise ForbiddenError("a page of another site may not ask")
+        if not _is_address(name := _host_name(host)) and name not in {"localhost", *self._settings.names}:
+            raise ForbiddenError("the server is not known by this name", expected="its address, or a name in its settings")
+
+    @contextmanager
+    def answering(self) -> Iterator[None]:
+        """One request more is being answered.
+
+        Raises:
+            TooManyError: so many are already.
+        """
+        if self.at_once >= self._settings.most_at_once:
+            raise TooManyError("too many requests at once", got=f"{self.at_once}")
+        self.at_once += 1
+        try:
+            yield
+        finally:
+            self.at_once -= 1
+
+    def hold(self, count: int) -> None:
+        """So many bytes more of a body have come.
+
+        Raises:
+            NotNowError: all bodies together are too much.
+        """
+        if self.held_bytes + count > self._settings.most_held_bytes:
+            raise NotNowError("the server holds as many bytes of requests as it may", retry_after_s=1.0)
+        self.held_bytes += count
+
+    def let_go(self, count: int) -> None:
+        self.held_bytes -= count
+
+
+def check_token(authorization: str, token: Secret) -> None:
+    """Raises UnauthorizedError: it is not there, or another one. How long that takes tells nothing of the token."""
+    given = authorization[len(BEARER) :].strip() if authorization[: len(BEARER)].lower() == BEARER else ""
+    if not hmac.compare_digest(_digest(given), _digest(token.reveal())):
+        raise UnauthorizedError("the token is missing or wrong", expected="Authorization: Bearer TOKEN")
+
+
+@dataclass(slots=True)
+class Paces:
+    """A bucket an address: it holds `BURST_S` seconds' worth of requests and fills at `per_s`."""
+
+    per_s: float
+    clock: Clock
+    _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)  # address -> (level, when)
+
+    def take(self, address: str) -> None:
+        """Raises TooManyError: it asks too often."""
+        now_s, full = self.clock.monotonic_s(), max(1.0, self.per_s * BURST_S)
+        level, when_s = self._buckets.pop(address, (full, now_s))
+        level = min(full, level + (now_s - when_s) * self.per_s)
+        self._buckets[address] = (level - 1 if level >= 1 else level, now_s)
+        while len(self._buckets) > MOST_ADDRESSES:
+            self._buckets.popitem(last=False)
+        if level < 1:
+            raise TooManyError("too many requests", expected=f"at most {self.per_s:g} a second", retry_after_s=(1 - level) / self.per_s)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _host_name(host: str) -> str:
+    """Without the port, and without the brackets of IPv6."""
+    try:
+        return (urlsplit(f"//{host}").hostname or "").lower()
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True

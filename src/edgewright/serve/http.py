@@ -1,0 +1,281 @@
+"""The data plane over HTTP: connections in, answers out, in one asyncio loop and one thread.
+
+    with serve_http(DataPlane(host, clock=clock), HttpSettings(port=8000)) as server:
+        print(server.url)
+
+Errors carry their HTTP status, so there is one place that turns one into an answer. docs/decisions/0027 says why h11, and no framework.
+"""
+
+import asyncio
+import json
+import math
+import ssl
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Final, Self
+
+from edgewright.errors import EdgewrightError, HostError, InputError
+from edgewright.printable import printable
+from edgewright.run.secrets import hide_credentials
+from edgewright.serve.connection import Connection, Head, Response
+from edgewright.serve.dataplane import DataPlane
+from edgewright.serve.gate import Gate
+from edgewright.serve.http_settings import HttpSettings, Tls
+from edgewright.serve.metrics import HttpFigures
+from edgewright.serve.refusals import NotAllowedError, NotNowError, TooManyError, UnauthorizedError
+from edgewright.serve.routes import Page, Pages
+
+UNKNOWN_PAGE: Final = "other"
+BUFFER: Final = 1 << 20  # bytes that a connection reads ahead
+START_S: Final = 30.0
+HANDSHAKE_S: Final = 10.0
+LONGEST_ERROR: Final = 2000  # characters
+
+Say = Callable[[str], None]
+
+
+class HttpServer:
+    """`start` and `close` inside a running asyncio loop; `serve_http` has one of its own."""
+
+    def __init__(self, dataplane: DataPlane, settings: HttpSettings, say: Say) -> None:
+        self.dataplane = dataplane
+        self.settings = settings
+        self.figures = HttpFigures()
+        self.port = settings.port
+        self._say = say
+        self._gate = Gate(settings, clock=dataplane.clock)
+        self._pages = Pages(dataplane, self.figures, self._gate, settings.most_body_bytes)
+        self._open: dict[Connection, asyncio.Task[None]] = {}
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Listen, and begin to load the models.
+
+        Raises:
+            InputError, HostError: the certificate, or the address, cannot be used.
+        """
+        tls = None if self.settings.tls is None else tls_context(self.settings.tls)
+        own = self.settings
+        timing = {} if tls is None else {"ssl_handshake_timeout": HANDSHAKE_S}
+        try:
+            self._server = await asyncio.start_server(self._met, own.host, own.port, limit=BUFFER, ssl=tls, backlog=256, **timing)
+        except OSError as error:
+            what = f"cannot listen at {printable(own.host)}:{own.port}"
+            raise HostError(what, got=(error.strerror or str(error)).lower(), fix="choose another port or address") from error
+        self.port = self._server.sockets[0].getsockname()[1]
+        await self.dataplane.host.start()
+
+    async def close(self) -> None:
+        """Take nothing new, answer what was asked, end every process."""
+        self.dataplane.drain()
+        if self._server is not None:
+            self._server.close()
+        for connection in list(self._open):
+            if connection.is_idle:
+                connection.interrupt()
+            else:
+                connection.is_last = True
+        if self._open:
+            await asyncio.wait(self._open.values(), timeout=self.settings.drain_s)
+        for task in list(self._open.values()):
+            task.cancel()
+        if self._open:
+            await asyncio.wait(self._open.values())
+        await self.dataplane.close()
+
+    # --- one connection -------------------------------------------------------------------------------------------------------------------
+
+    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._open) >= self.settings.most_connections and not self._make_room():
+            self.figures.refused_connections += 1
+            writer.transport.abort()
+            return
+        connection = Connection(reader, writer, self.settings, self._gate)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs this as one
+        self._open[connection] = task
+        self.figures.connections = len(self._open)
+        try:
+            await self._serve(connection)
+        except (OSError, TimeoutError, EOFError):
+            pass  # the client has gone
+        except asyncio.CancelledError:
+            pass  # the server ends; asyncio would log this as a fault of ours
+        except Exception:  # noqa: BLE001 - it costs this connection, and no other
+            self._say(f"a fault of edgewright's, with a connection:\n{traceback.format_exc()}")
+        finally:
+            with suppress(asyncio.CancelledError):
+                await connection.close()
+            del self._open[connection]
+            self.figures.connections = len(self._open)
+
+    def _make_room(self) -> bool:
+        """The connection that has been idle for longest goes."""
+        idle = next((connection for connection in self._open if connection.is_idle), None)
+        if idle is not None:
+            idle.is_idle = False
+            idle.interrupt()
+        return idle is not None
+
+    async def _serve(self, connection: Connection) -> None:
+        while True:
+            try:
+                head = await connection.next_head()
+            except EdgewrightError as error:  # no HTTP, or a header too slow
+                connection.is_last = True
+                self.figures.answered(UNKNOWN_PAGE, error.http_status, 0.0)
+                await connection.respond(as_response(error))
+                return
+            if head is None:
+                return
+            began_s = self.dataplane.clock.monotonic_s()
+            page, response = await self._answer(connection, head)
+            try:
+                connection.hold(response.total_bytes)
+            except NotNowError as error:
+                response = as_response(error)
+            connection.is_last |= self.dataplane.is_draining
+            await connection.respond(response)
+            self.figures.answered(page, response.status, self.dataplane.clock.monotonic_s() - began_s)
+            await asyncio.sleep(0)  # who sends a thousand requests at once gets one answer at a time, like everybody
+            if not connection.goes_on:
+                return
+
+    async def _answer(self, connection: Connection, head: Head) -> tuple[str, Response]:
+        """The path of the page, as it is counted, and its answer."""
+        shown = UNKNOWN_PAGE
+        try:
+            page, names = self._found(head)
+            shown = page.path
+            return shown, await self._pages.answer(page, names, head, lambda: self._body(connection, head), connection.hold)
+        except EdgewrightError as error:
+            return shown, as_response(error)
+        except Exception:  # noqa: BLE001 - a fault of ours is this client's, and nobody else's
+            self._say(f"a fault of edgewright's, while it answered {shown}:\n{traceback.format_exc()}")
+            return shown, as_response(EdgewrightError("a fault of edgewright's; its log says more"))
+
+    def _found(self, head: Head) -> tuple[Page, Mapping[str, str]]:
+        """The page, if this caller may have it; who may not learns nothing of what there is."""
+        try:
+            page, names = self._pages.find(head)
+        except EdgewrightError:
+            self._gate.check(head.headers, head.address, is_open=False)
+            raise
+        self._gate.check(head.headers, head.address, is_open=page.is_open)
+        return page, names
+
+    async def _body(self, connection: Connection, head: Head) -> bytearray:
+        length = head.headers.get("content-length", "")
+        if length.isdecimal() and int(length[:20]) > self.settings.most_body_bytes:
+            raise connection.too_large()
+        return await connection.body()
+
+
+def as_response(error: EdgewrightError) -> Response:
+    """`{"error": "one sentence"}`, as Triton has it."""
+    headers: list[tuple[str, str]] = []
+    status = error.http_status
+    if isinstance(error, NotNowError | TooManyError):
+        headers.append(("Retry-After", str(max(1, math.ceil(error.retry_after_s)))))
+    elif status == HostError.http_status:
+        headers.append(("Retry-After", "30"))
+    elif isinstance(error, UnauthorizedError):
+        headers.append(("WWW-Authenticate", "Bearer"))
+    elif isinstance(error, NotAllowedError):
+        headers.append(("Allow", error.allowed))
+    words = {"error": printable(hide_credentials(str(error)), LONGEST_ERROR)}
+    return Response(status, (json.dumps(words).encode(),), headers=tuple(headers))
+
+
+def tls_context(tls: Tls) -> ssl.SSLContext:
+    """TLS 1.2 or newer.
+
+    Raises:
+        InputError: the certificate or its key cannot be read.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(tls.certificate, tls.key)
+    except (OSError, ssl.SSLError) as error:
+        got = (getattr(error, "strerror", None) or str(error)).lower()
+        fix = "give a PEM file with the certificate chain, and one with its key"
+        raise InputError("the certificate of the server cannot be used", got=printable(got, 200), fix=fix) from error
+    return context
+
+
+class Serving:
+    """A server at work in a thread of its own. A context manager; `close` answers what was asked, and ends it."""
+
+    def __init__(self, dataplane: DataPlane, settings: HttpSettings, say: Say) -> None:
+        self._server = HttpServer(dataplane, settings, say)
+        self._started = threading.Event()
+        self._failure: BaseException | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending: asyncio.Event | None = None
+        # The kernel ends the models' processes with the thread that started them: it lives until they are ended.
+        self._thread = threading.Thread(target=self._run, name="edgewright-http", daemon=True)
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    @property
+    def url(self) -> str:
+        settings = self._server.settings
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        return f"{'http' if settings.tls is None else 'https'}://{host}:{self.port}"
+
+    def start(self) -> Self:
+        """Raises InputError, HostError: it cannot be served here."""
+        self._thread.start()
+        if not self._started.wait(START_S):
+            raise HostError("the server does not start", got=f"nothing for {START_S:.0f} s")
+        if self._failure is not None:
+            self._thread.join()
+            raise self._failure
+        return self
+
+    def close(self) -> None:
+        """Until all is answered, or `drain_s` has passed, and every process is gone."""
+        if self._loop is not None and self._ending is not None:
+            with suppress(RuntimeError):  # it has ended already
+                self._loop.call_soon_threadsafe(self._ending.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - whoever started it is told
+            self._failure = error
+        finally:
+            self._started.set()
+
+    async def _serve(self) -> None:
+        self._loop, self._ending = asyncio.get_running_loop(), asyncio.Event()
+        try:
+            await self._server.start()
+            self._started.set()
+            await self._ending.wait()
+        finally:
+            await self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+
+def serve_http(dataplane: DataPlane, settings: HttpSettings, *, say: Say = lambda text: print(text, file=sys.stderr)) -> Serving:  # noqa: T201 - the default of a log
+    """Serve in a thread of its own; `say` takes what only the server's owner should read.
+
+    Raises:
+        InputError: the settings are wrong.
+        HostError: the address cannot be had.
+    """
+    return Serving(dataplane, settings, say).start()

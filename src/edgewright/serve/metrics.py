@@ -1,0 +1,104 @@
+"""What /metrics shows: `edgewright_*`, and the `nv_inference_*` counters under Triton's own names, so that its dashboards work."""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
+
+from edgewright.run.figures import Histogram
+from edgewright.serve.exposition import Family
+from edgewright.serve.model_figures import STAGES, ModelFigures
+from edgewright.serve.model_host import VERSION, ModelHost
+from edgewright.version import __version__
+
+STAGE_NAMES = dict(zip(STAGES, ("queue", "pre", "infer", "post"), strict=True))
+
+
+@dataclass(slots=True)
+class HttpFigures:
+    """Of all requests, by the page they asked for (never by what a client wrote)."""
+
+    requests: Counter[tuple[str, int]] = field(default_factory=Counter)
+    taken: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
+    connections: int = 0
+    refused_connections: int = 0
+
+    def answered(self, page: str, status: int, seconds: float) -> None:
+        self.requests[page, status] += 1
+        self.taken[page].add(seconds)
+
+
+def families(host: ModelHost, http: HttpFigures, *, ready: bool) -> Iterable[Family]:
+    """All of them."""
+    yield Family("edgewright_info", "gauge", "Which edgewright this is.").add(1, version=__version__)
+    yield Family("edgewright_ready", "gauge", "Whether all that is required is loaded and computes.").add(ready)
+    yield from _of_models(host)
+    yield from _of_http(http)
+    yield from _as_triton(host)
+
+
+def _of_models(host: ModelHost) -> Iterable[Family]:
+    stages = Family("edgewright_inference_duration_seconds", "histogram", "Time of answered requests, by stage.")
+    requests = Family("edgewright_inference_requests_total", "counter", "Requests to models, by result.")
+    for name, figures in host.figures.items():
+        for stage, histogram in figures.stages.items():
+            stages.add_histogram(histogram, model=name, stage=STAGE_NAMES[stage])
+        requests.add(figures.success, model=name, result="answered")
+        for reason, count in figures.failures.items():
+            requests.add(count, model=name, result=reason.lower())
+    ready = Family("edgewright_model_ready", "gauge", "Whether the model answers.")
+    resident = Family("edgewright_model_resident_bytes", "gauge", "Memory of the model's process, shared pages by share.")
+    restarts = Family("edgewright_worker_restarts_total", "counter", "How often the model's process was replaced.")
+    waiting = Family("edgewright_model_waiting_requests", "gauge", "Requests that wait for the model.")
+    for name, worker in host.workers.items():
+        ready.add(worker.state == "ready", model=name)
+        resident.add(worker.taken_bytes or 0, model=name)
+        restarts.add(worker.restarts, model=name)
+        waiting.add(worker.waiting, model=name)
+    budget = Family("edgewright_memory_budget_bytes", "gauge", "What all models together may take.").add(host.budget.total_bytes)
+    promised = Family("edgewright_memory_promised_bytes", "gauge", "What of it is promised.").add(host.budget.promised_bytes)
+    yield from (stages, requests, ready, resident, restarts, waiting, budget, promised)
+
+
+def _of_http(http: HttpFigures) -> Iterable[Family]:
+    requests = Family("edgewright_http_requests_total", "counter", "HTTP requests, by page and status.")
+    for (page, status), count in http.requests.items():
+        requests.add(count, page=page, status=str(status))
+    taken = Family("edgewright_http_request_duration_seconds", "histogram", "From the whole header to the answer handed over.")
+    for page, histogram in http.taken.items():
+        taken.add_histogram(histogram, page=page)
+    yield from (requests, taken)
+    yield Family("edgewright_http_connections", "gauge", "Open connections.").add(http.connections)
+    refused = Family("edgewright_http_connections_refused_total", "counter", "Connections beyond the most there may be.")
+    yield refused.add(http.refused_connections)
+
+
+def _as_triton(host: ModelHost) -> Iterable[Family]:
+    """Names and meanings: Triton, docs/user_guide/metrics.md."""
+
+    def of_each(name: str, text: str, value: Callable[[ModelFigures], int]) -> Family:
+        family = Family(name, "counter", text)
+        for model, figures in host.figures.items():
+            family.add(value(figures), model=model, version=VERSION)
+        return family
+
+    yield of_each("nv_inference_request_success", "Number of successful inference requests", lambda figures: figures.success)
+    failure = Family("nv_inference_request_failure", "counter", "Number of failed inference requests")
+    for model, figures in host.figures.items():
+        for reason in ("REJECTED", "CANCELED", "BACKEND", "OTHER"):
+            failure.add(figures.failures[reason], model=model, version=VERSION, reason=reason)
+    yield failure
+    yield of_each("nv_inference_count", "Number of inferences performed", lambda figures: figures.inferences)
+    yield of_each("nv_inference_exec_count", "Number of model executions performed", lambda figures: figures.executions)
+    pending = Family("nv_inference_pending_request_count", "gauge", "Instantaneous number of pending requests awaiting execution.")
+    for model, worker in host.workers.items():
+        pending.add(worker.waiting, model=model, version=VERSION)
+    yield pending
+    yield of_each("nv_inference_request_duration_us", "Cumulative inference request duration", lambda figures: figures.success_ns // 1000)
+    for stage in STAGES:
+        name = f"nv_inference_{stage}_duration_us"
+        yield of_each(name, f"Cumulative {stage.replace('_', ' ')} duration", partial(_stage_us, stage))
+
+
+def _stage_us(stage: str, figures: ModelFigures) -> int:
+    return figures.stages_ns[stage] // 1000

@@ -1,0 +1,344 @@
+"""Models in processes of their own: any sound ONNX model; killed, stopped and too large ones; and their memory is back."""
+
+import json
+import os
+import signal
+import socket
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from edgewright.errors import InputError
+from edgewright.graph.describe import describe_detector
+from edgewright.run.memory import MIB
+from edgewright.serve import connection
+from edgewright.serve.binary import to_bytes
+from edgewright.serve.datatypes import datatype_of
+from edgewright.serve.model_host import Repository
+from model_server import ask, asked, served, wait_until
+from tiny_detector import save_tiny_detector
+
+
+def save(path, nodes, inputs, outputs):
+    """A model of these nodes; inputs and outputs by name: (type, shape)."""
+    values = [[helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in side.items()] for side in (inputs, outputs)]
+    model = helper.make_model(helper.make_graph(nodes, "g", *values), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+def save_sum(path):
+    free = {"a": (TensorProto.FLOAT, ["n"]), "b": (TensorProto.FLOAT, ["n"])}
+    nodes = [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Less", ["a", "b"], ["less"])]
+    return save(path, nodes, free, {"sum": (TensorProto.FLOAT, ["n"]), "less": (TensorProto.BOOL, ["n"])})
+
+
+def save_table(path):
+    """N -> an n x n table: a small question with a large answer."""
+    nodes = [
+        helper.make_node("Unsqueeze", ["x", "one"], ["column"]),
+        helper.make_node("Mul", ["x", "column"], ["table"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("table", TensorProto.FLOAT, ["n", "m"])],
+        [helper.make_tensor("one", TensorProto.INT64, [1], [1])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return path
+
+
+def request(outputs=None, parameters=None, **tensors):
+    """A body with bytes, and its headers."""
+    blocks = {name: bytes(to_bytes(array)) for name, array in tensors.items()}
+    inputs = [
+        {"name": name, "shape": array.shape, "datatype": datatype_of(array).name, "parameters": {"binary_data_size": len(blocks[name])}}
+        for name, array in tensors.items()
+    ]
+    words = {"inputs": inputs, "parameters": {"binary_data_output": True, **(parameters or {})}}
+    header = json.dumps(words | ({} if outputs is None else {"outputs": outputs})).encode()
+    return header + b"".join(blocks.values()), {"Inference-Header-Content-Length": str(len(header))}
+
+
+def infer(server, model, *, parameters=None, **tensors):
+    body, headers = request(parameters=parameters, **tensors)
+    status, headers, content = ask(server, f"/v2/models/{model}/infer", body, headers)
+    return status, headers, content
+
+
+def floats(*values):
+    return np.array(values, np.float32)
+
+
+def worker_of(server, name):
+    return server._server.dataplane.host.workers[name]
+
+
+def budget_of(server):
+    return server._server.dataplane.host.budget
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    save_sum(folder / "sum.onnx")
+    save_table(folder / "table.onnx")
+    with served(folder=folder, at_start=("sum", "table")) as server:
+        yield server
+
+
+def test_a_model_that_is_no_detector_is_served(server):
+    status, metadata = asked(server, "/v2/models/sum")
+    assert status == 200
+    assert metadata["inputs"] == [{"name": name, "datatype": "FP32", "shape": [-1]} for name in ("a", "b")]
+    assert metadata["outputs"] == [{"name": "sum", "datatype": "FP32", "shape": [-1]}, {"name": "less", "datatype": "BOOL", "shape": [-1]}]
+    outputs = [{"name": "less"}, {"name": "sum", "parameters": {"binary_data": False}}]
+    body, headers = request(outputs, b=floats(3, 1), a=floats(1, 2))
+    status, headers, content = ask(server, "/v2/models/sum/infer", body, headers)
+    length = int(headers["Inference-Header-Content-Length"])
+    less, total = json.loads(content[:length])["outputs"]
+    assert (less["name"], content[length:]) == ("less", b"\x01\x00")
+    assert total["data"] == [4, 3]
+    assert asked(server, "/detect?model=sum", b"x")[0] == 400
+
+
+def test_inputs_that_do_not_go_together_are_the_clients_fault(server):
+    status, _, content = infer(server, "sum", a=floats(1, 2), b=floats(1, 2, 3))
+    assert status == 400
+    assert "fails on these inputs" in json.loads(content)["error"]
+    status, _, content = infer(server, "sum", a=floats(1))
+    assert (status, "missing" in json.loads(content)["error"]) == (400, True)
+    assert infer(server, "sum", a=floats(1), b=floats(2))[0] == 200
+
+
+def test_requests_and_answers_of_many_sizes(server):
+    for count in (1, 300, 2000, 5, 1000):
+        values = np.arange(count, dtype=np.float32)
+        status, headers, content = infer(server, "table", x=values)
+        assert status == 200
+        table = np.frombuffer(content[int(headers["Inference-Header-Content-Length"]) :], np.float32).reshape(count, count)
+        np.testing.assert_array_equal(table, values * values[:, None])
+    status, _, content = infer(server, "table", x=np.zeros(8_300, np.float32))
+    assert (status, "too large" in json.loads(content)["error"]) == (413, True)
+    big = np.arange(3_000_000, dtype=np.float32)
+    status, _, content = infer(server, "sum", a=big, b=big)
+    assert status == 200
+    assert np.frombuffer(content[-len(big) * 5 : -len(big)], np.float32)[-1] == big[-1] * 2
+
+
+def test_many_at_once_are_all_answered(server):
+    results = []
+
+    def ask_some(first):
+        for value in range(first, first + 25):
+            status, _, content = infer(server, "sum", a=floats(value), b=floats(1))
+            results.append((status, np.frombuffer(content[-5:-1], np.float32)[0] == value + 1))
+
+    threads = [threading.Thread(target=ask_some, args=(100 * at,)) for at in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [(200, True)] * 200
+
+
+def test_a_process_that_is_killed_costs_what_it_had_in_hand(server):
+    worker = worker_of(server, "sum")
+    os.kill(worker.pid, signal.SIGSTOP)
+    found = []
+    asking = threading.Thread(target=lambda: found.append(infer(server, "sum", a=floats(1), b=floats(1))))
+    asking.start()
+    wait_until(lambda: worker.pending == 1)
+    os.kill(worker.pid, signal.SIGKILL)
+    asking.join()
+    status, headers, content = found[0]
+    assert (status, "Retry-After" in headers) == (503, True)
+    assert "replaced" in json.loads(content)["error"]
+    assert ask(server, "/v2/health/ready")[0] == 503
+    assert infer(server, "table", x=floats(1))[0] == 200, "another model does not mind"
+    wait_until(lambda: ask(server, "/v2/models/sum/ready")[0] == 200)
+    assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+    assert b'edgewright_worker_restarts_total{model="sum"} 1' in ask(server, "/metrics")[2]
+
+
+def test_a_process_that_hangs_is_replaced(tmp_path):
+    with served({"table": save_table(tmp_path / "table.onnx")}, host={"answer_within_s": 2}) as server:
+        worker = worker_of(server, "table")
+        os.kill(before := worker.pid, signal.SIGSTOP)
+        began_s = time.monotonic()
+        status, _, content = infer(server, "table", x=floats(1))
+        assert status == 503
+        assert "replaced" in json.loads(content)["error"]
+        assert 1.5 < time.monotonic() - began_s < 20
+        wait_until(lambda: infer(server, "table", x=floats(1))[0] == 200)
+        assert worker.pid != before
+
+
+def test_a_deadline_is_kept_and_a_queue_has_an_end(tmp_path):
+    with served({"sum": save_sum(tmp_path / "sum.onnx")}, host={"most_waiting": 1, "answer_within_s": 60}) as server:
+        worker = worker_of(server, "sum")
+        os.kill(worker.pid, signal.SIGSTOP)
+        found = []
+
+        def ask_one():
+            found.append(infer(server, "sum", parameters={"timeout": 1_500_000}, a=floats(1), b=floats(1)))
+
+        threads = [threading.Thread(target=ask_one) for _ in range(5)]
+        for count, thread in enumerate(threads, 1):
+            thread.start()
+            wait_until(lambda count=count: worker.pending + len(found) >= count)
+        for thread in threads:
+            thread.join()
+        assert sorted(status for status, _, _ in found) == [429, 429, 503, 503, 503]
+        assert all("Retry-After" in headers for _, headers, _ in found)
+        assert b'nv_inference_request_failure{model="sum",version="1",reason="CANCELED"} 3' in ask(server, "/metrics")[2]
+        os.kill(worker.pid, signal.SIGCONT)
+        assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+
+
+def test_an_unloaded_model_has_given_its_memory_back(tmp_path):
+    save_sum(tmp_path / "sum.onnx")
+    with served(folder=tmp_path, at_start=("sum",)) as server:
+        pid = worker_of(server, "sum").pid
+        assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+        assert budget_of(server).promised_bytes > 10 * MIB
+        assert ask(server, "/v2/repository/models/sum/unload", b"")[0] == 200
+        assert budget_of(server).promises == {}
+        assert not Path(f"/proc/{pid}").exists()
+        status, found = asked(server, "/v2/models/sum/infer", b"{}")
+        assert (status, "load it" in found["error"]) == (400, False) or status == 404
+        assert asked(server, "/v2/repository/index", b"")[1] == [
+            {"name": "sum", "version": "1", "state": "UNAVAILABLE", "reason": "unloaded"}
+        ]
+        assert asked(server, "/v2/repository/index", b'{"ready": true}')[1] == []
+        assert ask(server, "/v2/repository/models/sum/load", b'{"parameters": {}}')[0] == 200
+        assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+
+
+def test_a_model_that_several_load_and_unload_at_once_has_one_process_at_most(tmp_path):
+    save_sum(tmp_path / "sum.onnx")
+    with served(folder=tmp_path, at_start=()) as server:
+        orders = ["load", "load", "unload", "load", "unload", "load"]
+        found = []
+        threads = [
+            threading.Thread(target=lambda order=order: found.append(ask(server, f"/v2/repository/models/sum/{order}", b"")[0]))
+            for order in orders
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(found) <= {200, 404, 503}
+        ask(server, "/v2/repository/models/sum/load", b"")
+        children = Path(f"/proc/self/task/{server._thread.native_id}/children").read_text().split()
+        assert children == [str(worker_of(server, "sum").pid)]
+
+
+def test_who_does_not_take_the_answer_loses_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(connection, "SLOWEST_BYTES_PER_S", 1 << 30)
+    with served({"table": save_table(tmp_path / "table.onnx")}, write_s=0.3) as server:
+        body, headers = request(x=np.zeros(2000, np.float32))
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(f"POST /v2/models/table/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode())
+            deaf.sendall(body)
+            wait_until(lambda: len(server._server._open) == 1)
+            assert infer(server, "table", x=floats(1))[0] == 200
+            wait_until(lambda: not server._server._open, 90)
+
+
+def test_models_no_one_should_run_are_refused_and_nothing_stays(tmp_path):
+    (tmp_path / "torn.onnx").write_bytes(save_sum(tmp_path / "sum.onnx").read_bytes()[:-20])
+    (tmp_path / "noise.onnx").write_bytes(os.urandom(1000))
+    with served({"gone": tmp_path / "gone.onnx"}, folder=tmp_path, at_start=()) as server:
+        for name in ("torn", "noise", "gone"):
+            status, found = asked(server, f"/v2/repository/models/{name}/load", b"")
+            assert status == 400
+            assert name in found["error"]
+            assert str(tmp_path) not in found["error"], "where it lies is nobody's business"
+        assert budget_of(server).promises == {}
+        assert server._server.dataplane.host.workers == {}
+
+
+def test_a_model_that_does_not_fit_is_refused(tmp_path):
+    with served({"sum": save_sum(tmp_path / "sum.onnx")}, at_start=(), host={"memory_bytes": 8 * MIB}) as server:
+        status, headers, content = ask(server, "/v2/repository/models/sum/load", b"")
+        assert (status, "Retry-After" in headers) == (503, True)
+        assert "memory budget" in json.loads(content)["error"]
+        assert budget_of(server).promises == {}
+
+
+def test_a_request_that_does_not_fit_is_told_so(tmp_path):
+    with served({"sum": save_sum(tmp_path / "sum.onnx")}, host={"memory_bytes": 150 * MIB}) as server:
+        big = np.zeros(6_000_000, np.float32)
+        status, _, content = infer(server, "sum", a=big, b=big)
+        assert (status, "no memory" in json.loads(content)["error"]) == (503, True)
+        assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+
+
+def test_answers_that_nobody_takes_do_not_pile_up(tmp_path):
+    with served({"table": save_table(tmp_path / "table.onnx")}, most_held_bytes=40 << 20) as server, ExitStack() as stack:
+        body, headers = request(x=np.zeros(1600, np.float32))  # an answer of 10 MB
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        for _ in range(8):
+            deaf = stack.enter_context(socket.socket())
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.connect(("127.0.0.1", server.port))
+            deaf.sendall(f"POST /v2/models/table/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode())
+            deaf.sendall(body)
+        wait_until(lambda: b'success{model="table",version="1"} 8' in ask(server, "/metrics")[2])
+        assert server._server._gate.held_bytes <= 40 << 20
+        assert infer(server, "table", x=floats(1, 2))[0] == 200
+        status, headers, _ = infer(server, "table", x=np.zeros(1600, np.float32))
+        assert (status, "Retry-After" in headers) == (503, True)
+        stack.close()
+        wait_until(lambda: infer(server, "table", x=np.zeros(1600, np.float32))[0] == 200)
+
+
+def test_loading_over_the_network_can_be_switched_off(tmp_path):
+    with served({"sum": save_sum(tmp_path / "sum.onnx")}, plane={"may_load": False}) as server:
+        assert ask(server, "/v2/repository/models/sum/unload", b"")[0] == 403
+        assert ask(server, "/v2/repository/models/sum/load", b"")[0] == 403
+        assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
+
+
+def test_an_artifact_folder_is_served_with_its_detector(tmp_path):
+    folder = tmp_path / "repository" / "fitted"
+    folder.mkdir(parents=True)
+    artifact = describe_detector(save_tiny_detector(folder / "tiny.onnx"))
+    (folder / "artifact.json").write_text(json.dumps(artifact.to_json()))
+    with served(folder=folder.parent, at_start=("fitted",)) as server:
+        metadata = asked(server, "/v2/models/fitted")[1]
+        assert metadata["parameters"]["classes"] == list(artifact.classes)
+        assert [port["name"] for port in metadata["outputs"]] == ["output0"]
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "a\0b", "x" * 101, "-x", "é"])
+def test_a_name_that_could_be_a_path_is_none(tmp_path, name):
+    with pytest.raises(InputError, match="no name for a model"):
+        Repository({name: tmp_path}, None)
+
+
+def test_a_folder_offers_what_lies_in_it_and_no_links(tmp_path):
+    folder = tmp_path / "models"
+    folder.mkdir()
+    outside = save_sum(tmp_path / "outside.onnx")
+    save_sum(folder / "sum.onnx")
+    (folder / "linked.onnx").symlink_to(outside)
+    (folder / "linked").symlink_to(tmp_path)
+    (folder / "notes.txt").write_text("x")
+    (folder / "empty").mkdir()
+    (folder / "a b.onnx").write_bytes(b"")
+    found = Repository({"other": outside}, folder)
+    assert found.names() == ["other", "sum"]
+    with pytest.raises(InputError, match="no model"):
+        found.find("../outside")
