@@ -5,7 +5,7 @@ from edgewright.doctor.kernel_line import with_argument
 from edgewright.doctor.machine import Machine
 
 PSI_SINCE = (4, 20)
-NEEDED = ("proc/meminfo", "proc/cpuinfo", "proc/self/status")
+NEEDED = ("proc/meminfo", "proc/cpuinfo")
 MOST_NAMED = 3
 
 

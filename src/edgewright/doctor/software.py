@@ -12,6 +12,7 @@ OLDEST_GLIBC = (2, 28)  # of the wheels of the engines (manylinux_2_28)
 LEAST_WALL_S = 1_764_547_200  # 2025-12-01: no clock is right that says less
 CLOCK_STAMPS = ("var/lib/systemd/timesync/clock", "etc/fake-hwclock.data")  # written when the time was last known
 SLACK_S = 3600.0
+HAS_ENCODER = ("NVIDIA Jetson Nano", "NVIDIA Jetson TX", "NVIDIA Jetson Xavier", "NVIDIA Jetson Orin NX", "NVIDIA Jetson AGX")
 RECORDED = "640x360 at 10 frames a second"
 
 
@@ -44,6 +45,15 @@ def fewer_engines(machine: Machine) -> Finding | None:
 
 def no_hardware_encoder(machine: Machine) -> Finding | None:
     """The board's own silence first: an Orin Nano's is dangerous, a Pi 5's merely costs."""
+    if machine.is_jetson and machine.model.startswith(HAS_ENCODER) and not machine.has(JETSON_ENCODER):
+        return Finding(
+            "encoder-hidden",
+            "warning",
+            f"the board has a video encoder, which cannot be seen here (there is no /{JETSON_ENCODER})",
+            f"recordings are encoded by the cores that the model wants{_cost(machine)}",
+            (f"# docker: run with --runtime nvidia --device /{JETSON_ENCODER}",),
+            "blakeblackshear/frigate, ffmpeg_presets.py; Jetson Linux Developer Guide, Software Encode in Orin Nano",
+        )
     if machine.is_jetson and not machine.has(JETSON_ENCODER):
         return Finding(
             "no-nvenc",
