@@ -24,6 +24,7 @@ def no_swap(machine: Machine) -> Finding | None:
     memory = machine.reading.memory
     if memory is None or memory.swap_total_bytes != 0 or (memory.total_bytes or 0) > SMALL_BOARD_BYTES:
         return None
+    fix: tuple[str, ...]
     if machine.is_pi:
         fix = ("sudo apt-get install rpi-swap   # Raspberry Pi OS 13; before: zram-tools", "sudo reboot")
     elif machine.is_jetson:

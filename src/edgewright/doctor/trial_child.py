@@ -2,8 +2,8 @@
 
     python -P -m edgewright.doctor.trial_child MODEL --engine onnxruntime --threads 4 --precision float32 --runs 3
 
-A line of JSON for each step it has survived, so that whoever reads knows at which it died: {"at": "started" | "opened" | "ran", ...} in bytes.
-It imports the engine and numpy and nothing else, so that its memory is the model's.
+A line of JSON for each step it has survived, so that whoever reads knows at which it died: {"at": "started" | "opened" | "ran", ...}
+in bytes. It imports the engine and numpy and nothing else, so that its memory is the model's.
 """
 
 import argparse
