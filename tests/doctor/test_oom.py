@@ -1,5 +1,7 @@
 """`doctor oom` against brute force, under a real limit where one may be made."""
 
+from itertools import pairwise
+
 import numpy as np
 import onnx
 import pytest
@@ -145,7 +147,7 @@ def test_a_limit_that_the_machine_does_not_have(tmp_path, fixed):
 def test_sizes_keep_the_shape(size_wh, expected):
     sizes = smaller_sizes(size_wh)
     assert sizes == expected
-    assert all(small[0] <= large[0] and small[1] <= large[1] for small, large in zip(sizes, sizes[1:], strict=False))
+    assert all(small[0] <= large[0] and small[1] <= large[1] for small, large in pairwise(sizes))
 
 
 def test_a_detector_takes_other_sizes_and_batches(tmp_path):
