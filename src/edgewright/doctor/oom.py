@@ -17,7 +17,7 @@ from edgewright.doctor.critical import Critical, gallop, halve
 from edgewright.doctor.kernel_log import Kills, kills_on
 from edgewright.doctor.limit import Limiter
 from edgewright.doctor.machine import Machine
-from edgewright.doctor.trial import Attempt, Trial, try_out
+from edgewright.doctor.trial import PATIENCE_S, Attempt, Trial, try_out
 from edgewright.doctor.variants import Size, Variants, most_batch, open_given, smaller_sizes
 from edgewright.errors import HostError
 from edgewright.progress import Progress, unseen
@@ -29,6 +29,7 @@ LEAK_RUNS = 30
 SETTLING_RUNS = 5  # in which an arena finds its size
 MOST_BATCH = 64
 RESERVE = 0.9  # of what is available: the rest is for whoever else lives here
+SLOWER = 20.0  # than by the others: it fights for pages
 LEAST_LIMIT_BYTES = 16 * MIB  # less than a Python takes
 
 
@@ -185,7 +186,8 @@ class _Search:
 
     def trial(self, batch: int, size_wh: Size | None) -> Trial:
         if (batch, size_wh) not in self._known:
-            self._known[batch, size_wh] = try_out(self._attempt(batch, size_wh), self._limiter, self._limit_bytes)
+            attempt, patience_s = self._attempt(batch, size_wh), self._patience_s(batch, size_wh)
+            self._known[batch, size_wh] = try_out(attempt, self._limiter, self._limit_bytes, patience_s=patience_s)
             self._progress(len(self._known), len(self._known) + 1)
         return self._known[batch, size_wh]
 
@@ -211,11 +213,12 @@ class _Search:
 
     def split(self, batch: int, size_wh: Size | None) -> Split | None:
         """Of a variant that fits; None if it does not, after all."""
-        attempt = replace(self._attempt(batch, size_wh), runs=SETTLING_RUNS + LEAK_RUNS)
-        if not self.trial(batch, size_wh).fits:
-            return None
-        trial = try_out(attempt, self._limiter, self._limit_bytes)
+        trial, few = self.trial(batch, size_wh), min(batch, self.variants.given.batch)  # a leak shows with one picture, and sooner
         if not trial.fits or trial.opened_bytes is None or trial.started_bytes is None:
+            return None
+        attempt = replace(self._attempt(few, size_wh), runs=SETTLING_RUNS + LEAK_RUNS)
+        often = try_out(attempt, self._limiter, self._limit_bytes)
+        if not often.fits:
             return None
         return Split(
             trial.started_bytes,
@@ -223,9 +226,14 @@ class _Search:
             attempt.path.stat().st_size,
             trial.transient_bytes or 0,
             trial.fed_bytes or 0,
-            mean_step(trial.held_bytes[SETTLING_RUNS:]),
+            mean_step(often.held_bytes[SETTLING_RUNS:]),
             LEAK_RUNS,
         )
+
+    def _patience_s(self, batch: int, size_wh: Size | None) -> float:
+        """The usual, or much longer than what this many pixels should take by what others took."""
+        a_pixel_ms = [(trial.run_ms or 0.0) / _pixels(*known) for known, trial in self._known.items()]
+        return max(PATIENCE_S, SLOWER * max(a_pixel_ms, default=0.0) * _pixels(batch, size_wh) / 1000)
 
     def _can(self, batch: int) -> bool:
         return self.variants.why_not(batch, self.variants.given.size_wh) is None
@@ -233,6 +241,10 @@ class _Search:
     def _attempt(self, batch: int, size_wh: Size | None) -> Attempt:
         given = self.variants.given
         return Attempt(self.variants.make(batch, size_wh), given.engine, given.precision, self._threads)
+
+
+def _pixels(batch: int, size_wh: Size | None) -> int:
+    return batch * (1 if size_wh is None else size_wh[0] * size_wh[1])
 
 
 def _limit(limit_bytes: int | None) -> int:

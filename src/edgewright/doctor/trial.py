@@ -16,9 +16,9 @@ from edgewright.printable import printable
 
 Outcome: TypeAlias = Literal["fits", "killed", "refused", "too slow"]
 
-PATIENCE_S = 180.0  # a child that fights for its last pages gets nowhere
+PATIENCE_S = 180.0  # with each step: a child that fights for its last pages gets nowhere
 LOOK_S = 0.01
-RUNS = 3
+RUNS = 2  # the first takes what it needs, the second shows that it was all
 MOST_ANSWER_BYTES = 1 << 20
 OUT_OF_MEMORY = ("bad_alloc", "bad allocation", "failed to allocate", "cannot allocate", "std::bad_array_new_length", "out of memory")
 
@@ -59,7 +59,7 @@ class Trial:
 
 
 def try_out(attempt: Attempt, limiter: Limiter, limit_bytes: int, *, patience_s: float = PATIENCE_S) -> Trial:
-    """Try it under the limit.
+    """Try it under the limit. `patience_s`: how long a step (start, opening, one run) may take.
 
     Raises:
         EngineError: it fails for another reason than memory, which no limit mends.
@@ -69,7 +69,7 @@ def try_out(attempt: Attempt, limiter: Limiter, limit_bytes: int, *, patience_s:
             limit.command(_command(attempt)), stdin=subprocess.DEVNULL, stdout=answers, stderr=subprocess.DEVNULL
         )
         try:
-            stopped = _watch(process, limit, patience_s)
+            stopped = _watch(process, limit, answers.fileno(), patience_s)
         finally:
             process.kill()
             process.wait()
@@ -80,10 +80,12 @@ def try_out(attempt: Attempt, limiter: Limiter, limit_bytes: int, *, patience_s:
     return _trial(attempt, said, "killed" if killed else stopped, peak_bytes, process.returncode)
 
 
-def _watch(process: "subprocess.Popen[bytes]", limit: Limit, patience_s: float) -> Outcome | None:
+def _watch(process: "subprocess.Popen[bytes]", limit: Limit, answers: int, patience_s: float) -> Outcome | None:
     """None: it ended by itself."""
-    until_s = time.monotonic() + patience_s
+    until_s, said_bytes = time.monotonic() + patience_s, 0
     while process.poll() is None:
+        if (now_bytes := os.fstat(answers).st_size) > said_bytes:
+            until_s, said_bytes = time.monotonic() + patience_s, now_bytes
         if limit.has_passed(process.pid):
             return "killed"
         if time.monotonic() > until_s:
