@@ -244,6 +244,14 @@ def test_a_disk_that_went_read_only(tmp_path):
     assert finding.fix[0] == f"sudo mount -o remount,rw {tmp_path}"
 
 
+def test_the_file_system_that_an_error_made_read_only_and_the_last_mounted_counts(tmp_path):
+    board = healthy(tmp_path)
+    _mounted(f"50 1 179:2 / {tmp_path} rw,noatime - ext4 /dev/mmcblk0p2 ro,errors=remount-ro")(board)
+    assert "disk-read-only" in codes(machine_of(board))
+    _mounted(f"51 1 179:2 / {tmp_path} rw,noatime - ext4 /dev/sda1 rw")(board)
+    assert "disk-read-only" not in codes(machine_of(board))
+
+
 def test_a_mount_point_cannot_smuggle_a_command(tmp_path):
     board = healthy(tmp_path)
     _mounted(f"50 1 179:2 / {tmp_path};reboot ro,noatime - ext4 /dev/sda1 ro")(board)

@@ -162,6 +162,14 @@ def test_a_detector_takes_other_sizes_and_batches(tmp_path):
     assert shapes == {(1, (64, 64)): [1, 3, 64, 64], (4, (128, 128)): [4, 3, 128, 128], (4, (96, 96)): [4, 3, 96, 96]}
 
 
+def test_free_axes_are_pinned(tmp_path):
+    path = save_convolution(tmp_path / "free.onnx", channels=4, shape=["batch", 3, "height", "width"])
+    given = open_given(path)
+    assert (given.batch, given.size_wh, given.is_free) == (1, (640, 640), True)
+    model = onnx.load(Variants(given, tmp_path).make(2, (96, 64)))
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [2, 3, 64, 96]
+
+
 def test_what_cannot_be_varied_says_so(tmp_path, fixed):
     path = save_convolution(tmp_path / "two.onnx", channels=4, shape=[2, 3, 64, 64])
     two = Variants(open_given(path), tmp_path)

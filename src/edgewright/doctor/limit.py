@@ -9,6 +9,7 @@ can have no limited groups below it, so one beside our own, or further out. Swap
 """
 
 import os
+import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ SHELL = "/bin/sh"
 # It joins before the interpreter is loaded, for memory is charged to the group that a process is in when it first touches it.
 JOIN = 'echo $$ > "$0" && exec "$@"'
 PROCESSES = "cgroup.procs"
+JOINING_S = 10.0
 LEAVING_S = 2.0  # a group can be removed once the kernel has let its last process go
 MOST_BYTES = (1 << 63) - 1
 WATCHED = "watched from outside (proportional set size, 100 times a second): short peaks may pass unseen"
@@ -212,11 +214,12 @@ def choose_limiter(root: Path = ROOT) -> Limiter:
     """Groups, where one may be made; watches elsewhere."""
     for limiter in _possible(root):
         try:
-            with limiter(MOST_BYTES // 2):
-                if os.access(limiter.parent / PROCESSES, os.W_OK):
-                    return limiter
-        except OSError:
+            with limiter(MOST_BYTES // 2) as limit:
+                joined = subprocess.run(limit.command(["true"]), capture_output=True, timeout=JOINING_S, check=False)  # noqa: S603 - ours
+        except (OSError, subprocess.SubprocessError):
             continue
+        if joined.returncode == 0:
+            return limiter
     return Watches()
 
 

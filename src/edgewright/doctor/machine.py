@@ -21,6 +21,7 @@ from edgewright.board.profile import Board
 from edgewright.board.sensors import ROOT, Reading, Sensors
 from edgewright.clock import Clock, SystemClock
 from edgewright.engines import installed_engines
+from edgewright.errors import EdgewrightError
 from edgewright.run.encoders import Choice, choose_encoder, cores_here
 from edgewright.run.known_encoders import is_tegra
 
@@ -143,7 +144,7 @@ class Machine:
     def mount_of(self, path: str) -> Mount | None:
         """The file system that an absolute path is on, the last one mounted there."""
         holding = [mount for mount in self.mounts if path == mount.point or path.startswith(f"{mount.point.rstrip('/')}/")]
-        return max(holding, key=lambda mount: len(mount.point), default=None) if holding else None
+        return max(reversed(holding), key=lambda mount: len(mount.point), default=None)
 
     @cached_property
     def kernel(self) -> tuple[int, int] | None:
@@ -169,7 +170,10 @@ class Machine:
         """The video encoder that proves itself on ten frames; None: nobody tried."""
         if self._encoder is not None or not self._is_this:
             return self._encoder
-        return choose_encoder("auto", PROBED_WH, PROBED_FPS, cores_here())
+        try:
+            return choose_encoder("auto", PROBED_WH, PROBED_FPS, cores_here())
+        except (OSError, EdgewrightError):  # nowhere to write ten frames: another check says so
+            return None
 
     @cached_property
     def synchronised(self) -> bool | None:
@@ -234,5 +238,5 @@ def _mounts(text: str) -> list[Mount]:
         before, dash, after = line.partition(" - ")
         fields, tail = before.split(" "), after.split(" ")
         if dash and len(fields) > 5 and len(tail) > 2:
-            found.append(Mount(fields[4], tail[0], tail[1], (*fields[5].split(","), *tail[2].split(","))))
+            found.append(Mount(fields[4].replace("\\040", " "), tail[0], tail[1], (*fields[5].split(","), *tail[2].split(","))))
     return found

@@ -116,7 +116,7 @@ def full_disk(machine: Machine) -> Finding | None:
 
 def read_only_disk(machine: Machine) -> Finding | None:
     mount = machine.mount_of(str(machine.folder.absolute()))
-    if mount is None or mount.options[0] != "ro":
+    if mount is None or "ro" not in mount.options:
         return None
     return Finding(
         "disk-read-only",

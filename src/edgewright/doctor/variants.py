@@ -59,9 +59,10 @@ def open_given(path: Path) -> Given:
         raise ModelError("this model has no input", fix="export it again")
     shape = inputs[0]["shape"] or []
     is_picture = len(inputs) == 1 and len(shape) == len(USUAL_PICTURE)
-    dims = [guess if axis is None else int(axis) for axis, guess in zip(shape, USUAL_PICTURE, strict=True)] if is_picture else []
-    is_free = is_picture and None in shape[2:]
-    batch = dims[0] if dims else int((shape or [1])[0] or 1)
+    # A free axis has a name, or none.
+    dims = [axis if isinstance(axis, int) else guess for axis, guess in zip(shape, USUAL_PICTURE, strict=True)] if is_picture else []
+    is_free = is_picture and not all(isinstance(axis, int) for axis in shape[2:])
+    batch = dims[0] if dims else next((axis for axis in shape[:1] if isinstance(axis, int)), 1)
     return Given(path, "onnxruntime", str(found["precision"]), batch, (dims[3], dims[2]) if dims else None, _detector(path), is_free)
 
 
