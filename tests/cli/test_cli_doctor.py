@@ -92,7 +92,7 @@ def test_an_explanation_is_shown(edgewright, monkeypatch, tmp_path):
     assert "it does not fit: it was killed in its first run" in ran.out
     assert "largest picture that fits: 608x608; 640x640 does not" in ran.out
     assert "largest batch at that size: 3; 4 does not fit" in ran.out
-    assert "it leaks: 2.0 KiB a run (95 %: 1.0 to 4.0, 30 runs)" in ran.out
+    assert "it takes more with every run: 2.0 KiB a run (95 %: 1.0 to 4.0, 30 runs)" in ran.out
     assert "killed before, by a control group's limit, 12 s after the start of the machine: python3 (process 7)" in ran.out
     document = json.loads((tmp_path / "oom.json").read_text())
     assert document["largest"] == {"size_wh": [608, 608], "batch": 3}

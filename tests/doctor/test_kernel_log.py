@@ -25,6 +25,10 @@ def test_both_kinds_are_read():
     )
 
 
+def test_what_our_own_trials_lost_is_no_news():
+    assert kills_in(GROUP.replace("oom_memcg=/x,", "oom_memcg=/a/edgewright-oom-7-12,task_memcg=/a/edgewright-oom-7-12,")) == ()
+
+
 def test_only_the_last_are_kept():
     assert [kill.process for kill in kills_in("".join(WHOLE.replace("812", str(at)) for at in range(100, 120)))] == list(range(112, 120))
 

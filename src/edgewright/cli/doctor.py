@@ -163,13 +163,15 @@ def _show_explained(console: Screen, found: "Explained") -> None:
         console.print(f"    the batch cannot be varied: {found.fixed_batch}")
     if found.split is not None:
         rows = [[name, value] for name, value in _split_rows(found)]
-        console.print(table("\nWhere the memory goes", ["", "MiB"], rows))
+        console.print("")
+        console.print(table("Where the memory goes", ["", "MiB"], rows))
         console.print(_leak(found))
     if found.advice:
         advised: list[list[str | None]] = [
             [each.what, _mib(each.peak_bytes), _saved(each.saved_bytes), each.why_not or each.note] for each in found.advice
         ]
-        console.print(table("\nWhat to change, most effective first", ["", "peak", "saves", ""], advised, texts=(0, 3)))
+        console.print("")
+        console.print(table("What to change, most effective first", ["", "peak", "saves", ""], advised, texts=(0, 3)))
 
 
 def _verdict(found: "Explained") -> str:
@@ -222,7 +224,7 @@ def _leak(found: "Explained") -> str:
     assert split is not None  # noqa: S101 - asked by the caller
     kib = split.leak_bytes_a_run.scaled(1 / 1024)
     figures = f"{kib.estimate:.1f} KiB a run (95 %: {kib.low:.1f} to {kib.high:.1f}, {split.runs} runs)"
-    return f"it leaks: {figures}" if split.leaks else f"no leak is shown: {figures}"
+    return f"it takes more with every run: {figures}" if split.leaks else f"no leak is shown: {figures}"
 
 
 def _mib(count: int | None) -> str:

@@ -19,7 +19,7 @@ from edgewright.engines.conversion import convert
 from edgewright.errors import EngineError, InputError
 from edgewright.progress import Progress, unseen
 
-NOT_ON_NOISE = "its integers were made on noise: what they take is true, what they answer is not; `edgewright fit` makes them well"
+MADE_ON_NOISE = "made on noise: what it takes is true, what it answers is not; `edgewright fit` does it well"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def _ways(variants: Variants, batch: int, fitting_wh: Size | None, threads: int)
     if threads > 1:
         yield _Way("one thread", batch, given.size_wh, 1)
     if not given.precision.startswith("int8"):
-        yield _Way("INT8", batch, given.size_wh, threads, integers=True, note=NOT_ON_NOISE)
+        yield _Way("INT8", batch, given.size_wh, threads, integers=True, note=MADE_ON_NOISE)
     for engine in installed_engines():
         if engine != given.engine:
             yield _Way(f"another engine: {engine}", batch, given.size_wh, threads, engine=engine)

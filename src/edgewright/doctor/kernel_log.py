@@ -18,6 +18,8 @@ KILLED = re.compile(
     r": Killed process ([0-9]{1,10}) \(([^\n]{0,40}?)\) total-vm:[0-9]{1,15}kB, anon-rss:([0-9]{1,15})kB",
     re.MULTILINE,
 )
+# dump_oom_victim: the group whose limit it was, before the line above; those of our own trials are no news.
+OURS = re.compile(r"oom_memcg=[^,\n]{0,300}/edgewright-oom-[^\n]{0,600}[,]pid=([0-9]{1,10})")
 MOST_KEPT = 8
 MOST_GROUPS = 64
 
@@ -61,9 +63,11 @@ def kills_on(machine: Machine) -> Kills:
 
 def kills_in(log: str) -> tuple[Kill, ...]:
     """The last few that a kernel's log tells of, in their order."""
+    ours = set(OURS.findall(log))
     found = [
         Kill(float(when) if when else None, int(process), printable(name, 40), int(anonymous) * 1024, how.startswith("Memory cgroup"))
         for when, how, process, name, anonymous in KILLED.findall(log)
+        if process not in ours
     ]
     return tuple(found[-MOST_KEPT:])
 

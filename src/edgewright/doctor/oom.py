@@ -25,8 +25,8 @@ from edgewright.run.memory import available_bytes
 from edgewright.stats import Interval, mean_step
 
 MIB = 1 << 20
-LEAK_RUNS = 30
-SETTLING_RUNS = 5  # in which an arena finds its size
+LEAK_RUNS, MOST_LEAK_RUNS = 30, 200
+LEAK_MS = 10_000.0  # about how long it is looked for
 MOST_BATCH = 64
 RESERVE = 0.9  # of what is available: the rest is for whoever else lives here
 SLOWER = 20.0  # than by the others: it fights for pages
@@ -216,7 +216,9 @@ class _Search:
         trial, few = self.trial(batch, size_wh), min(batch, self.variants.given.batch)  # a leak shows with one picture, and sooner
         if not trial.fits or trial.opened_bytes is None or trial.started_bytes is None:
             return None
-        attempt = replace(self._attempt(few, size_wh), runs=SETTLING_RUNS + LEAK_RUNS)
+        runs = round(min(max(LEAK_RUNS, LEAK_MS * batch / few / (trial.run_ms or 1.0)), MOST_LEAK_RUNS))
+        # In the first half of them arenas and caches find their size.
+        attempt = replace(self._attempt(few, size_wh), runs=2 * runs)
         often = try_out(attempt, self._limiter, self._limit_bytes)
         if not often.fits:
             return None
@@ -226,8 +228,8 @@ class _Search:
             attempt.path.stat().st_size,
             trial.transient_bytes or 0,
             trial.fed_bytes or 0,
-            mean_step(often.held_bytes[SETTLING_RUNS:]),
-            LEAK_RUNS,
+            mean_step(often.held_bytes[runs:]),
+            runs,
         )
 
     def _patience_s(self, batch: int, size_wh: Size | None) -> float:
