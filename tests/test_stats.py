@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgewright.stats import Interval, Latency, interval_of, paired_ratio, resample_counts, units_to_settle
+from edgewright.stats import Interval, Latency, interval_of, mean_step, paired_ratio, resample_counts, units_to_settle
 
 SAMPLES = st.lists(st.floats(0.01, 1e4), min_size=1, max_size=50)
 
@@ -121,3 +121,19 @@ def test_every_replicate_draws_as_many_as_there_are(units, seed):
 )
 def test_how_many_units_would_settle_it(interval, bar, units, expected):
     assert units_to_settle(interval, bar, units) == expected
+
+
+def test_a_steady_rise_is_a_slope_and_its_interval_is_narrow():
+    found = mean_step([100.0 + 4 * at for at in range(30)])
+    assert (found.estimate, found.low, found.high) == (4.0, 4.0, 4.0)
+
+
+def test_one_late_step_is_no_slope():
+    assert mean_step([0.0] * 20 + [1000.0] * 10).low <= 0
+
+
+def test_noise_round_a_level_is_no_slope_and_a_slope_shows_through_noise():
+    noise = np.random.default_rng(3).normal(0, 2, 60)
+    level = mean_step(list(noise))
+    assert level.low < 0 < level.high
+    assert mean_step(list(noise + 10 * np.arange(60))).low > 0

@@ -73,6 +73,16 @@ class ControlGroups:
         self._cpu = _levels(files, *cpu) if cpu else []
         self._cpu_version = cpu[0] if cpu else 2
 
+    @property
+    def version(self) -> int | None:
+        """Of the hierarchy that limits memory, or else processors; None where there is none."""
+        return self._version
+
+    @property
+    def memory_levels(self) -> tuple[str, ...]:
+        """The folders of its own memory group and of those around it, outwards, by their paths under the root."""
+        return tuple(self._memory)
+
     def read(self, look: Look) -> ControlGroup | None:
         if self._version is None:
             return None
