@@ -105,9 +105,9 @@ class Camera(Kept):
         while self._shared.ledger.writing < writing and (slot := self._shared.ledger.take()) is not None:
             self._tell({"fill": slot})
 
-    def shorten(self, slots: int | None) -> None:
-        """Make do with so many slots, and give the memory of the others back as they become free; None: all of them again."""
-        self._fewest_slots = slots
+    def shorten(self, *, short: bool) -> None:
+        """Make do with few slots, and give the memory of the others back as they become free; or have all of them again."""
+        self._fewest_slots = max(WRITING, -(-self._slots // 2)) if short else None
 
     def _fit_slots(self) -> None:
         if self._shared is None:

@@ -116,7 +116,13 @@ class RecorderProcess(Kept):
         self._drop()
 
     def to_json(self) -> dict[str, Any]:
-        counts = {"paused": self.is_paused, "offered": self.offered, "recorded": self.recorded, "left_out": self.left_out, "restarts": self.restarts}
+        counts = {
+            "paused": self.is_paused,
+            "offered": self.offered,
+            "recorded": self.recorded,
+            "left_out": self.left_out,
+            "restarts": self.restarts,
+        }
         return {**counts, "cameras": dict(self.states)}
 
     # --- its process --------------------------------------------------------------------------------------------------------------------
