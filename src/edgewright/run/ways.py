@@ -74,7 +74,7 @@ def governed_model(settings: ServiceSettings) -> ModelSettings:
 
 
 def artifact_names(model: ModelSettings) -> dict[str, Path]:
-    """What a model's artifacts are called in sentences, its own first: by their folders, or by whole paths where two are called the same."""
+    """What a model's artifacts are called, its own first: by their folders, or by whole paths where two are called the same."""
     paths = (model.artifact, *model.lighter)
     differ = len({path.name for path in paths}) == len(paths)
     return {path.name if differ else str(path): path for path in paths}
