@@ -35,9 +35,11 @@ def write_film(path, size_wh=(320, 240), frames=100):
 class GovernedService:
     """`answers`: (when, camera, model, engine, boxes); `events` as they were said."""
 
-    def __init__(self, folder, models, film, *, ways=(), board="rpi5", cameras=("belt",), govern=None, memory_bytes=None, every_s=1.0):
+    def __init__(
+        self, folder, models, film, *, ways=(), board="rpi5", cameras=("belt",), govern=None, memory_bytes=None, every_s=1.0, root=None
+    ):
         self.board = FakeBoard(folder / "board", board)
-        self.board.set_temperature(50.0)
+        self.board.set_temperature(62.0)
         self.answers, self.events = [], []
         settings = ServiceSettings(
             tuple(models),
@@ -50,7 +52,7 @@ class GovernedService:
         kept = RememberedFootprints(folder / "state")
         self.kept = kept
         self.service = Service(settings, clock=SystemClock(), takers=[self], footprints=Footprints(kept.recall, kept.remember))
-        self.sensing = Sensing(self.board.root, open_sensors=self.board.sensors, every_s=every_s).start()
+        self.sensing = (Sensing(root) if root else Sensing(self.board.root, open_sensors=self.board.sensors, every_s=every_s)).start()
         first = self.sensing.first(30.0)
         self.governor = self.service.governor = Governing(self.service, self.sensing, ways, None if first is None else first.reading)
 

@@ -1,11 +1,21 @@
-"""A service whose board warms, loses its sensor or runs out of memory: it really answers fewer frames, with fewer threads, smaller pictures."""
+"""A service whose board warms, loses its sensor or runs out of memory: fewer frames, threads and pixels, really."""
 
+import os
+import signal
+import subprocess
+import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from edgewright.clock import SystemClock
+from edgewright.run.footprints import key_of
 from edgewright.run.govern.ladder import Measured
-from edgewright.run.settings import GovernSettings, ModelSettings
+from edgewright.run.settings import GovernSettings, ModelSettings, ServiceSettings
+from edgewright.run.ways import RememberedWays, measured_ways
 from governed_service import GovernedService, write_film
 from tiny_detector import save_tiny_detector
 
@@ -95,4 +105,158 @@ def test_memory_that_runs_short_is_given_back_and_taken_again(models, film, tmp_
         assert live.service.is_ready
         ring = live.service.cameras["belt"]._shared
         assert ring.ledger.in_use < ring.ledger.slots
+    live.assert_it_adds_up()
+
+
+# --- one worker after another -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_worker_is_followed_by_another_and_every_frame_is_accounted_for(beside, models, film, tmp_path):
+    settings, outcomes = detector(models), []
+    with GovernedService(tmp_path, [settings], film) as live:
+        live.service.governor = None
+        live.until(lambda: len(live.answers) > 5)
+        before = live.service.workers["parts"].pid
+        smaller = replace(settings, artifact=models[1], threads=1)
+        live.kept.remember(key_of(smaller), live.service.workers["parts"].loaded.footprint)  # or there is no knowing that both fit
+        assert live.service.replace(smaller, outcomes.append, beside=beside)
+        assert not live.service.replace(settings, outcomes.append, beside=beside)  # one change at a time
+        changed = len(live.answers)
+        live.until(lambda: outcomes)
+        assert (live.service.workers["parts"].pid, outcomes[0].why) != (before, None)
+        assert outcomes[0].why is None
+        between = len(live.answers) - changed
+        live.until(lambda: live.answers[-1][3:5] == (1, SMALL))
+        assert not Path(f"/proc/{before}").exists()
+        dropped = live.dropped("parts")
+        assert dropped["worker_lost"] == 0
+        if beside:
+            assert between > 0  # the one before went on answering
+        else:
+            assert dropped["no_worker"] > 0
+        assert set(live.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
+    live.assert_it_adds_up()
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_a_next_worker_that_is_none_leaves_the_one_before(beside, models, film, tmp_path):
+    settings, outcomes = detector(models), []
+    wrong = save_tiny_detector(tmp_path / "wrong.onnx", classes=("cat", "dog"), size=SMALL)
+    with GovernedService(tmp_path, [settings], film) as live:
+        live.service.governor = None
+        live.until(lambda: len(live.answers) > 5)
+        other = replace(settings, artifact=wrong)
+        live.kept.remember(key_of(other), live.service.workers["parts"].loaded.footprint)
+        assert live.service.replace(other, outcomes.append, beside=beside)
+        live.until(lambda: outcomes)
+        assert outcomes[0].why == "it knows cat, dog, and the model before it red, green, blue"
+        before = len(live.answers)
+        live.until(lambda: len(live.answers) > before + 3)
+        assert live.answers[-1][4] == LARGE
+        assert set(live.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
+    live.assert_it_adds_up()
+
+
+def test_ways_to_run_are_measured_once(models, tmp_path):
+    settings = ServiceSettings((detector(models),), (), state=tmp_path)
+
+    def measured():
+        return measured_ways(settings, 1 << 30, clock=SystemClock(), every_turn=lambda: None, is_stopped=lambda: False)
+
+    ways = measured()
+    assert [(way.artifact, way.size_wh, way.threads) for way in ways] == [
+        ("large.onnx", LARGE, 2),
+        ("large.onnx", LARGE, 1),
+        ("small.onnx", SMALL, 2),
+        ("small.onnx", SMALL, 1),
+    ]
+    assert all(0 < way.ms < 5000 for way in ways)
+    assert RememberedWays(tmp_path).recall(settings.models[0]) is not None
+    began_s = time.monotonic()
+    assert measured() == ways
+    assert time.monotonic() - began_s < 0.5  # no process was started
+    assert measured_ways(settings, 1 << 30, clock=SystemClock(), every_turn=lambda: None, is_stopped=lambda: True) == ()
+
+
+# --- a real control group, a real hog ---------------------------------------------------------------------------------------------------
+
+HOG = """
+import pathlib, sys
+group, taken = pathlib.Path(sys.argv[1]), []
+pathlib.Path("/proc/self/oom_score_adj").write_text("1000")  # should it come to that: this process, and not the tests
+
+def left_share():
+    stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+    limit = int((group / "memory.limit_in_bytes").read_text())
+    return 1 - (int((group / "memory.usage_in_bytes").read_text()) - int(stat["total_inactive_file"])) / limit
+
+for line in sys.stdin:
+    while left_share() > float(line):
+        taken.append(bytearray(b"x") * (1 << 20))
+    print("full", flush=True)
+"""
+GROUPS = Path("/sys/fs/cgroup/memory")
+MIB = 1 << 20
+
+
+@pytest.fixture
+def small_group():
+    """A memory cgroup (version 1) that holds this process until the test ends, and what it starts meanwhile."""
+    group = GROUPS / f"edgewright-test-{os.getpid()}"
+    own = next((line.split(":", 2)[2] for line in Path("/proc/self/cgroup").read_text().splitlines() if ":memory:" in line), None)
+    if own is None:
+        pytest.skip("no memory cgroup of version 1")
+    home = GROUPS / own.strip("/") if (GROUPS / own.strip("/")).is_dir() else GROUPS
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(os.getpid()))
+    except OSError as error:
+        with suppress(OSError):
+            group.rmdir()
+        pytest.skip(f"control groups are not ours to make: {error}")
+    yield group
+    (home / "cgroup.procs").write_text(str(os.getpid()))
+    for pid in (group / "cgroup.procs").read_text().split():
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    until_s = time.monotonic() + 20
+    while time.monotonic() < until_s:
+        with suppress(OSError):
+            group.rmdir()
+            return
+        time.sleep(0.1)
+
+
+def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, film, tmp_path, small_group, monkeypatch):
+    monkeypatch.setattr("edgewright.run.govern.pressure.CALM_FOR_S", 4.0)  # a minute is long for a test
+    settings = [detector(models), ModelSettings("extra", models[1], threads=1, best_effort=True)]
+    with GovernedService(tmp_path, settings, film, root=Path("/")) as live:
+        live.until(lambda: {answer[2] for answer in live.answers} == {"parts", "extra"})
+        live.turn_for(2)
+        used = int((small_group / "memory.usage_in_bytes").read_text())
+        (small_group / "memory.limit_in_bytes").write_text(str(used + 150 * MIB))
+        hog = subprocess.Popen([sys.executable, "-c", HOG, str(small_group)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def eat():
+            """Down to 6 % of the group's memory."""
+            hog.stdin.write("0.06\n")
+            hog.stdin.flush()
+            assert hog.stdout.readline() == "full\n"
+
+        try:
+            eat()
+            live.until(lambda: live.service.workers["extra"].state == "paused")
+            eat()
+            live.until(lambda: live.answers[-1][4] == SMALL)
+            eat()
+            before = len(live.answers)
+            live.until(lambda: len(live.answers) > before + 20)
+            assert hog.poll() is None  # nobody had to be killed
+            assert live.service.workers["parts"].restarts == 0
+        finally:
+            hog.kill()
+            hog.communicate()
+        live.until(lambda: live.service.workers["extra"].state == "ready" and live.answers[-1][4] == LARGE)
+        live.until(lambda: live.service.status()["governor"]["relief"] == "none")
     live.assert_it_adds_up()

@@ -82,8 +82,10 @@ class ServiceActuator:
 
     def _settings_of(self, point: OperatingPoint) -> ModelSettings:
         name = point.artifact or next(iter(self._artifacts))
-        usual = point.threads is None or point.threads == self._threads.get(name)
-        return replace(self._model, artifact=self._artifacts[name], threads=self._model.threads if usual else point.threads)
+        threads = point.threads or self._model.threads
+        if self._model.threads is None and threads == self._threads.get(name):
+            threads = None  # by which it is known when nobody governs
+        return replace(self._model, artifact=self._artifacts[name], threads=threads)
 
     def _run(self, settings: ModelSettings) -> None:
         worker = self._service.workers[self._model.name]

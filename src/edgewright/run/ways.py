@@ -152,7 +152,8 @@ class _Heard:
 
 def _ran_of(fields: Mapping[str, Any]) -> Ran:
     """Raises ValueError, LookupError: this is none."""
-    ran = Ran(*(count_said(fields[name], MOST_SIDE) for name in ("threads", "wide", "high")), number_said(fields["ms"]))
+    threads, wide, high = (count_said(fields[name], MOST_SIDE) for name in ("threads", "wide", "high"))
+    ran = Ran(threads, wide, high, number_said(fields["ms"]))
     if not (ran.threads and ran.wide and ran.high and ran.ms > 0):
         raise ValueError("no way to run")
     return ran
