@@ -59,7 +59,9 @@ def test_rates_are_of_what_was_counted_since():
     rates = Rates()
     assert rates.look({"a": 100}, 1.0) == {"a": 0.0}
     assert rates.look({"a": 120, "b": 5}, 2.0) == {"a": 10.0, "b": 0.0}
-    assert rates.of["a"] == pytest.approx(3.0)
+    assert rates.of == {"a": 10.0, "b": 0.0}
+    assert rates.look({"a": 120, "b": 5}, 1.0) == {"a": 0.0, "b": 0.0}
+    assert rates.of["a"] == pytest.approx(7.0)
     assert rates.look({"a": 110, "b": 5}, 1.0) == {"a": 0.0, "b": 0.0}  # a counter that begins anew is none that runs back
 
 

@@ -56,10 +56,10 @@ class Rates:
     of: dict[str, float] = field(default_factory=dict)
 
     def look(self, counts: Mapping[str, int], seconds: float) -> dict[str, float]:
-        """Of each since the last look; `of` is smoothed."""
+        """Of each since the last look; `of` is smoothed, from the first that was more than none."""
         found = {name: max(0, count - self._before.get(name, count)) / max(seconds, 1e-3) for name, count in counts.items()}
         self._before = dict(counts)
-        self.of = {name: rate + (1 - RATE_SHARE) * (self.of.get(name, rate) - rate) for name, rate in found.items()}
+        self.of = {name: rate + (1 - RATE_SHARE) * ((self.of.get(name) or rate) - rate) for name, rate in found.items()}
         return found
 
 

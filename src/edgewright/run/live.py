@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -66,9 +66,9 @@ def live(
 
         for warning in settings.warnings:
             service.say("service", settings.name, warning, "warning")
-        with sensing or Sensing() as board:
+        with (sensing or Sensing()) if settings.govern.enabled else nullcontext() as board:
             try:
-                if settings.govern.enabled:
+                if board is not None:
                     govern(service, board, is_stopped, lambda: notifier.beat(is_ready=False, is_alive=True))
                 service.start()
                 service.run(is_stopped, every_turn)

@@ -99,9 +99,9 @@ def measured_ways(
                 break
             kept.remember(way, ran)
             ways.append(Measured(name, (ran.wide, ran.high), ran.threads, ran.ms, map50_95_of(artifact)))
-            if ran.threads < 2:
+            threads = (ran.threads if threads is None else threads) // 2
+            if not threads:
                 break
-            threads = ran.threads // 2
     return () if is_stopped() else tuple(ways)
 
 
