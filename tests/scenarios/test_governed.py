@@ -13,9 +13,10 @@ import pytest
 
 from edgewright.clock import SystemClock
 from edgewright.run.footprints import key_of
-from edgewright.run.govern.ladder import Measured
+from edgewright.run.govern.ladder import Measured, build_ladder
 from edgewright.run.settings import GovernSettings, ModelSettings, ServiceSettings
 from edgewright.run.ways import RememberedWays, measured_ways
+from edgewright.testing.plants import BARE_PI_5, Plant, constant
 from governed_service import GovernedService, write_film
 from tiny_detector import save_tiny_detector
 
@@ -259,4 +260,35 @@ def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, fil
             hog.communicate()
         live.until(lambda: live.service.workers["extra"].state == "ready" and live.answers[-1][4] == LARGE)
         live.until(lambda: live.service.status()["governor"]["relief"] == "none")
+    live.assert_it_adds_up()
+
+
+@pytest.mark.soak
+def test_a_plant_that_warms_by_what_is_really_answered_stays_below_its_limit(models, film, tmp_path):
+    """The governor's plants, warmed in real time by the frames that real workers answer: half an hour's board in five minutes."""
+    board = replace(BARE_PI_5, name="a small board in the sun", board_j_k=8.0, air=constant(38.0))
+    ladder = {(rung.point.threads, rung.point.size_wh): rung.frame_heat for rung in build_ladder(WAYS).rungs}
+    plant, hottest_c, ways = Plant(board), 0.0, []
+    with GovernedService(
+        tmp_path, [detector(models)], film, ways=WAYS, govern=GovernSettings(lowest_fps=2.0), cameras=("belt", "gate")
+    ) as live:
+        live.board.set_temperature(plant.reading_c())
+        live.until(lambda: len(live.answers) > 30)
+        for second in range(300):
+            before, began_s = len(live.answers), time.monotonic()
+            live.turn_for(1.0)
+            seconds = time.monotonic() - began_s
+            plant.run(seconds, sum(ladder[answer[3:5]] for answer in live.answers[before:]) / seconds)
+            live.board.set_temperature(plant.reading_c())
+            hottest_c = max(hottest_c, plant.die_c)
+            ways.append((plant.die_c, len(live.answers) - before, live.answers[-1][3:5]))
+            if second % 20 == 0:
+                print(
+                    f"{second} s: {plant.die_c:.1f} C, {ways[-1][1]} answers, {ways[-1][2]}, {live.governor.status()['fps_cap']}",
+                    flush=True,
+                )
+    print(f"hottest {hottest_c:.2f} C; rungs {[each.text for each in live.said('governor')]}")
+    assert hottest_c < 79.0
+    assert sum(count for _, count, _ in ways[-30:]) > 60
+    assert len(live.said("governor", "rung")) <= 4
     live.assert_it_adds_up()
