@@ -40,7 +40,7 @@ def overhead(model: Path, clip: Path) -> dict[str, Any]:
         camera = CameraSettings("camera", Address(str(small)), live=True, fps=CAMERA_FPS, loop=True)
         service, _ = _run(model, camera, frames=OVERHEAD_FRAMES)
     pair = service.figures["camera"].models["model"]
-    age, of_model = (np.array(samples.recent)[WARM_FRAMES:] * 1e3 for samples in (pair.age, pair.stages["model"]))
+    age, of_model = (samples.recent[WARM_FRAMES:] * 1e3 for samples in (pair.age, pair.stages["model"]))
     stages = {name: histogram.quantiles_ms() for name, histogram in pair.stages.items()}
     found = {name: _quantiles(samples) for name, samples in (("age_ms", age), ("model_ms", of_model), ("overhead_ms", age - of_model))}
     return {**found, "stages_ms": stages, "frames": len(age), "threads": 1, "size_wh": CAMERA_WH}

@@ -215,7 +215,7 @@ def spoken(stage, monkeypatch, clip):
         for descriptor in message.fds:
             os.close(descriptor)
         heard.append(message.words)
-    assert [list(words) for words in heard] == [["open", "live", "most_fps", "motion", "most_frames"], ["ring"], ["fill"], ["fill"]]
+    assert [list(words) for words in heard] == [["open", "live", "most_fps", "motion", "most_frames", "skip"], ["ring"], ["fill"], ["fill"]]
     return camera, child
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 
 import numpy as np
 import pytest
@@ -90,3 +91,21 @@ def test_a_log_that_cannot_be_written_stops_nothing(error):
             raise error
 
     Log("text", Full()).offer(event())
+
+
+def test_a_log_that_nobody_reads_holds_up_nobody():
+    reading, writing = os.pipe()
+    with open(reading, "rb") as reader, open(writing, "w") as writer:  # noqa: PTH123 - descriptors
+        log = Log("json", writer)
+        for _ in range(100):  # far more than a pipe takes
+            log.offer(event("x" * 1900, data={"last_words": ["y" * 1900] * 3}))
+        assert 0 < log.left_out < 100
+        os.set_blocking(reading, False)
+        taken = b""
+        while part := reader.read():
+            taken += part
+        log.offer(event("somebody reads again"))
+        lines = (taken + reader.read()).splitlines()
+        whole = [json.loads(line) for line in lines if line.endswith(b"}")]
+        assert whole[-1]["text"] == "somebody reads again"
+        assert len(whole) == 101 - log.left_out

@@ -129,6 +129,8 @@ def test_a_file_that_is_no_model_is_refused(stage, tmp_path, content):
     worker = worker_of(stage, path)
     stage.until(lambda: worker.state not in ("loading", "waiting"))
     assert (worker.state, worker.exit_code, worker.restarts, worker.pid) == ("refused", 2, 0, None)
+    worker.end()
+    assert worker.state == "refused"  # which is what a service ends with
     assert [severity for severity, _ in stage.events] == ["error"]
 
 

@@ -87,12 +87,13 @@ class Camera(Kept):
         """What is due: a start, or a replacement."""
         if self.state == "waiting" and now_s >= self._due_s:
             self._start(now_s)
-        elif self.state == "starting" and now_s - self._since_s > self.settings.stall_s + START_S:
+        elif self.state == "starting" and now_s - (self._since_s if self.live else self._heard_s) > self.settings.stall_s + START_S:
             self._fail(f"no frame came within {self.settings.stall_s + START_S:.0f} s of its start")
         elif self.state == "up":
+            if not self.live and self._is_waiting_for_us():
+                self._heard_s = now_s  # a file's reader that waits for a slot of ours is silent as well, and not to blame: nor is it later
             silent_s = now_s - (self._heard_s if self._is_patient or not self.live else self._frame_s)
-            # A file's reader that waits for a slot of ours is silent as well, and not to blame.
-            if silent_s > self.settings.stall_s and not (not self.live and self._is_waiting_for_us()):
+            if silent_s > self.settings.stall_s:
                 self._fail(f"no frame for {self.settings.stall_s:.0f} s")
         self._fit_slots()
         self.give_slots()
@@ -134,14 +135,20 @@ class Camera(Kept):
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
     def _start(self, now_s: float) -> None:
+        if self._most_frames is not None and self.received >= self._most_frames:  # it was lost when there was no more to come
+            self._ended()
+            return
         self._become("starting")
         self._is_patient = False
         self._frame_s = self._began_s = now_s
         if not self._begin():
             return
         motion = None if self.settings.motion is None else asdict(self.settings.motion)
-        left = None if self._most_frames is None else max(1, self._most_frames - self.received)
-        self._tell({"open": self._order.to_json(), "live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left})
+        left = None if self._most_frames is None else self._most_frames - self.received
+        # A film goes on where its last reader was lost; one that plays again and again may begin anywhere.
+        skip = 0 if self.live or self.settings.loop or self.settings.watch else self.received
+        more = {"live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left, "skip": skip}
+        self._tell({"open": self._order.to_json(), **more})
 
     def _take(self, words: dict[str, Any]) -> None:
         said = words["say"]

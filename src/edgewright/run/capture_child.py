@@ -1,6 +1,6 @@
 """The capture process of one camera: source in, frames into slots of the ring, and a word for each.
 
-    the service says      {"open": order, "live": true, "most_fps": null, "motion": null}, {"ring": [slots, bytes]}, {"fill": slot}
+    the service says      {"open": order, "live": true, ...}, {"ring": [slots, bytes]}, {"fill": slot}
     this process says     opened, needs (a larger ring), filled, alive, ended, lost; see `_Capture`
 
 A live source is read as fast as it sends, so that the newest frame is never an old one out of some buffer: where there is no slot to fill,
@@ -54,6 +54,7 @@ class _Capture:
         """
         self._reader = reader = open_reader(SourceOrder.from_json(self._order["open"]))
         self.say("opened", reader=reader.name, fps=reader.fps, frames=reader.frames, patient=reader.is_patient)
+        self._pass_over(self._order["skip"])
         while self._left is None or self._left > 0:
             if not self._live:
                 self._wait_for_a_slot()
@@ -65,9 +66,19 @@ class _Capture:
                 self._left = None if self._left is None else self._left - 1
                 self._take()
             self._listen()
-            if time.monotonic() - self._told_s >= ALIVE_EVERY_S:
-                self.say("alive")
+            self._say_alive()
         self.say("ended")
+
+    def _pass_over(self, frames: int) -> None:
+        """What another process has read of this file before it was lost."""
+        for _ in range(frames):
+            if self._reader.next() is False:
+                return
+            self._say_alive()
+
+    def _say_alive(self) -> None:
+        if time.monotonic() - self._told_s >= ALIVE_EVERY_S:
+            self.say("alive")
 
     def _take(self) -> None:
         """One frame, which is there to be decoded: into a slot, or dropped for a reason."""

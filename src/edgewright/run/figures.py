@@ -1,12 +1,13 @@
 """What a service counts and times, of each camera and model. It adds up: captured = answered + dropped by reason + on the way."""
 
 from bisect import bisect_left
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 RECENT: Final = 2000  # samples that quantiles are of
 # Upper bounds in seconds, from 1 ms to 100 s, six a decade: each is half as much again as the one before.
@@ -20,22 +21,31 @@ class Histogram:
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     total_s: float = 0.0
-    recent: deque[float] = field(default_factory=lambda: deque(maxlen=RECENT))
+    # All of it from the beginning: memory that grows for an hour looks like a leak.
+    _latest: NDArray[np.float64] = field(default_factory=lambda: np.zeros(RECENT))
 
     @property
     def count(self) -> int:
         return sum(self.counts)
 
+    @property
+    def recent(self) -> NDArray[np.float64]:
+        """The latest samples, at most `RECENT`, oldest first."""
+        count = self.count
+        at = count % RECENT
+        return self._latest[:count].copy() if count < RECENT else np.concatenate([self._latest[at:], self._latest[:at]])
+
     def add(self, seconds: float) -> None:
+        self._latest[self.count % RECENT] = seconds
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.total_s += seconds
-        self.recent.append(seconds)
 
     def quantiles_ms(self) -> dict[str, float | None]:
         """p50, p90, p99 of the latest samples."""
-        if not self.recent:
+        recent = self._latest[: self.count]
+        if not len(recent):
             return {"p50": None, "p90": None, "p99": None}
-        p50, p90, p99 = np.percentile(np.fromiter(self.recent, float), [50, 90, 99]).tolist()
+        p50, p90, p99 = np.percentile(recent, [50, 90, 99]).tolist()
         return {"p50": round(p50 * 1e3, 3), "p90": round(p90 * 1e3, 3), "p99": round(p99 * 1e3, 3)}
 
 

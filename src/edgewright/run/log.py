@@ -1,6 +1,9 @@
 """The service's log: an event a line, for people or as JSON; journald and docker keep it. Credentials never reach it."""
 
+import io
 import json
+import os
+import select
 import sys
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO, TypeAlias
@@ -11,6 +14,7 @@ from edgewright.run.secrets import hide_credentials
 
 LogFormat: TypeAlias = Literal["text", "json"]
 LONGEST_TEXT = 2000  # characters
+PIECE = select.PIPE_BUF  # bytes that a pipe which can be written to takes without waiting: pipe(7)
 MARKS = {"info": " ", "warning": "!", "error": "E"}
 
 
@@ -20,17 +24,36 @@ class Log:
     def __init__(self, log_format: LogFormat = "text", stream: TextIO | None = None) -> None:
         self._format = log_format
         self._stream = stream or sys.stderr
+        self._is_torn = False
+        self.left_out = 0  # events of which no line, or no whole one, was written
 
     def offer(self, record: Record) -> None:
-        """Never fails: a log that cannot be written must not stop a line."""
+        """Never fails and never waits: a log that nobody takes must not stop a line."""
         if isinstance(record, Answer):
             return
         line = json.dumps(_hidden(record.to_json())) if self._format == "json" else _line(record)
         try:
-            self._stream.write(f"{line}\n")
-            self._stream.flush()
+            is_whole = self._write(f"{line}\n")
         except (OSError, ValueError):
-            return
+            is_whole = False
+        self.left_out += not is_whole
+
+    def _write(self, line: str) -> bool:
+        """Whether all of it was taken."""
+        try:
+            descriptor = self._stream.fileno()
+        except io.UnsupportedOperation:  # no file, and so nothing that waits
+            self._stream.write(line)
+            return True
+        self._stream.flush()
+        data = (f"\n{line}" if self._is_torn else line).encode(errors="backslashreplace")
+        for at in range(0, len(data), PIECE):
+            if not select.select([], [descriptor], [], 0)[1]:
+                self._is_torn = self._is_torn or at > 0
+                return False
+            os.write(descriptor, data[at : at + PIECE])
+        self._is_torn = False
+        return True
 
 
 def _line(event: Event) -> str:

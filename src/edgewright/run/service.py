@@ -34,6 +34,7 @@ from edgewright.vision.tracking import Tracker, TrackSettings
 
 TICK_S: Final = 0.05  # what is due is looked for so often
 CAPTURE_BYTES: Final = 64 * MIB  # of a capture process, promised before one has been measured
+RECORDER_BYTES: Final = 128 * MIB  # of a recorder and its encoder (55 to 60 MiB: docs/reference/recording.md)
 MEASURE_EVERY_S: Final = 5.0  # memory, the machine's clock
 JUMP_S: Final = 2.0  # of the wall clock against the other
 DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
@@ -124,6 +125,8 @@ class Service:
         self.budget.admit("service", pss_bytes(os.getpid()) or 0, "the service itself")
         for camera in self.cameras.values():
             self.budget.admit(f"camera {camera.name}", CAPTURE_BYTES, f"the capture process of {camera.name}")
+        for recorder in self.recorders:
+            self.budget.admit(f"output {recorder.name}", RECORDER_BYTES, f"the recorder of {recorder.name}")
         for worker in self.workers.values():
             self._promise(worker)
         cameras, models = len(self.cameras), len(self.workers)
@@ -519,6 +522,7 @@ class Service:
         pids = {"service": None, **{f"model {name}": worker.pid for name, worker in self.workers.items()}}
         pids |= {f"model {name}, next": worker.pid for name, worker in self._coming.items()}
         pids |= {f"camera {name}": camera.pid for name, camera in self.cameras.items()}
+        pids |= {f"output {recorder.name}": recorder.pid for recorder in self.recorders}
         taken = {name: pss_bytes(os.getpid()) if name == "service" else pid and pss_bytes(pid) for name, pid in pids.items()}
         self.used_bytes = {name: found for name, found in taken.items() if found}
         used, total = sum(self.used_bytes.values()), self.budget.total_bytes

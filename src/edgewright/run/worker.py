@@ -180,7 +180,8 @@ class Worker(Kept):
     def end(self) -> None:
         """For good; its memory is free when this returns."""
         self._drop()
-        self._become("ended")
+        if self.state != "refused":  # which is what the service ends with
+            self._become("ended")
 
     # --- its process --------------------------------------------------------------------------------------------------------------------
 
