@@ -70,8 +70,8 @@ def test_a_hot_board_gets_fewer_frames_fewer_threads_and_smaller_pictures(models
         assert "fewer than 4 frames a second would be left (mAP50-95 0.400 to 0.300)" in down.text
         assert down.data["from"] == "large.onnx at 320x320, 2 threads"
         assert set(live.dropped("parts")) <= {"superseded", "no_worker"}
-        live.board.set_temperature(64.0)
-        live.until(lambda: live.service.status()["governor"]["fps_cap"] != 4.0)
+        live.board.set_temperature(64.0)  # more frames at once; another rung not before five minutes have passed
+        live.until(lambda: (live.service.status()["governor"]["fps_cap"] or 100.0) > 6.0)
     live.assert_it_adds_up()
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from edgewright.board.sensors import Reading
 from edgewright.run.acting import ServiceActuator
 from edgewright.run.figures import CameraFigures
+from edgewright.run.govern.correlate import LEAD_S
 from edgewright.run.govern.heat import PI_LIMIT_C, Decision, Observation, ThermalLimits, limit_of_trips
 from edgewright.run.govern.ladder import Ladder, Measured, OperatingPoint, build_ladder
 from edgewright.run.govern.pressure import MemoryDecision, MemoryGovernor, MemoryLimits, MemorySeen, Relief
@@ -85,6 +86,8 @@ class Governing:
         self._over_currents: int | None = None
         self._relief = Relief.NONE
         self._decision: Decision | None = None
+        self._rung = 0
+        self._stepped: tuple[float, str] | None = None  # when, and to what
         self._memory_reason = "memory is not short"
         self._fault: str | None = None
         self.steps, self.cost_s = 0, 0.0
@@ -143,7 +146,7 @@ class Governing:
         self._tell_memory(memory)
         self._actuator.relieve(memory.relief)
         self._actuator.apply(self._point(now_s, sensed, sum(answered.values()), is_small=memory.relief >= Relief.SMALLER_ARTIFACT))
-        self._watch_lateness(sensed)
+        self._watch_lateness(now_s, sensed)
 
     def _point(self, now_s: float, sensed: Sensed | None, fps: float, *, is_small: bool) -> OperatingPoint:
         """How to run; `is_small`: with the lightest artifact."""
@@ -153,6 +156,8 @@ class Governing:
         known = any(rung.point.artifact == lightest for rung in self._ladder.rungs)
         first = self._ladder.first_with_artifact(lightest) if is_small and known else 0
         decision = self._decision = self._heat.step(observation(now_s, sensed, fps, self._offered_fps()), no_higher_than=first)
+        if decision.rung != self._rung:
+            self._rung, self._stepped = decision.rung, (now_s, f"the step to {self._ladder.rungs[decision.rung].name}")
         if (event := decision.event) is not None:
             self._service.say("governor", event.name, event.text, event.severity, data=event.data)
         # An artifact that is lighter but no cooler is no rung, and yet takes less memory.
@@ -195,8 +200,10 @@ class Governing:
             if event.name != "budget":  # of which the service tells itself
                 self._service.say("memory", event.name, event.text, event.severity, data=event.data)
 
-    def _watch_lateness(self, sensed: Sensed | None) -> None:
+    def _watch_lateness(self, now_s: float, sensed: Sensed | None) -> None:
         flags = set() if sensed is None else self._flags(sensed.reading)
+        if self._stepped is not None and now_s - self._stepped[0] <= LEAD_S:
+            flags.add(self._stepped[1])  # the board's or ours: it is said which
         found = self._lateness.look(self._service.clock.wall_s(), self._new_ages_ms(), flags)
         if found is not None:
             data = {"before_ms": found.rise.before_ms, "after_ms": found.rise.after_ms, "causes": [flag.what for flag in found.causes]}
