@@ -36,7 +36,19 @@ class GovernedService:
     """`answers`: (when, camera, model, engine, boxes); `events` as they were said."""
 
     def __init__(
-        self, folder, models, film, *, ways=(), board="rpi5", cameras=("belt",), govern=None, memory_bytes=None, every_s=1.0, root=None
+        self,
+        folder,
+        models,
+        film,
+        *,
+        ways=(),
+        board="rpi5",
+        cameras=("belt",),
+        govern=None,
+        memory_bytes=None,
+        every_s=1.0,
+        root=None,
+        outputs=(),
     ):
         self.board = FakeBoard(folder / "board", board)
         self.board.set_temperature(62.0)
@@ -45,6 +57,7 @@ class GovernedService:
             tuple(models),
             tuple(CameraSettings(name, Address(str(film)), live=True, loop=True) for name in cameras),
             state=folder / "state",
+            outputs=outputs,
             govern=govern or GovernSettings(),
             memory_bytes=memory_bytes,
         )

@@ -1,9 +1,11 @@
 """A service whose board warms, loses its sensor or runs out of memory: fewer frames, threads and pixels, really."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
@@ -13,9 +15,13 @@ import pytest
 
 from edgewright.clock import SystemClock
 from edgewright.run.footprints import key_of
-from edgewright.run.govern.ladder import Measured, build_ladder
-from edgewright.run.settings import GovernSettings, ModelSettings, ServiceSettings
+from edgewright.run.govern.ladder import Measured, OperatingPoint, build_ladder
+from edgewright.run.live import live
+from edgewright.run.secrets import Address
+from edgewright.run.sensing import Sensing
+from edgewright.run.settings import CameraSettings, FileOutput, GovernSettings, ModelSettings, RecordingOutput, ServiceSettings
 from edgewright.run.ways import RememberedWays, measured_ways
+from edgewright.testing.boards import FakeBoard
 from edgewright.testing.plants import BARE_PI_5, Plant, constant
 from governed_service import GovernedService, write_film
 from tiny_detector import save_tiny_detector
@@ -53,60 +59,60 @@ def detector(models, **more):
 
 def test_a_hot_board_gets_fewer_frames_fewer_threads_and_smaller_pictures(models, film, tmp_path):
     govern = GovernSettings(lowest_fps=4.0)
-    with GovernedService(tmp_path, [detector(models)], film, ways=WAYS, govern=govern, cameras=("belt", "gate")) as live:
-        live.until(lambda: len(live.answers) > 30)
-        assert {answer[3:5] for answer in live.answers} == {(2, LARGE)}
-        live.board.set_temperature(84.0)
-        live.until(lambda: any(answer[3:5] == (1, SMALL) for answer in live.answers))
-        live.turn_for(4)
-        assert live.fps(3.0) <= 6.5  # capped at 4, both cameras together, which had 40
-        assert live.fps(3.0) > 1.5
-        assert {answer[1] for answer in live.answers[-12:]} == {"belt", "gate"}
-        assert any(answer[5] for answer in live.answers[-12:])  # and it still sees what there is
-        status = live.service.status()["governor"]
+    with GovernedService(tmp_path, [detector(models)], film, ways=WAYS, govern=govern, cameras=("belt", "gate")) as governed:
+        governed.until(lambda: len(governed.answers) > 30)
+        assert {answer[3:5] for answer in governed.answers} == {(2, LARGE)}
+        governed.board.set_temperature(84.0)
+        governed.until(lambda: any(answer[3:5] == (1, SMALL) for answer in governed.answers))
+        governed.turn_for(4)
+        assert governed.fps(3.0) <= 6.5  # capped at 4, both cameras together, which had 40
+        assert governed.fps(3.0) > 1.5
+        assert {answer[1] for answer in governed.answers[-12:]} == {"belt", "gate"}
+        assert any(answer[5] for answer in governed.answers[-12:])  # and it still sees what there is
+        status = governed.service.status()["governor"]
         assert status["rung"] == "small.onnx at 160x160, 1 thread"
         assert status["fps_cap"] == 4.0
-        (down,) = live.said("governor", "rung")
+        (down,) = governed.said("governor", "rung")
         assert "fewer than 4 frames a second would be left (mAP50-95 0.400 to 0.300)" in down.text
         assert down.data["from"] == "large.onnx at 320x320, 2 threads"
-        assert set(live.dropped("parts")) <= {"superseded", "no_worker"}
-        live.board.set_temperature(64.0)  # more frames at once; another rung not before five minutes have passed
-        live.until(lambda: (live.service.status()["governor"]["fps_cap"] or 100.0) > 6.0)
-    live.assert_it_adds_up()
+        assert set(governed.dropped("parts")) <= {"superseded", "no_worker"}
+        governed.board.set_temperature(64.0)  # more frames at once; another rung not before five minutes have passed
+        governed.until(lambda: (governed.service.status()["governor"]["fps_cap"] or 100.0) > 6.0)
+    governed.assert_it_adds_up()
 
 
 def test_a_sensor_that_goes_is_noticed_and_the_service_goes_on(models, film, tmp_path):
-    with GovernedService(tmp_path, [detector(models)], film, ways=WAYS) as live:
-        live.until(lambda: len(live.answers) > 5)
-        for file in live.board.files:
+    with GovernedService(tmp_path, [detector(models)], film, ways=WAYS) as governed:
+        governed.until(lambda: len(governed.answers) > 5)
+        for file in governed.board.files:
             if file.set == "temperature":
-                live.board.take_away(file.path)
+                governed.board.take_away(file.path)
         gone_s = time.monotonic()
-        live.until(lambda: live.said("governor", "sensor", "not to be believed"), within_s=60)
+        governed.until(lambda: governed.said("governor", "sensor", "not to be believed"), within_s=60)
         assert time.monotonic() - gone_s < 60
-        assert live.service.status()["governor"]["faults"]
-        before = len(live.answers)
-        live.until(lambda: len(live.answers) > before + 3)
-    live.assert_it_adds_up()
+        assert governed.service.status()["governor"]["faults"]
+        before = len(governed.answers)
+        governed.until(lambda: len(governed.answers) > before + 3)
+    governed.assert_it_adds_up()
 
 
 def test_memory_that_runs_short_is_given_back_and_taken_again(models, film, tmp_path):
     """The machine's own figures are made up; queues, pauses and artifacts are real."""
     settings = [detector(models), ModelSettings("extra", models[1], threads=1, best_effort=True)]
-    with GovernedService(tmp_path, settings, film) as live:
-        live.until(lambda: {answer[2] for answer in live.answers} == {"parts", "extra"})
-        live.board.set_available_memory(100 << 20)  # of 8 GiB: dire
-        live.until(lambda: live.service.workers["extra"].state == "paused")
-        assert live.service.workers["extra"].pid is None
-        live.until(lambda: live.answers[-1][4] == SMALL)
-        live.until(lambda: live.dropped("extra")["paused"] > 3)
-        assert [each.data["relief"] for each in live.said("memory", "relief") if "relief" in each.data][:3] == [1, 2, 3]
-        assert all("MiB are left in the machine" in each.text for each in live.said("memory", "relief"))
-        assert live.service.status()["governor"]["relief"] == "smaller_artifact"
-        assert live.service.is_ready
-        ring = live.service.cameras["belt"]._shared
+    with GovernedService(tmp_path, settings, film) as governed:
+        governed.until(lambda: {answer[2] for answer in governed.answers} == {"parts", "extra"})
+        governed.board.set_available_memory(100 << 20)  # of 8 GiB: dire
+        governed.until(lambda: governed.service.workers["extra"].state == "paused")
+        assert governed.service.workers["extra"].pid is None
+        governed.until(lambda: governed.answers[-1][4] == SMALL)
+        governed.until(lambda: governed.dropped("extra")["paused"] > 3)
+        assert [each.data["relief"] for each in governed.said("memory", "relief") if "relief" in each.data][:3] == [1, 2, 3]
+        assert all("MiB are left in the machine" in each.text for each in governed.said("memory", "relief"))
+        assert governed.service.status()["governor"]["relief"] == "smaller_artifact"
+        assert governed.service.is_ready
+        ring = governed.service.cameras["belt"]._shared
         assert ring.ledger.in_use < ring.ledger.slots
-    live.assert_it_adds_up()
+    governed.assert_it_adds_up()
 
 
 # --- one worker after another -----------------------------------------------------------------------------------------------------------
@@ -115,48 +121,48 @@ def test_memory_that_runs_short_is_given_back_and_taken_again(models, film, tmp_
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_worker_is_followed_by_another_and_every_frame_is_accounted_for(beside, models, film, tmp_path):
     settings, outcomes = detector(models), []
-    with GovernedService(tmp_path, [settings], film) as live:
-        live.service.governor = None
-        live.until(lambda: len(live.answers) > 5)
-        before = live.service.workers["parts"].pid
+    with GovernedService(tmp_path, [settings], film) as governed:
+        governed.service.governor = None
+        governed.until(lambda: len(governed.answers) > 5)
+        before = governed.service.workers["parts"].pid
         smaller = replace(settings, artifact=models[1], threads=1)
-        live.kept.remember(key_of(smaller), live.service.workers["parts"].loaded.footprint)  # or there is no knowing that both fit
-        assert live.service.replace(smaller, outcomes.append, beside=beside)
-        assert not live.service.replace(settings, outcomes.append, beside=beside)  # one change at a time
-        changed = len(live.answers)
-        live.until(lambda: outcomes)
-        assert (live.service.workers["parts"].pid, outcomes[0].why) != (before, None)
+        governed.kept.remember(key_of(smaller), governed.service.workers["parts"].loaded.footprint)  # or there is no knowing that both fit
+        assert governed.service.replace(smaller, outcomes.append, beside=beside)
+        assert not governed.service.replace(settings, outcomes.append, beside=beside)  # one change at a time
+        changed = len(governed.answers)
+        governed.until(lambda: outcomes)
+        assert (governed.service.workers["parts"].pid, outcomes[0].why) != (before, None)
         assert outcomes[0].why is None
-        between = len(live.answers) - changed
-        live.until(lambda: live.answers[-1][3:5] == (1, SMALL))
+        between = len(governed.answers) - changed
+        governed.until(lambda: governed.answers[-1][3:5] == (1, SMALL))
         assert not Path(f"/proc/{before}").exists()
-        dropped = live.dropped("parts")
+        dropped = governed.dropped("parts")
         assert dropped["worker_lost"] == 0
         if beside:
             assert between > 0  # the one before went on answering
         else:
             assert dropped["no_worker"] > 0
-        assert set(live.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
-    live.assert_it_adds_up()
+        assert set(governed.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
+    governed.assert_it_adds_up()
 
 
 @pytest.mark.parametrize("beside", [True, False])
 def test_a_next_worker_that_is_none_leaves_the_one_before(beside, models, film, tmp_path):
     settings, outcomes = detector(models), []
     wrong = save_tiny_detector(tmp_path / "wrong.onnx", classes=("cat", "dog"), size=SMALL)
-    with GovernedService(tmp_path, [settings], film) as live:
-        live.service.governor = None
-        live.until(lambda: len(live.answers) > 5)
+    with GovernedService(tmp_path, [settings], film) as governed:
+        governed.service.governor = None
+        governed.until(lambda: len(governed.answers) > 5)
         other = replace(settings, artifact=wrong)
-        live.kept.remember(key_of(other), live.service.workers["parts"].loaded.footprint)
-        assert live.service.replace(other, outcomes.append, beside=beside)
-        live.until(lambda: outcomes)
+        governed.kept.remember(key_of(other), governed.service.workers["parts"].loaded.footprint)
+        assert governed.service.replace(other, outcomes.append, beside=beside)
+        governed.until(lambda: outcomes)
         assert outcomes[0].why == "it knows cat, dog, and the model before it red, green, blue"
-        before = len(live.answers)
-        live.until(lambda: len(live.answers) > before + 3)
-        assert live.answers[-1][4] == LARGE
-        assert set(live.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
-    live.assert_it_adds_up()
+        before = len(governed.answers)
+        governed.until(lambda: len(governed.answers) > before + 3)
+        assert governed.answers[-1][4] == LARGE
+        assert set(governed.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
+    governed.assert_it_adds_up()
 
 
 def test_ways_to_run_are_measured_once(models, tmp_path):
@@ -178,6 +184,38 @@ def test_ways_to_run_are_measured_once(models, tmp_path):
     assert measured() == ways
     assert time.monotonic() - began_s < 0.5  # no process was started
     assert measured_ways(settings, 1 << 30, clock=SystemClock(), every_turn=lambda: None, is_stopped=lambda: True) == ()
+
+
+def test_a_service_measures_its_ways_and_is_governed_from_its_start_on(models, film, tmp_path):
+    board = FakeBoard(tmp_path / "board", "rpi4")
+    camera, output = CameraSettings("belt", Address(str(film)), live=True, loop=True), FileOutput("events", folder=tmp_path / "events")
+    settings = ServiceSettings((detector(models),), (camera,), outputs=(output,), state=tmp_path / "state", frames=60)
+    status = live(settings, is_stopped=lambda: False, quiet=True, sensing=Sensing(board.root, open_sensors=board.sensors))
+    governor = status["governor"]
+    assert governor["heat_governed"]
+    assert governor["rungs"][0] == "large.onnx at 320x320, 2 threads"
+    assert governor["faults"] == []
+    events = [json.loads(line) for path in (tmp_path / "events").rglob("*.jsonl") for line in path.read_text().splitlines()]
+    (said,) = [event for event in events if event["kind"] == "governor" and event["name"] == "ladder"]
+    assert [rung["name"] for rung in said["data"]["rungs"]] == governor["rungs"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "sensing"]
+
+
+def test_films_wait_while_nothing_is_to_be_drawn(models, film, tmp_path):
+    undrawn = OperatingPoint(drawing=False)
+    recording = RecordingOutput("film", folder=tmp_path / "films", fps=20.0, encoder="mjpeg")
+    with GovernedService(tmp_path, [detector(models)], film, outputs=(recording,)) as governed:
+        recorder = governed.service.recorders[0]
+        governed.service.governor = None
+        governed.until(lambda: recorder.recorded > 3)
+        governed.governor._actuator.apply(undrawn)
+        governed.turn_for(0.5)
+        before = recorder.recorded
+        governed.until(lambda: recorder.left_out > 10)
+        assert recorder.recorded <= before + 2
+        assert recorder.to_json()["paused"]
+        governed.governor._actuator.apply(replace(undrawn, drawing=True))
+        governed.until(lambda: recorder.recorded > before + 5)
 
 
 # --- a real control group, a real hog ---------------------------------------------------------------------------------------------------
@@ -232,9 +270,9 @@ def small_group():
 def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, film, tmp_path, small_group, monkeypatch):
     monkeypatch.setattr("edgewright.run.govern.pressure.CALM_FOR_S", 4.0)  # a minute is long for a test
     settings = [detector(models), ModelSettings("extra", models[1], threads=1, best_effort=True)]
-    with GovernedService(tmp_path, settings, film, root=Path("/")) as live:
-        live.until(lambda: {answer[2] for answer in live.answers} == {"parts", "extra"})
-        live.turn_for(2)
+    with GovernedService(tmp_path, settings, film, root=Path("/")) as governed:
+        governed.until(lambda: {answer[2] for answer in governed.answers} == {"parts", "extra"})
+        governed.turn_for(2)
         used = int((small_group / "memory.usage_in_bytes").read_text())
         (small_group / "memory.limit_in_bytes").write_text(str(used + 150 * MIB))
         hog = subprocess.Popen([sys.executable, "-c", HOG, str(small_group)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -247,20 +285,20 @@ def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, fil
 
         try:
             eat()
-            live.until(lambda: live.service.workers["extra"].state == "paused")
+            governed.until(lambda: governed.service.workers["extra"].state == "paused")
             eat()
-            live.until(lambda: live.answers[-1][4] == SMALL)
+            governed.until(lambda: governed.answers[-1][4] == SMALL)
             eat()
-            before = len(live.answers)
-            live.until(lambda: len(live.answers) > before + 20)
+            before = len(governed.answers)
+            governed.until(lambda: len(governed.answers) > before + 20)
             assert hog.poll() is None  # nobody had to be killed
-            assert live.service.workers["parts"].restarts == 0
+            assert governed.service.workers["parts"].restarts == 0
         finally:
             hog.kill()
             hog.communicate()
-        live.until(lambda: live.service.workers["extra"].state == "ready" and live.answers[-1][4] == LARGE)
-        live.until(lambda: live.service.status()["governor"]["relief"] == "none")
-    live.assert_it_adds_up()
+        governed.until(lambda: governed.service.workers["extra"].state == "ready" and governed.answers[-1][4] == LARGE)
+        governed.until(lambda: governed.service.status()["governor"]["relief"] == "none")
+    governed.assert_it_adds_up()
 
 
 @pytest.mark.soak
@@ -271,24 +309,24 @@ def test_a_plant_that_warms_by_what_is_really_answered_stays_below_its_limit(mod
     plant, hottest_c, ways = Plant(board), 0.0, []
     with GovernedService(
         tmp_path, [detector(models)], film, ways=WAYS, govern=GovernSettings(lowest_fps=2.0), cameras=("belt", "gate")
-    ) as live:
-        live.board.set_temperature(plant.reading_c())
-        live.until(lambda: len(live.answers) > 30)
+    ) as governed:
+        governed.board.set_temperature(plant.reading_c())
+        governed.until(lambda: len(governed.answers) > 30)
         for second in range(300):
-            before, began_s = len(live.answers), time.monotonic()
-            live.turn_for(1.0)
+            before, began_s = len(governed.answers), time.monotonic()
+            governed.turn_for(1.0)
             seconds = time.monotonic() - began_s
-            plant.run(seconds, sum(ladder[answer[3:5]] for answer in live.answers[before:]) / seconds)
-            live.board.set_temperature(plant.reading_c())
+            plant.run(seconds, sum(ladder[answer[3:5]] for answer in governed.answers[before:]) / seconds)
+            governed.board.set_temperature(plant.reading_c())
             hottest_c = max(hottest_c, plant.die_c)
-            ways.append((plant.die_c, len(live.answers) - before, live.answers[-1][3:5]))
+            ways.append((plant.die_c, len(governed.answers) - before, governed.answers[-1][3:5]))
             if second % 20 == 0:
                 print(
-                    f"{second} s: {plant.die_c:.1f} C, {ways[-1][1]} answers, {ways[-1][2]}, {live.governor.status()['fps_cap']}",
+                    f"{second} s: {plant.die_c:.1f} C, {ways[-1][1]} answers, {ways[-1][2]}, {governed.governor.status()['fps_cap']}",
                     flush=True,
                 )
-    print(f"hottest {hottest_c:.2f} C; rungs {[each.text for each in live.said('governor')]}")
+    print(f"hottest {hottest_c:.2f} C; rungs {[each.text for each in governed.said('governor')]}")
     assert hottest_c < 79.0
     assert sum(count for _, count, _ in ways[-30:]) > 60
-    assert len(live.said("governor", "rung")) <= 4
-    live.assert_it_adds_up()
+    assert len(governed.said("governor", "rung")) <= 4
+    governed.assert_it_adds_up()
