@@ -235,3 +235,26 @@ class Ledger(RuleBasedStateMachine):
 
 TestLedger = Ledger.TestCase
 TestLedger.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+
+
+def test_slots_that_are_given_back_take_no_memory_until_they_are_allocated_again():
+    with Ring.make("belt", slots=4, slot_bytes=MIB, room_bytes=64 * MIB) as ring:
+        ledger = SlotLedger(4)
+
+        def taken_bytes():
+            return os.fstat(ring.fd).st_blocks * 512
+
+        assert taken_bytes() == ring.total_bytes
+        written = ledger.take()
+        ring.slot(written)[:] = 7
+        ledger.fill(written)
+        while (slot := ledger.set_aside()) is not None:
+            ring.give_back(slot)
+        assert (ledger.in_use, ledger.free, taken_bytes()) == (1, 0, ring.total_bytes // 4)
+        assert (ring.slot(written) == 7).all()
+        assert ledger.take() is None
+        assert ring.allocate(ledger.aside)
+        ledger.bring_back()
+        assert (ledger.in_use, ledger.free, taken_bytes()) == (2, 1, ring.total_bytes // 2)
+        assert (ring.slot(ledger.take()) == 0).all()
+        ledger.release(written)

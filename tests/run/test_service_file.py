@@ -23,6 +23,7 @@ from edgewright.run.settings import (
     MIB,
     CameraSettings,
     FileOutput,
+    GovernSettings,
     ModelSettings,
     MotionSettings,
     MqttOutput,
@@ -226,6 +227,31 @@ def test_every_kind_of_output(place):
     )
 
 
+def test_how_a_service_is_governed(place):
+    text = SMALLEST.replace("[[camera]]", 'lighter = ["yolo.onnx"]\nbest_effort = true\n[[camera]]')
+    found = read(place, f"{text}[govern]\nlimit_c = 70\nlowest_fps = 2.5\nfewest_threads = 2\n")
+    assert found.models == (ModelSettings("m", place / "fitted", lighter=(place / "yolo.onnx",), best_effort=True),)
+    assert found.govern == GovernSettings(limit_c=70.0, lowest_fps=2.5, fewest_threads=2)
+    assert not read(place, f"{SMALLEST}[govern]\nenabled = false\n").govern.enabled
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("[govern]\nlimit_c = 20", "line 8: govern: limit_c = 20; expected a number from 30 to 120"),
+        ("[govern]\nlimit = 70", "line 8: govern: limit is no key of [govern]; did you mean limit_c?"),
+        ("[govern]\nlowest_fps = 0", "line 8: govern: lowest_fps = 0; expected a number above 0, at most 1,000"),
+        ('[[model]]\nname = "n"\nartifact = "yolo.onnx"\nlighter = ["gone"]', 'line 10: model "n": value 1 of lighter = "gone"'),
+        (
+            '[[model]]\nname = "n"\nartifact = "yolo.onnx"\nlighter = ["fitted", "./yolo.onnx"]',
+            'line 10: model "n": value 2 of lighter = "./yolo.onnx"; expected an artifact that the model does not have yet',
+        ),
+    ],
+)
+def test_what_is_wrong_with_how_it_is_governed(place, written, said):
+    assert said in refusal(place, f"{SMALLEST}{written}\n")
+
+
 OUTPUTS = {
     "jsonl": "",
     "csv": 'records = ["answers", "events"]\nfolder = "here"\nrotate = "1 MiB"\nmost = "1 MiB"',
@@ -239,12 +265,22 @@ OUTPUTS = {
 def test_every_key_is_on_the_page_and_every_field_has_a_key(place):
     page = PAGE.read_text("utf-8")
     layout = Layout.around(SecretPlaces({}, place))
-    tables = [layout.service, layout.model, layout.camera, *layout.rules.values(), *layout.outputs.values()]
+    tables = [layout.service, layout.govern, layout.model, layout.camera, *layout.rules.values(), *layout.outputs.values()]
     for table in tables:
         for key in table.readers:
             assert re.search(rf"^\|.*`{key}`.*\|", page, re.MULTILINE), f"{key} of {table.what}"
     filled = {field for table in tables for field, _ in table.readers.values()}
-    kinds = (ModelSettings, CameraSettings, RuleSettings, FileOutput, StoreOutput, MqttOutput, WebhookOutput, RecordingOutput)
+    kinds = (
+        ModelSettings,
+        GovernSettings,
+        CameraSettings,
+        RuleSettings,
+        FileOutput,
+        StoreOutput,
+        MqttOutput,
+        WebhookOutput,
+        RecordingOutput,
+    )
     assert {each.name for kind in kinds for each in fields(kind)} - {"format"} <= filled
 
 

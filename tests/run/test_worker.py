@@ -166,6 +166,9 @@ READY = {
     "needed": [0.25],
     "engine": "e",
     "load_ms": 1.0,
+    "threads": 1,
+    "size_wh": [64, 64],
+    "run_ms": 1.0,
     "resident_bytes": 1,
     "transient_bytes": 1,
 }

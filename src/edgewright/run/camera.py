@@ -73,6 +73,7 @@ class Camera(Kept):
         self._frame_s = self._began_s = self._since_s
         self._lost_s: float | None = None
         self._is_patient = False
+        self._fewest_slots: int | None = None  # while memory is short
         self._open = 0  # frames of which we know that they came, and not yet what became of them
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
@@ -94,14 +95,31 @@ class Camera(Kept):
             silent_s = now_s - (self._heard_s if self._is_patient or not self.live else self._frame_s)
             if silent_s > self.settings.stall_s:
                 self._fail(f"no frame for {self.settings.stall_s:.0f} s")
+        self._fit_slots()
         self.give_slots()
 
     def give_slots(self) -> None:
         """Say which slots it may fill."""
         if self._child is None or self._shared is None:
             return
-        while self._shared.ledger.writing < WRITING and (slot := self._shared.ledger.take()) is not None:
+        writing = WRITING if self._fewest_slots is None else 1
+        while self._shared.ledger.writing < writing and (slot := self._shared.ledger.take()) is not None:
             self._tell({"fill": slot})
+
+    def shorten(self, *, short: bool) -> None:
+        """Make do with few slots, and give the memory of the others back as they become free; or have all of them again."""
+        self._fewest_slots = max(WRITING, -(-self._slots // 2)) if short else None
+
+    def _fit_slots(self) -> None:
+        if self._shared is None:
+            return
+        ring, ledger = self._shared.ring, self._shared.ledger
+        if self._fewest_slots is None:
+            if (slot := ledger.aside) is not None and ring.allocate(slot):  # one a turn, as far as the machine has the memory
+                ledger.bring_back()
+            return
+        while ledger.in_use > self._fewest_slots and (slot := ledger.set_aside()) is not None:
+            ring.give_back(slot)
 
     def cap(self, most_fps: float | None) -> None:
         """Take no more than so many frames a second from now on."""

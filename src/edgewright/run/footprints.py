@@ -4,14 +4,25 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from edgewright.artifact import FILE_NAME as ARTIFACT
 from edgewright.errors import DiskError
 from edgewright.regular_file import read_regular
 from edgewright.run.memory import Footprint
+from edgewright.run.settings import ModelSettings
 from edgewright.whole_file import write_whole
 
 FILE = "footprints.json"
 MOST_BYTES = 1 << 20
 MOST_KEPT = 200
+
+
+def key_of(model: ModelSettings) -> str:
+    """The model as it is now: another one at the same place is measured anew."""
+    path = model.artifact
+    with suppress(OSError):
+        state = (path / ARTIFACT if path.is_dir() else path).stat()
+        return f"{path} {state.st_size} {state.st_mtime_ns} {model.threads}"
+    return f"{path} {model.threads}"
 
 
 class RememberedFootprints:

@@ -27,7 +27,7 @@ class SharedRing:
         self.close_if_unused()
 
     def close_if_unused(self) -> None:
-        if self._retired and self.ledger.free == self.ledger.slots and self.ring.fd >= 0:
+        if self._retired and self.ledger.free == self.ledger.in_use and self.ring.fd >= 0:
             self._closed(self)
             self.ring.close()
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
@@ -12,16 +12,21 @@ from edgewright.clock import Clock, SystemClock
 from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.run.footprints import RememberedFootprints
+from edgewright.run.govern.ladder import Measured
+from edgewright.run.governing import Governing, governs_heat
 from edgewright.run.log import Log, LogFormat
 from edgewright.run.outlet import Tell
 from edgewright.run.outlets import Outlets, open_outlets
 from edgewright.run.records import Event, Severity
+from edgewright.run.sensing import Sensing
 from edgewright.run.service import Footprints, Service, Taker
 from edgewright.run.settings import ServiceSettings
 from edgewright.run.summary import Summary
 from edgewright.run.systemd import Notifier
+from edgewright.run.ways import measured_ways
 from edgewright.whole_file import locked, make_folder
 
+FIRST_READING_S = 5.0
 OUTLETS_S = 2.0  # that outputs get at the end to deliver, or to put aside, what they hold
 
 
@@ -32,8 +37,9 @@ def live(
     is_stopped: Callable[[], bool],
     quiet: bool = False,
     clock: Clock | None = None,
+    sensing: Sensing | None = None,
 ) -> dict[str, Any]:
-    """Run it until it is stopped or every source has ended; its last status.
+    """Run it until it is stopped or every source has ended; its last status. `sensing`: who reads the board (default: this machine's).
 
     Raises:
         InputError: a model or a file is wrong, or another service has this state folder.
@@ -60,17 +66,35 @@ def live(
 
         for warning in settings.warnings:
             service.say("service", settings.name, warning, "warning")
-        try:
-            service.start()
-            service.run(is_stopped, every_turn)
-        finally:
-            notifier.stopping()
-            service.end()
+        with (sensing or Sensing()) if settings.govern.enabled else nullcontext() as board:
+            try:
+                if board is not None:
+                    govern(service, board, is_stopped, lambda: notifier.beat(is_ready=False, is_alive=True))
+                service.start()
+                service.run(is_stopped, every_turn)
+            finally:
+                notifier.stopping()
+                service.end()
         wrong = service.refusal()
         status = service.status()
     if wrong is not None:
         raise wrong
     return {**status, "outputs": [asdict(state) for state in outlets.states()]}
+
+
+def govern(service: Service, board: Sensing, is_stopped: Callable[[], bool], every_turn: Callable[[], None] = lambda: None) -> None:
+    """Give a service that has not begun its governor; what its model can do is measured first, where heat can be governed."""
+    sensed = board.first(FIRST_READING_S)
+    reading = None if sensed is None else sensed.reading
+    ways: tuple[Measured, ...] = ()
+    if governs_heat(reading):
+        room_bytes = service.budget.total_bytes
+        ways = measured_ways(service.settings, room_bytes, clock=service.clock, every_turn=every_turn, is_stopped=is_stopped)
+    service.governor = governor = Governing(service, board, ways, reading)
+    if governor.ladder is not None:
+        rungs = [{"name": each.name, "ms": round(each.ms, 2), "map50_95": each.map50_95} for each in governor.ladder.rungs]
+        count = f"{len(rungs)} way{'s' if len(rungs) > 1 else ''} to run"
+        service.say("governor", "ladder", f"keeps {governor.model} within the heat that the board sheds; {count}", data={"rungs": rungs})
 
 
 @contextmanager

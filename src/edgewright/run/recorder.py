@@ -37,6 +37,8 @@ class RecorderProcess(Kept):
         self.settings = settings
         self.offered = self.recorded = self.left_out = 0
         self.states: dict[str, dict[str, Any]] = {}
+        self.is_paused = False  # nothing is drawn or encoded: the board is too warm for it
+        self.most_in_hand = IN_HAND
         self._hearer = hearer
         self._in_hand: dict[int, HeldFrame] = {}
         self._job = 0
@@ -55,7 +57,7 @@ class RecorderProcess(Kept):
         if not self._is_due(answer.camera, frame.at_s):
             return
         self.offered += 1
-        if self._child is None or (live and len(self._in_hand) >= IN_HAND):
+        if self.is_paused or self._child is None or (live and len(self._in_hand) >= self.most_in_hand):
             self.left_out += 1
             return
         shared = frame.shared
@@ -114,7 +116,13 @@ class RecorderProcess(Kept):
         self._drop()
 
     def to_json(self) -> dict[str, Any]:
-        counts = {"offered": self.offered, "recorded": self.recorded, "left_out": self.left_out, "restarts": self.restarts}
+        counts = {
+            "paused": self.is_paused,
+            "offered": self.offered,
+            "recorded": self.recorded,
+            "left_out": self.left_out,
+            "restarts": self.restarts,
+        }
         return {**counts, "cameras": dict(self.states)}
 
     # --- its process --------------------------------------------------------------------------------------------------------------------

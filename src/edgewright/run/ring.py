@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -43,7 +44,8 @@ class Ring:
         self.slots = slots
         self.slot_bytes = slot_bytes
         self._stride = _stride(slot_bytes)
-        self._bytes = np.frombuffer(mmap.mmap(descriptor, slots * self._stride), np.uint8)
+        self._map = mmap.mmap(descriptor, slots * self._stride)
+        self._bytes = np.frombuffer(self._map, np.uint8)
 
     @classmethod
     def make(cls, name: str, *, slots: int, slot_bytes: int, room_bytes: int) -> "Ring":
@@ -109,12 +111,26 @@ class Ring:
             raise RingError(f"a picture of {wide} x {high} in a slot of {self.slot_bytes} bytes")
         return self.slot(index)[: wide * high * 3].reshape(high, wide, 3)
 
+    def give_back(self, index: int) -> None:
+        """The slot's memory goes back to the machine; it is not to be touched before `allocate`. Only for whoever knows it to be unused."""
+        with suppress(OSError):  # a kernel that cannot keeps the memory, and nothing else changes
+            self._map.madvise(mmap.MADV_REMOVE, index * self._stride, self._stride)
+
+    def allocate(self, index: int) -> bool:
+        """Take a slot's memory again; whether the machine had it."""
+        try:
+            os.posix_fallocate(self.fd, index * self._stride, self._stride)
+        except OSError:
+            return False
+        return True
+
     def close(self) -> None:
         """Views that are still held keep the memory; the descriptor goes."""
         if self.fd >= 0:
             os.close(self.fd)
             self.fd = -1
             self._bytes = np.empty(0, np.uint8)
+            del self._map
 
     def __enter__(self) -> Self:
         return self
@@ -131,6 +147,7 @@ class SlotLedger:
     _free: deque[int] = field(init=False)
     _writing: set[int] = field(init=False, default_factory=set)
     _holders: dict[int, int] = field(init=False, default_factory=dict)
+    _aside: list[int] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         self._free = deque(range(self.slots))
@@ -142,6 +159,27 @@ class SlotLedger:
     @property
     def writing(self) -> int:
         return len(self._writing)
+
+    @property
+    def in_use(self) -> int:
+        """Slots that are not set aside."""
+        return self.slots - len(self._aside)
+
+    def set_aside(self) -> int | None:
+        """A free slot, which nobody gets before `bring_back`; None where there is none."""
+        if not self._free:
+            return None
+        self._aside.append(self._free.popleft())
+        return self._aside[-1]
+
+    @property
+    def aside(self) -> int | None:
+        """The slot that `bring_back` would free."""
+        return self._aside[-1] if self._aside else None
+
+    def bring_back(self) -> None:
+        """The slot that was set aside last is free again."""
+        self._free.append(self._aside.pop())
 
     def take(self) -> int | None:
         """A free slot, to be written; None where there is none."""

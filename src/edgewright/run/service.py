@@ -8,13 +8,11 @@ Whatever may hang is another process or another thread; here everything is heard
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 
-from edgewright.artifact import FILE_NAME as ARTIFACT
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import EdgewrightError, HostError, InputError
@@ -22,6 +20,7 @@ from edgewright.run.camera import WRITING, Camera, Room
 from edgewright.run.desk import Desk
 from edgewright.run.events import EventIds
 from edgewright.run.figures import CameraFigures, PairFigures
+from edgewright.run.footprints import key_of
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
@@ -29,6 +28,7 @@ from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rules
 from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings, StretchOutput
+from edgewright.run.succession import Outcome, Succession
 from edgewright.run.worker import Loaded, Order, Result, Worker
 from edgewright.vision.tracking import Tracker, TrackSettings
 
@@ -56,6 +56,13 @@ class DayOfDisk(Protocol):
     @property
     def spares_answers(self) -> bool: ...
     def wrote(self, count: int) -> None: ...
+
+
+class Governs(Protocol):
+    """Whoever is asked every turn how the service is to run (`governing.Governing`)."""
+
+    def look(self, now_s: float) -> None: ...
+    def status(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +103,10 @@ class Service:
         self.used_bytes: dict[str, int] = {}
         self._rules = Rules(settings.rules, self._ids)
         self._trackers: dict[tuple[str, str], Tracker] = {}
+        self._successions: dict[str, Succession] = {}
+        self.governor: Governs | None = None
         self.workers: dict[str, Worker] = {}
+        self._coming: dict[str, Worker] = {}  # that are to follow those
         self.desks: dict[str, Desk] = {}
         self.figures = {camera.name: CameraFigures() for camera in settings.cameras}
         for model in settings.models:
@@ -134,10 +144,16 @@ class Service:
         now_s = self.clock.monotonic_s()
         for worker in list(self.workers.values()):
             worker.advance(now_s)
+        for name, succession in list(self._successions.items()):
+            if succession.advance(now_s):
+                del self._successions[name]
+                self.idle(self.workers[name])
         for camera in self.cameras.values():
             camera.advance(now_s)
         for recorder in self.recorders:
             recorder.advance(now_s)
+        if self.governor is not None:
+            self.governor.look(now_s)
         if now_s - self._measured_s >= MEASURE_EVERY_S:
             self._measured_s = now_s
             self._measure()
@@ -156,7 +172,7 @@ class Service:
     def is_ready(self) -> bool:
         """Whether every model that was not refused is loaded, and proves that it computes."""
         now_s = self.clock.monotonic_s()
-        wanted = [worker for worker in self.workers.values() if worker.state != "refused"]
+        wanted = [worker for worker in self.workers.values() if worker.state not in ("refused", "paused")]
         return all(worker.computes(now_s) for worker in wanted)
 
     @property
@@ -182,6 +198,8 @@ class Service:
         for desk in self.desks.values():
             desk.clear()
         self._drain(lambda: all(worker.state != "ready" or worker.is_idle for worker in self.workers.values()))
+        for succession in self._successions.values():
+            succession.call_off()
         for worker in self.workers.values():
             worker.end()
         for recorder in self.recorders:
@@ -215,20 +233,95 @@ class Service:
             self._remove(worker)
             raise
 
+    def replace(self, model: ModelSettings, done: Callable[[Outcome], None], *, beside: bool) -> bool:
+        """Run a model with other settings from now on; `done` is told the outcome. Whether it has begun: one change at a time.
+
+        `beside`: the next worker is loaded while the present one answers, if the budget has room for both.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        before = self._known(model.name)
+        if model.name in self._successions:
+            return False
+        known = self._footprints.recall(key_of(model))
+        fits = known is not None and known.total_bytes <= self.budget.room_bytes
+        now_s = self.clock.monotonic_s()
+        self._successions[model.name] = Succession(before, model, beside=beside and fits, heir=self, done=done, now_s=now_s)
+        return True
+
+    def hire(self, settings: ModelSettings, *, coming: bool) -> Worker:
+        """Another worker, not started yet; a `coming` one beside the present."""
+        promise = _promise_of(settings.name, coming=coming)
+        known = self._footprints.recall(key_of(settings))
+        if known is not None and known.total_bytes <= self.budget.room_bytes:
+            self.budget.admit(promise, known.total_bytes, f"the model {settings.name}")
+        worker = Worker(settings, loop=self.loop, clock=self.clock, room_bytes=self._room_for(promise), hearer=self)
+        if coming:
+            self._coming[settings.name] = worker
+        return worker
+
+    def install(self, worker: Worker) -> None:
+        """It is the model's worker from now on."""
+        if self._coming.pop(worker.name, None) is not None:
+            self.budget.release(_promise_of(worker.name, coming=True))
+            self._admit(worker)
+            worker.moved(self._room_for(_promise_of(worker.name)))
+        worker.restarts += self.workers[worker.name].restarts
+        self.workers[worker.name] = worker
+        if worker.state == "ready":
+            self._follow(worker)
+
+    def dismiss(self, worker: Worker) -> None:
+        """It is gone, and its memory with it."""
+        worker.end()
+        self.budget.release(_promise_of(worker.name, coming=self._is_coming(worker)))
+        if self._is_coming(worker):
+            del self._coming[worker.name]
+
+    def pause(self, name: str) -> None:
+        """End a model's process until `go_on`; frames are dropped meanwhile, and counted.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        worker = self._known(name)
+        if worker.state != "paused":
+            worker.pause()
+            self.desks[name].clear()
+            self.budget.release(_promise_of(name))
+
+    def go_on(self, name: str) -> bool:
+        """Whether a paused model is started again: not before there is room for it.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        worker = self._known(name)
+        try:
+            self._promise(worker)
+        except HostError:
+            return False
+        worker.go_on()
+        return True
+
     def unload(self, name: str) -> None:
         """End a model; its memory is free when this returns.
 
         Raises:
             InputError: there is none of this name.
         """
+        self._remove(self._known(name))
+        self.say("worker", name, "was unloaded")
+
+    def _known(self, name: str) -> Worker:
         if name not in self.workers:
             raise InputError(f"there is no model {name!r}", expected=f"one of {', '.join(self.workers) or 'none'}")
-        self._remove(self.workers[name])
-        self.say("worker", name, "was unloaded")
+        return self.workers[name]
 
     def _add(self, model: ModelSettings) -> Worker:
         name = model.name
-        worker = Worker(model, loop=self.loop, clock=self.clock, room_bytes=self._room_for(name), hearer=self)
+        worker = Worker(model, loop=self.loop, clock=self.clock, room_bytes=self._room_for(_promise_of(name)), hearer=self)
         self.workers[name], self.desks[name] = worker, Desk(self._superseded(name))
         for camera in self.settings.cameras:
             if not camera.models or name in camera.models:
@@ -237,6 +330,8 @@ class Service:
         return worker
 
     def _remove(self, worker: Worker) -> None:
+        if (succession := self._successions.pop(worker.name, None)) is not None:
+            succession.call_off()
         self.desks[worker.name].clear()
         worker.end()
         del self.workers[worker.name], self.desks[worker.name]
@@ -244,11 +339,11 @@ class Service:
             figures.models.pop(worker.name, None)
         for key in [key for key in self._trackers if key[1] == worker.name]:
             del self._trackers[key]
-        self.budget.release(f"model {worker.name}")
+        self.budget.release(_promise_of(worker.name))
 
     def _promise(self, worker: Worker) -> None:
-        known = self._footprints.recall(_key_of(worker))
-        self.budget.admit(f"model {worker.name}", 0 if known is None else known.total_bytes, f"the model {worker.name}")
+        known = self._footprints.recall(key_of(worker.settings))
+        self.budget.admit(_promise_of(worker.name), 0 if known is None else known.total_bytes, f"the model {worker.name}")
 
     # --- frames -------------------------------------------------------------------------------------------------------------------------
 
@@ -260,14 +355,17 @@ class Service:
         """A frame lies in its slot: every model of its camera is to see it."""
         live = self.cameras[frame.camera].live
         for model in self.figures[frame.camera].models:
-            if self.workers[model].state == "refused":
-                self._dropped(frame, model, "no_worker")
+            if self.workers[model].state in ("refused", "paused"):
+                self._dropped(frame, model, self._why_not(model))
                 continue
             self.desks[model].put(frame, newest_wins=live)
             self.idle(self.workers[model])
 
     def idle(self, worker: Worker) -> None:
-        """A worker has nothing to do: it gets what waits."""
+        """A worker has nothing to do: it gets what waits, unless another is to follow it."""
+        succession = self._successions.get(worker.name)
+        if worker is not self.workers[worker.name] or (succession is not None and not succession.takes_frames):
+            return
         while worker.is_idle and (frame := self.desks[worker.name].next()) is not None:
             camera = self.cameras[frame.camera].settings
             tracker = self._trackers.get((frame.camera, worker.name))
@@ -303,26 +401,42 @@ class Service:
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
-        self._dropped(frame, worker.name, "stopping" if self._stopping else "worker_lost")
+        self._dropped(frame, worker.name, "stopping" if self._stopping else "paused" if worker.state == "paused" else "worker_lost")
 
     def loaded(self, worker: Worker, loaded: Loaded) -> None:
         """A model was loaded: what it takes is known now."""
         footprint = loaded.footprint
-        self._footprints.remember(_key_of(worker), footprint)
+        self._footprints.remember(key_of(worker.settings), footprint)
         try:
-            self.budget.admit(f"model {worker.name}", footprint.total_bytes, f"the model {worker.name}")
+            self._admit(worker)
         except HostError as error:
             worker.refuse(str(error))
             return
-        for camera in self.cameras.values():
-            if camera.settings.tracking and worker.name in self.figures[camera.name].models:
-                self._trackers.setdefault((camera.name, worker.name), Tracker(TrackSettings(high=_needed(worker, loaded))))
+        if not self._is_coming(worker):
+            self._follow(worker)
         text = f"is loaded ({loaded.engine}) in {loaded.load_ms / 1e3:.1f} s, {footprint.total_bytes / MIB:.0f} MiB"
         self.say("worker", worker.name, text, "info", data={"load_ms": round(loaded.load_ms, 1), **footprint.to_json()})
 
+    def _is_coming(self, worker: Worker) -> bool:
+        return self._coming.get(worker.name) is worker
+
+    def _admit(self, worker: Worker) -> None:
+        """Promise a loaded worker what it was found to take."""
+        assert worker.loaded is not None  # noqa: S101 - its callers know
+        promise = _promise_of(worker.name, coming=self._is_coming(worker))
+        self.budget.admit(promise, worker.loaded.footprint.total_bytes, f"the model {worker.name}")
+
+    def _follow(self, worker: Worker) -> None:
+        """Track what it finds, from its cameras; the tracks of who was there before it go on."""
+        assert worker.loaded is not None  # noqa: S101 - its callers know
+        settings = TrackSettings(high=_needed(worker, worker.loaded))
+        for camera in self.cameras.values():
+            if camera.settings.tracking and worker.name in self.figures[camera.name].models:
+                self._trackers.setdefault((camera.name, worker.name), Tracker(settings)).adopt(settings)
+
     def ring_closed(self, shared: SharedRing) -> None:
         """Nobody holds a frame of it any more."""
-        for worker in self.workers.values():
+        for worker in (*self.workers.values(), *self._coming.values()):
             worker.forget_ring(shared)
         for recorder in self.recorders:
             recorder.forget_ring(shared)
@@ -381,6 +495,7 @@ class Service:
                 }
                 for name, worker in self.workers.items()
             },
+            "governor": None if self.governor is None else self.governor.status(),
             "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
             "disk": None if self._disk is None else {"day_bytes": self._disk.day_bytes, "bytes_a_day": self._disk.bytes_a_day},
             "memory": {
@@ -405,6 +520,7 @@ class Service:
     def _measure(self) -> None:
         """What all processes take together, and whether somebody set the clock."""
         pids = {"service": None, **{f"model {name}": worker.pid for name, worker in self.workers.items()}}
+        pids |= {f"model {name}, next": worker.pid for name, worker in self._coming.items()}
         pids |= {f"camera {name}": camera.pid for name, camera in self.cameras.items()}
         pids |= {f"output {recorder.name}": recorder.pid for recorder in self.recorders}
         taken = {name: pss_bytes(os.getpid()) if name == "service" else pid and pss_bytes(pid) for name, pid in pids.items()}
@@ -435,16 +551,20 @@ class Service:
         """Two that are written, and of each model and each recorder one that waits and one in hand."""
         return WRITING + 1 + 2 * len(self._models_of(camera)) + 2 * len(self.recorders)
 
-    def _room_for(self, model: str) -> Callable[[], int]:
+    def _room_for(self, promise: str) -> Callable[[], int]:
         """What a model may take that has not been measured: all that nobody else was promised."""
-        return lambda: self.budget.room_bytes + self.budget.promises.get(f"model {model}", 0)
+        return lambda: self.budget.room_bytes + self.budget.promises.get(promise, 0)
 
     def _superseded(self, model: str) -> Callable[[HeldFrame], None]:
         def dropped(frame: HeldFrame) -> None:
-            reason = "stopping" if self._stopping else "superseded" if self.workers[model].state == "ready" else "no_worker"
-            self._dropped(frame, model, reason)
+            is_ready = self.workers[model].state == "ready"
+            self._dropped(frame, model, "stopping" if self._stopping else "superseded" if is_ready else self._why_not(model))
 
         return dropped
+
+    def _why_not(self, model: str) -> str:
+        """Why nobody answers for a model."""
+        return "paused" if self.workers[model].state == "paused" else "no_worker"
 
     def _dropped(self, frame: HeldFrame, model: str, reason: str) -> None:
         self.figures[frame.camera].models[model].dropped[reason] += 1
@@ -457,13 +577,8 @@ def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:
     return loaded.needed if worker.settings.score is None else (worker.settings.score,)
 
 
-def _key_of(worker: Worker) -> str:
-    """The model as it is now: another one at the same place is measured anew."""
-    path = worker.settings.artifact
-    with suppress(OSError):
-        state = (path / ARTIFACT if path.is_dir() else path).stat()
-        return f"{path} {state.st_size} {state.st_mtime_ns} {worker.settings.threads}"
-    return f"{path} {worker.settings.threads}"
+def _promise_of(model: str, *, coming: bool = False) -> str:
+    return f"model {model}, next" if coming else f"model {model}"
 
 
 def _counted(count: int, noun: str) -> str:

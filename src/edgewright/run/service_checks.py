@@ -6,7 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from edgewright.run.secrets import Address
-from edgewright.run.settings import CameraSettings, FileOutput, MqttOutput, Output, RecordingOutput, ServiceSettings, StoreOutput
+from edgewright.run.settings import (
+    CameraSettings,
+    FileOutput,
+    ModelSettings,
+    MqttOutput,
+    Output,
+    RecordingOutput,
+    ServiceSettings,
+    StoreOutput,
+)
 from edgewright.run.source_forms import source_kind
 from edgewright.run.toml_lines import Where
 from edgewright.run.toml_values import Unfit
@@ -41,6 +50,8 @@ def check_together(values: Mapping[str, Any], settings: ServiceSettings) -> None
     for section, named in sections.items():
         _names_differ(section, named)
     cameras, models = [each.name for each in settings.cameras], [each.name for each in settings.models]
+    for place, model in enumerate(settings.models):
+        _lighter_differ(model, ("model", place, "lighter"))
     for place, camera in enumerate(settings.cameras):
         _known("model", models, camera.models, ("camera", place, "models"))
         _goes_with_source(camera, ("camera", place))
@@ -70,6 +81,15 @@ def _known(section: str, known: Sequence[str], named: Sequence[str], where: Wher
             near = difflib.get_close_matches(name, known, n=1)
             expected = f"the name of a {section}: {', '.join(known[:8])}{', ...' if len(known) > 8 else ''}"
             raise Unfit(expected=expected, fix=f"did you mean {near[0]}?" if near else None, within=(*where, place))
+
+
+def _lighter_differ(model: ModelSettings, where: Where) -> None:
+    """Each artifact of a model is another one."""
+    seen = {os.path.normpath(model.artifact)}
+    for place, lighter in enumerate(model.lighter):
+        if os.path.normpath(lighter) in seen:
+            raise Unfit(expected="an artifact that the model does not have yet", within=(*where, place))
+        seen.add(os.path.normpath(lighter))
 
 
 def _goes_with_source(camera: CameraSettings, where: Where) -> None:

@@ -108,6 +108,7 @@ def _service(values: dict[str, Any], layout: Layout, folder: Path) -> ServiceSet
     """Raises Unfit; where, from the whole document."""
     sections: dict[str, tuple[str, Reader]] = {
         "service": ("service", layout.service),
+        "govern": ("govern", layout.govern),
         "model": ("models", _several("model", layout.model, MOST_MODELS)),
         "camera": ("cameras", _several("camera", layout.camera, MOST_CAMERAS)),
         "rule": ("rules", _several("rule", _of_kind(layout.rules), MOST_RULES)),

@@ -11,6 +11,7 @@ from edgewright.run.secret_places import SecretPlaces
 from edgewright.run.secrets import Address
 from edgewright.run.settings import (
     CameraSettings,
+    GovernSettings,
     ModelSettings,
     MotionSettings,
     Polygon,
@@ -43,6 +44,7 @@ MOST_MODELS = 16
 MOST_RULES = 256
 MOST_OUTPUTS = 32
 MOST_CLASSES = 1000
+MOST_LIGHTER = 4
 MOST_POINTS = 64
 
 _share = number(0, 1)
@@ -55,6 +57,7 @@ class Layout:
     """What the tables of one file may hold; paths are relative to its folder, secrets come from its surroundings."""
 
     service: Keys
+    govern: Keys
     model: Keys
     camera: Keys
     rules: dict[str, Keys]
@@ -64,7 +67,7 @@ class Layout:
     def around(cls, places: SecretPlaces) -> "Layout":
         """The layout of a file in `places.folder`."""
         path = _path(places.folder)
-        return cls(_service(path), _model(path), _camera(places), _rules(), output_kinds(places, path))
+        return cls(_service(path), _GOVERN, _model(path), _camera(places), _rules(), output_kinds(places, path))
 
 
 def _service(path: Reader) -> Keys:
@@ -79,15 +82,30 @@ def _service(path: Reader) -> Keys:
     )
 
 
+_GOVERN = Keys(
+    "[govern]",
+    {
+        "enabled": ("enabled", flag),
+        "limit_c": ("limit_c", number(30, 120)),
+        "lowest_fps": ("lowest_fps", number(above=0, most=1000)),
+        "fewest_threads": ("fewest_threads", whole(1, 1024)),
+    },
+    made=GovernSettings,
+)
+
+
 def _model(path: Reader) -> Keys:
+    artifact = holding(path, _is_there, "an artifact's folder, or an .onnx file, that is there")
     return Keys(
         "a model",
         {
             "name": ("name", name),
-            "artifact": ("artifact", holding(path, _is_there, "an artifact's folder, or an .onnx file, that is there")),
+            "artifact": ("artifact", artifact),
             "threads": ("threads", whole(1, 1024)),
             "score": ("score", _score),
             "answer_within": ("answer_within_s", duration(0.1, HOUR)),
+            "lighter": ("lighter", listed(artifact, 1, MOST_LIGHTER, "artifacts")),
+            "best_effort": ("best_effort", flag),
         },
         needed=("name", "artifact"),
         made=ModelSettings,

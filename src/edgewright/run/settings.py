@@ -20,13 +20,28 @@ STATE = Path("edgewright-state")
 
 @dataclass(frozen=True, slots=True)
 class ModelSettings:
-    """A model that is kept running: an artifact folder or a YOLO .onnx file, in a process of its own."""
+    """A model that is kept running: an artifact folder or a YOLO .onnx file, in a process of its own.
+
+    `lighter`: what may run in its place when the board is too warm or memory short, the one that is worth most first; of the same classes.
+    """
 
     name: str
     artifact: Path
     threads: int | None = None  # default: those it was fitted for
     score: float | None = None  # default: the artifact's own thresholds
     answer_within_s: float = 10.0  # a worker that is silent for longer is replaced
+    lighter: tuple[Path, ...] = ()
+    best_effort: bool = False  # it pauses while memory is short
+
+
+@dataclass(frozen=True, slots=True)
+class GovernSettings:
+    """Heat and memory are answered by doing less. `limit_c`: never warmer; default: what suits the board (`govern.heat`)."""
+
+    enabled: bool = True
+    limit_c: float | None = None
+    lowest_fps: float = 1.0  # what has to remain, of all cameras together
+    fewest_threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,5 +198,6 @@ class ServiceSettings:
     state: Path = STATE
     memory_bytes: int | None = None  # default: 80 % of what the machine, or its control group, has left
     disk_bytes_a_day: int = 4 * GIB  # written, of all outputs together: SD cards wear
+    govern: GovernSettings = field(default_factory=GovernSettings)
     frames: int | None = None  # of each camera; then it stops (replay and tests)
     warnings: tuple[str, ...] = ()  # what is odd about how it was asked for, a sentence each, for the log

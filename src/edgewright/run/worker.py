@@ -24,8 +24,11 @@ from edgewright.run.settings import Box, ModelSettings
 LOAD_S = 180.0  # on the slowest board, with a stranger's model to be examined first
 PING_EVERY_S = 2.0
 RESULT_SLOTS = 1
+WARM_RUNS = 2
+MOST_THREADS = 1024
+MOST_SIDE = 1 << 16
 
-State: TypeAlias = Literal["waiting", "loading", "ready", "refused", "ended"]
+State: TypeAlias = Literal["waiting", "loading", "ready", "paused", "refused", "ended"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a worker said of itself when it was ready."""
+    """What a worker said of itself when it was ready. `run_ms`: of a whole answer to an empty picture, the median of its warm runs."""
 
     name: str
     digest: str
@@ -51,6 +54,9 @@ class Loaded:
     engine: str
     load_ms: float
     footprint: Footprint
+    threads: int
+    size_wh: tuple[int, int]
+    run_ms: float
 
 
 class Hearer(Protocol):
@@ -77,8 +83,18 @@ class Worker(Kept):
     MODULE = "edgewright.run.worker_child"
     NOUN = "worker"
 
-    def __init__(self, settings: ModelSettings, *, loop: Loop, clock: Clock, room_bytes: Callable[[], int], hearer: Hearer) -> None:
+    def __init__(
+        self,
+        settings: ModelSettings,
+        *,
+        loop: Loop,
+        clock: Clock,
+        room_bytes: Callable[[], int],
+        hearer: Hearer,
+        warm_runs: int = WARM_RUNS,
+    ) -> None:
         super().__init__(settings.name, loop=loop, clock=clock)
+        self._warm_runs = warm_runs
         self.settings = settings
         self.state: State = "waiting"
         self.loaded: Loaded | None = None
@@ -140,10 +156,26 @@ class Worker(Kept):
             self._known.discard(shared.id)
             self._tell({"unring": shared.id})
 
+    def moved(self, room_bytes: Callable[[], int]) -> None:
+        """It has another place in the budget now."""
+        self._room_bytes = room_bytes
+
     def refuse(self, why: str) -> None:
         """It may not stay."""
         self.why = why
         self._refuse(HostError.exit_code)
+
+    def pause(self) -> None:
+        """End its process, and with it all that it takes, until `go_on`."""
+        if self.state not in ("refused", "ended"):
+            self._become("paused")
+            self._drop()
+
+    def go_on(self) -> None:
+        """It is started again."""
+        if self.state == "paused":
+            self._due_s = self._clock.monotonic_s()
+            self._become("waiting")
 
     def end(self) -> None:
         """For good; its memory is free when this returns."""
@@ -159,7 +191,7 @@ class Worker(Kept):
         if not self._begin():
             return
         self._results = Ring.make(self.name, slots=RESULT_SLOTS, slot_bytes=RESULT_BYTES, room_bytes=RESULT_SLOTS * RESULT_BYTES * 2)
-        self._tell({"load": {"artifact": str(self.settings.artifact), "threads": self.settings.threads}})
+        self._tell({"load": {"artifact": str(self.settings.artifact), "threads": self.settings.threads, "runs": self._warm_runs}})
         self._tell({"results": [RESULT_SLOTS, RESULT_BYTES]}, (self._results.fd,))
 
     def _watch_loading(self, now_s: float) -> None:
@@ -196,7 +228,10 @@ class Worker(Kept):
             raise ValueError("ready for no class")
         footprint = Footprint.from_json(words)
         load_ms, engine = number_said(words["load_ms"]), text_said(words["engine"], 200)
-        self.loaded = Loaded(text_said(words["name"], 200), text_said(words["digest"], 200), classes, needed, engine, load_ms, footprint)
+        wide, high = (count_said(side, MOST_SIDE) for side in words["size_wh"])
+        ran = count_said(words["threads"], MOST_THREADS), (wide, high), number_said(words["run_ms"])
+        name, digest = text_said(words["name"], 200), text_said(words["digest"], 200)
+        self.loaded = Loaded(name, digest, classes, needed, engine, load_ms, footprint, *ran)
         self._become("ready")
         self.heartbeat_s = now_s
         self._asked_s = None

@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import cv2
@@ -24,7 +25,7 @@ from edgewright.run.results import write_result
 from edgewright.run.ring import Ring, RingError
 
 LONGEST_WHY = 1000  # characters
-WARM_RUNS = 2  # before it says that it is ready: first runs are slow, and reserve what later ones need
+WARM_RUNS = 2  # at least, before it says that it is ready: first runs are slow, and reserve what later ones need
 
 
 class _Worker:
@@ -39,8 +40,7 @@ class _Worker:
         self._rings: dict[int, Ring] = {}
         self._results: Ring | None = None
         wide, high = opened.artifact.input.size_wh
-        for _ in range(WARM_RUNS):
-            self._detector.detect(np.zeros((high, wide, 3), np.uint8))
+        runs_ms = [self._warm(np.zeros((high, wide, 3), np.uint8)) for _ in range(max(WARM_RUNS, load["runs"]))]
         described = self._engine.describe()
         ready = {
             "say": "ready",
@@ -49,6 +49,9 @@ class _Worker:
             "classes": list(opened.artifact.classes),
             "needed": list(opened.artifact.threshold.of_classes(opened.artifact.classes)) or [opened.artifact.threshold.score],
             "engine": f"{described.name} {described.version}, {described.precision}, threads: {described.threads}",
+            "threads": described.threads,
+            "size_wh": [wide, high],
+            "run_ms": median(runs_ms[1:]),
             "load_ms": (time.monotonic() - began_s) * 1e3,
             **footprint_of_self().to_json(),
         }
@@ -58,6 +61,12 @@ class _Worker:
             raise ModelError(
                 "the names of its classes are too long for a service", got=f"{len(opened.artifact.classes)} classes, {error}"
             ) from error
+
+    def _warm(self, picture: ImageRgb) -> float:
+        """Run once; how long that took (ms)."""
+        began_s = time.perf_counter()
+        self._detector.detect(picture)
+        return (time.perf_counter() - began_s) * 1e3
 
     def serve(self) -> None:
         """Until the service is gone."""

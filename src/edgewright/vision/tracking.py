@@ -68,6 +68,11 @@ class Tracker:
         self._frame_s: float | None = None  # the last frame's time, by whatever clock its camera has
         self._now_s = 0.0  # time that has passed while something was followed; unlike that clock, never set back
 
+    def adopt(self, settings: TrackSettings) -> None:
+        """Go on with the same tracks and other settings: another model of the same classes looks from now on."""
+        self.settings = settings
+        self._high = np.array(settings.high, np.float64)
+
     @property
     def wants_above(self) -> float:
         """The score above which boxes should reach `update`: lower than what the detector shows."""
