@@ -13,7 +13,7 @@ from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.model_host import ModelHost
 from edgewright.serve.model_settings import HostSettings
 
-READY_S = 60
+READY_S = 200  # on a machine with nothing to spare
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def wait_until(is_so, seconds=READY_S):
     ends = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < ends, "it never came to be"
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def ask(server, path, body=None, headers=None, *, method=None, context=None):

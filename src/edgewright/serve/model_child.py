@@ -26,7 +26,7 @@ from edgewright.door.admission import admit_artifact, admit_detector, admit_mode
 from edgewright.engines import Engine, open_engine
 from edgewright.engines.base import TensorSpec, open_artifact
 from edgewright.engines.noise import invent
-from edgewright.errors import ArtifactError, EdgewrightError, EngineError, HostError, InputError, ModelError
+from edgewright.errors import EdgewrightError, EngineError, HostError, InputError, ModelError
 from edgewright.printable import printable
 from edgewright.run.channel import MOST_BYTES, Channel, ChannelError, Message, close_all
 from edgewright.run.memory import footprint_of_self
@@ -76,7 +76,7 @@ class _Model:
     def __init__(self, channel: Channel, load: Mapping[str, Any]) -> None:
         self._channel = channel
         began_s = time.monotonic()
-        self._opened = opened = _open(Path(load["path"]), load["threads"])
+        self._opened = opened = _open(Path(load["path"]), load["threads"], may_be_detector=load["may_be_detector"])
         self._inputs: Ring | None = None
         self._outputs: Ring | None = None
         self._waiting: deque[Message] = deque()
@@ -182,16 +182,14 @@ class _Model:
         return True
 
 
-def _open(path: Path, threads: int | None) -> _Opened:
+def _open(path: Path, threads: int | None, *, may_be_detector: bool) -> _Opened:
     """An artifact folder, a detector or any other sound ONNX model; the door has seen it before this process opens it."""
     if path.is_dir():
         return _opened_artifact(admit_artifact(path), threads)
-    try:
-        return _opened_artifact(admit_detector(path), threads)
-    except ArtifactError:
-        raise
-    except ModelError:
-        inspection = admit_model(path)  # a model all the same, or the sentence why not
+    if may_be_detector:
+        with suppress(ModelError):  # a model all the same, or the sentence why not
+            return _opened_artifact(admit_detector(path), threads)
+    inspection = admit_model(path)
     return _Opened(open_engine(BARE_ENGINE, path, threads=_threads(threads)), None, inspection["digest"], path.stem)
 
 

@@ -128,7 +128,9 @@ class ModelWorker(Kept):
         self._become("loading")
         self.heartbeat_s = now_s
         self._begin()
-        self._tell({"load": {"path": str(self.settings.path), "threads": self.settings.threads}})
+        # One that was no detector before is not asked again whether it is one: that takes a process at the door.
+        is_detector = self.served is None or self.served.classes is not None
+        self._tell({"load": {"path": str(self.settings.path), "threads": self.settings.threads, "may_be_detector": is_detector}})
 
     def _watch_loading(self, now_s: float) -> None:
         room = self._budget.room_bytes + self._budget.promises.get(f"model {self.name}", 0)
