@@ -8,12 +8,12 @@ for finding in report.findings:
 from dataclasses import dataclass
 from typing import Any
 
-from edgewright.doctor import hidden, limits, power, software, space
+from edgewright.doctor import hidden, power, rights, software, space
 from edgewright.doctor.finding import SEVERITIES, Check, Finding
 from edgewright.doctor.machine import Machine
 from edgewright.doctor.unproven import Unproven, unproven_on
 
-CHECKS: tuple[Check, ...] = (*software.CHECKS, *hidden.CHECKS, *power.CHECKS, *space.CHECKS, *limits.CHECKS)
+CHECKS: tuple[Check, ...] = (*software.CHECKS, *hidden.CHECKS, *power.CHECKS, *space.CHECKS, *rights.CHECKS)
 
 
 @dataclass(frozen=True, slots=True)

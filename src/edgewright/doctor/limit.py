@@ -120,7 +120,7 @@ class Group:
         return next((int(count) for key, count in self._pairs() if key == "oom_kill" and count.isdecimal()), 0)
 
     def peak_bytes(self) -> int | None:
-        with KernelFilesOf(self._folder) as look:
+        with _FilesOf(self._folder) as look:
             peak = look.number(self._names.peak, 0, MOST_BYTES)
         return None if peak is None else int(peak)
 
@@ -157,12 +157,12 @@ class Group:
             os.close(descriptor)
 
     def _pairs(self) -> list[list[str]]:
-        with KernelFilesOf(self._folder) as look:
+        with _FilesOf(self._folder) as look:
             lines = (look.text(self._names.kills) or "").splitlines()
         return [words for line in lines if len(words := line.split()) == 2]
 
 
-class KernelFilesOf:
+class _FilesOf:
     """A look at the files of one folder; they are let go at the end."""
 
     def __init__(self, folder: Path) -> None:
@@ -226,7 +226,7 @@ def choose_limiter(root: Path = ROOT) -> Limiter:
 def _possible(root: Path) -> list[Groups]:
     """Folders in which a group for memory could be made, the nearest first."""
     prefix = "" if root == ROOT else os.fspath(root)
-    with KernelFilesOf(root) as look:
+    with _FilesOf(root) as look:
         groups = ControlGroups(look.files)
         levels, version = groups.memory_levels, groups.version
         if version == 1:
