@@ -104,7 +104,7 @@ def test_memory_that_runs_short_is_given_back_and_taken_again(models, film, tmp_
         governed.board.set_available_memory(100 << 20)  # of 8 GiB: dire
         governed.until(lambda: governed.service.workers["extra"].state == "paused")
         assert governed.service.workers["extra"].pid is None
-        governed.until(lambda: governed.answers[-1][4] == SMALL)
+        governed.until(lambda: governed.last("parts")[4] == SMALL)
         governed.until(lambda: governed.dropped("extra")["paused"] > 3)
         assert [each.data["relief"] for each in governed.said("memory", "relief") if "relief" in each.data][:3] == [1, 2, 3]
         assert all("MiB are left in the machine" in each.text for each in governed.said("memory", "relief"))
@@ -134,7 +134,7 @@ def test_a_worker_is_followed_by_another_and_every_frame_is_accounted_for(beside
         assert (governed.service.workers["parts"].pid, outcomes[0].why) != (before, None)
         assert outcomes[0].why is None
         between = len(governed.answers) - changed
-        governed.until(lambda: governed.answers[-1][3:5] == (1, SMALL))
+        governed.until(lambda: governed.last("parts")[3:5] == (1, SMALL))
         assert not Path(f"/proc/{before}").exists()
         dropped = governed.dropped("parts")
         assert dropped["worker_lost"] == 0
@@ -160,7 +160,7 @@ def test_a_next_worker_that_is_none_leaves_the_one_before(beside, models, film, 
         assert outcomes[0].why == "it knows cat, dog, and the model before it red, green, blue"
         before = len(governed.answers)
         governed.until(lambda: len(governed.answers) > before + 3)
-        assert governed.answers[-1][4] == LARGE
+        assert governed.last("parts")[4] == LARGE
         assert set(governed.service.budget.promises) == {"service", "camera belt", "ring belt", "model parts"}
     governed.assert_it_adds_up()
 
@@ -203,7 +203,7 @@ def test_a_service_measures_its_ways_and_is_governed_from_its_start_on(models, f
 
 def test_films_wait_while_nothing_is_to_be_drawn(models, film, tmp_path):
     undrawn = OperatingPoint(drawing=False)
-    recording = RecordingOutput("film", folder=tmp_path / "films", fps=20.0, encoder="mjpeg")
+    recording = RecordingOutput("film", folder=tmp_path / "films", fps=20.0)
     with GovernedService(tmp_path, [detector(models)], film, outputs=(recording,)) as governed:
         recorder = governed.service.recorders[0]
         governed.service.governor = None
@@ -287,7 +287,7 @@ def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, fil
             eat()
             governed.until(lambda: governed.service.workers["extra"].state == "paused")
             eat()
-            governed.until(lambda: governed.answers[-1][4] == SMALL)
+            governed.until(lambda: governed.last("parts")[4] == SMALL)
             eat()
             before = len(governed.answers)
             governed.until(lambda: len(governed.answers) > before + 20)
@@ -296,7 +296,7 @@ def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, fil
         finally:
             hog.kill()
             hog.communicate()
-        governed.until(lambda: governed.service.workers["extra"].state == "ready" and governed.answers[-1][4] == LARGE)
+        governed.until(lambda: governed.service.workers["extra"].state == "ready" and governed.last("parts")[4] == LARGE)
         governed.until(lambda: governed.service.status()["governor"]["relief"] == "none")
     governed.assert_it_adds_up()
 
