@@ -116,6 +116,10 @@ class GovernedService:
                 assert model["on_the_way"] >= 0
                 assert camera["captured"] == dropped + model["answered"] + sum(model["dropped"].values()) + model["on_the_way"]
 
+    def last(self, model):
+        """The last answer of a model."""
+        return next(each for each in reversed(self.answers) if each[2] == model)
+
     def dropped(self, model):
         found = Counter()
         for camera in self.service.totals().values():

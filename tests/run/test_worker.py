@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -154,6 +155,29 @@ def test_one_that_takes_more_memory_than_there_is_ends_while_it_loads(stage, mod
     assert worker.exit_code == 3
     assert "the memory budget has 2 MiB left; raise `memory`" in worker.why
     assert stage.loads == []
+
+
+def test_a_paused_worker_takes_nothing_until_it_goes_on(stage, pictures, model):
+    worker = worker_of(stage, model)
+    stage.until(lambda: worker.state == "ready")
+    assert (worker.loaded.threads, worker.loaded.size_wh) == (1, (64, 64))
+    assert worker.loaded.run_ms > 0
+    pid = worker.pid
+    os.kill(pid, signal.SIGSTOP)
+    held = give(worker, pictures())
+    worker.pause()
+    assert (worker.state, worker.pid, stage.unanswered) == ("paused", None, [held])
+    assert not Path(f"/proc/{pid}").exists()
+    stage.turn()
+    assert worker.state == "paused"
+    worker.go_on()
+    stage.until(lambda: worker.state == "ready")
+    answered = give(worker, pictures())
+    stage.until(lambda: worker.is_idle)
+    assert [number for number, *_ in stage.answers] == [answered]
+    worker.end()
+    worker.go_on()
+    assert worker.state == "ended"
 
 
 # --- one that says anything -------------------------------------------------------------------------------------------------------------
