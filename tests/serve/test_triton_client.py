@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPOSITORY
 from model_server import served
 from tiny_detector import save_tiny_detector
 
+REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("triton_client_script.py")
 ENVIRONMENT = REPOSITORY / ".cache" / "triton-client"
 WANTED = "tritonclient[http]>=2.60"
