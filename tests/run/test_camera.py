@@ -185,10 +185,19 @@ def test_what_is_not_there_now_is_waited_for(stage, tmp_path):
 
 def test_frames_that_do_not_fit_into_memory_are_said_with_the_figures(stage, clip):
     stage.room_bytes = 4096
-    camera = stage.camera(settings(clip))
+    camera = stage.camera(settings(clip, live=True))
     stage.until(lambda: camera.restarts)
     assert stage.said("the frames of belt do not fit into memory")
     assert stage.said("0 MiB for 5 frames")
+    assert (stage.came, stage.dropped) == (1, {"lost": 1})
+
+
+def test_a_file_whose_frames_do_not_fit_is_not_tried_again(stage, clip):
+    stage.room_bytes = 4096
+    camera = stage.camera(settings(clip))
+    stage.until(lambda: camera.is_over)
+    assert (camera.state, camera.exit_code, camera.restarts) == ("refused", 3, 0)
+    assert stage.said("the frames of belt do not fit into memory")
     assert (stage.came, stage.dropped) == (1, {"lost": 1})
 
 

@@ -392,10 +392,12 @@ def test_frames_that_do_not_fit_into_the_budget_are_a_sentence(model, tmp_path):
     pictures.mkdir()
     cv2.imwrite(str(pictures / "large.jpg"), np.zeros((5000, 5000, 3), np.uint8))
     service = {"memory": "250 MiB"}
-    with LiveService(tmp_path, models=tiny(model), cameras={"large": {"source": pictures}}, service=service) as running:
-        event = running.wait_for("camera", "large", "MiB")
-        assert "5 slots" in event["text"] or "5 frames" in event["text"], event["text"]
-        end(running)
+    with LiveService(tmp_path, models=tiny(model), cameras={"large": {"source": pictures}}, service=service) as refused:
+        assert refused.wait() == 3
+        (sentence,) = refused.other_lines
+        assert "the frames of large do not fit into memory" in sentence
+        assert "for 5 frames of 71.5 MiB" in sentence
+    assert refused.processes() == []
 
 
 # --- the service itself -------------------------------------------------------------------------------------------------------------------

@@ -224,7 +224,11 @@ class Camera(Kept):
         try:
             ring = Ring.make(self.name, slots=self._slots, slot_bytes=slot_bytes, room_bytes=self._room.left_bytes())
         except HostError as error:
-            self._fail(str(error))
+            # A camera may be asked for less, or others may leave; a file stays as large as it is.
+            if self.live:
+                self._fail(str(error))
+            else:
+                self._give_up(str(error), error.exit_code)
             return
         self._room.promise(ring.total_bytes)
         self._shared = SharedRing(ring, self._hearer.ring_closed)
@@ -241,12 +245,16 @@ class Camera(Kept):
 
     def _lost(self, why: str, exit_code: int) -> None:
         if exit_code == InputError.exit_code and not self.live:
-            self._drop()
-            self._become("refused")
-            self.why, self.exit_code = why, exit_code
-            self._say(why, "error", online=False)
+            self._give_up(why, exit_code)
         else:
             self._fail(why)
+
+    def _give_up(self, why: str, exit_code: int) -> None:
+        """It would be the same another time."""
+        self._drop()
+        self._become("refused")
+        self.why, self.exit_code = why, exit_code
+        self._say(why, "error", online=False)
 
     def _fail(self, why: str) -> None:
         """It is replaced, after a pause."""
