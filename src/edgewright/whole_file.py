@@ -214,6 +214,10 @@ def sweep(folder: Path) -> None:
                         os.unlink(entry.path)  # noqa: PTH108 - a path of scandir's
 
 
+class InUseError(InputError):
+    """Another run has this folder."""
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """`folder`, made if need be, is this run's alone; one that stays empty is taken away again. The lock ends with the process.
@@ -221,7 +225,8 @@ def locked(folder: Path) -> Iterator[None]:
     What killed runs left unfinished there is removed.
 
     Raises:
-        InputError: another run is at work there, or it is no folder.
+        InUseError: another run is at work there.
+        InputError: it is no folder.
         DiskError: it cannot be made or locked.
     """
     made = not os.path.lexists(folder)
@@ -249,7 +254,7 @@ def _lock(folder: Path) -> int:
                 held = os.fstat(descriptor)
             except BlockingIOError:
                 os.close(descriptor)
-                raise InputError(
+                raise InUseError(
                     f"another run of edgewright is at work in {printable(str(folder), SHOWN)}", fix="wait for it, or choose another --out"
                 ) from None
             except OSError:

@@ -65,10 +65,13 @@ class Kept:
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RingError) as error:
             self._fail(f"its {self.NOUN} process speaks nonsense: {type(error).__name__}")
 
-    def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> None:
+    def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> bool:
+        """Whether it was told, which only matters for what is more than a message holds."""
         if self._child is not None:
             with suppress(ChannelError):  # it is gone, which is heard at once; or it is deaf, and then silent for too long
                 self._child.channel.send(words, fds)
+                return True
+        return False
 
     def _drop(self) -> str | None:
         """End the process, if there is one; how it ended, where that was not our doing."""

@@ -24,7 +24,7 @@ from edgewright.run.settings import ServiceSettings
 from edgewright.run.summary import Summary
 from edgewright.run.systemd import Notifier
 from edgewright.run.ways import measured_ways
-from edgewright.whole_file import locked, make_folder
+from edgewright.whole_file import InUseError, locked, make_folder
 
 FIRST_READING_S = 5.0
 OUTLETS_S = 2.0  # that outputs get at the end to deliver, or to put aside, what they hold
@@ -114,8 +114,6 @@ def _own(state: Path) -> Iterator[None]:
     try:
         with locked(state):
             yield
-    except InputError as error:
-        if "another run" not in error.what:
-            raise
+    except InUseError:
         shown = printable(str(state), 200)
         raise InputError(f"another service is at work in {shown}", fix="stop it, or choose another `state` folder") from None

@@ -67,7 +67,9 @@ class RecorderProcess(Kept):
         self._job += 1
         self._in_hand[self._job] = frame.hold()
         self._asked_s = self._clock.monotonic_s()
-        self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()})
+        if not self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()}):
+            self.left_out += 1
+            self._in_hand.pop(self._job).release()
 
     def dropped(self, frame: HeldFrame, reason: str) -> None:
         """A frame will not be answered. A film has no place for it, a stretch has."""

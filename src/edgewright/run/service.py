@@ -67,7 +67,7 @@ class Governs(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Footprints:
-    """What models were measured to take, remembered from one service to the next; keys are the artifact's path and the threads."""
+    """What models were measured to take, remembered from one service to the next; keys name the model's file, as it is, and the threads."""
 
     recall: Callable[[str], Footprint | None]
     remember: Callable[[str, Footprint], None]

@@ -6,9 +6,7 @@ import numpy as np
 
 from edgewright.detections import ImageRgb
 from edgewright.run.readers.base import SourceOrder
-from edgewright.run.stretch import StretchFrame, read_stretch
-
-LONGEST_GAP_S = 60.0  # between two frames, whatever their times say
+from edgewright.run.stretch import LONGEST_WAIT_S, StretchFrame, read_stretch
 
 
 def open_source(order: SourceOrder) -> "ReplayReader":
@@ -50,7 +48,7 @@ class ReplayReader:
         """A clock that was another before a restart of the recording service is no reason to wait, or to go back."""
         at_s = frame.facts.monotonic_s
         if self._before_s is not None:
-            self.time_s += min(max(at_s - self._before_s, 0.0), LONGEST_GAP_S)
+            self.time_s += min(max(at_s - self._before_s, 0.0), LONGEST_WAIT_S)
         self._before_s = at_s
 
     def size_wh(self) -> tuple[int, int]:
