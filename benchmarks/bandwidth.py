@@ -1,6 +1,6 @@
 """Is the bandwidth that `edgewright board --bandwidth` tells what an independent program measures?
 
-    python benchmarks/bandwidth.py [--mib N] [--rounds N] [--threads N ...] [--busy] [--json FILE]
+    python benchmarks/bandwidth.py [--mib N] [--rounds N] [--threads N ...] [--busy] [--record]
 
 `bandwidth.c` makes the same passes without Python. Both take turns, so that what else happens on the machine meets both: the paired ratio
 of a round can be believed where the figures cannot. Debian's `mbw`, where it is installed, copies as a third; it counts a byte once, we
@@ -11,7 +11,6 @@ left out, what shares the memory is not.
 """
 
 import argparse
-import json
 import re
 import shutil
 import statistics
@@ -24,9 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgewright.board.bandwidth import BLOCK_S, KINDS, MIB, Arrays, last_level_cache_bytes, suitable_bytes
-from edgewright.board.profile import Board, usable_cores
+from edgewright.board.profile import usable_cores
 from edgewright.board.sensors import Sensors
 from edgewright.stats import Interval, paired_ratio
+from performance import write_result
 
 SOURCE = Path(__file__).with_name("bandwidth.c")
 MOST_APART = 0.15
@@ -127,12 +127,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--threads", type=int, nargs="+", default=(1, usable_cores()))
     parser.add_argument("--busy", action="store_true", help="judge by processor time, one thread only")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--record", action="store_true", help="write benchmarks/results/bandwidth.json, for docs/performance.md")
     asked = parser.parse_args()
     if shutil.which("cc") is None:
         print("there is no C compiler; run: sudo apt-get install gcc libc6-dev", file=sys.stderr)
         return 3
-    cache_bytes = last_level_cache_bytes()
+    began_s, cache_bytes = time.monotonic(), last_level_cache_bytes()
     with Sensors() as sensors:
         memory = sensors.read().memory
     array_bytes = asked.mib * MIB if asked.mib else suitable_bytes(cache_bytes, memory.available_bytes if memory else None)
@@ -145,9 +145,9 @@ def main() -> int:
         print(f"{turn.kind:<12} {turn.threads:>7}  {rates}  {turn.ratio()}  {turn.ratio(PROCESSOR) if turn.threads == 1 else ''}")
     mbw = mbw_gb_per_s(array_bytes)
     print(f"mbw, memcpy, one thread: {'not installed (apt-get install mbw)' if mbw is None else f'{mbw} GB/s'}")
-    if asked.json is not None:
-        document = {"host": Board.detect().to_json(), "array_bytes": array_bytes, "cache_bytes": cache_bytes, "rounds": asked.rounds}
-        asked.json.write_text(json.dumps({**document, "rows": [turn.row() for turn in turns], "mbw_copy_gb_per_s": mbw}, indent=2) + "\n")
+    if asked.record:
+        found = {"array_bytes": array_bytes, "cache_bytes": cache_bytes, "rounds": asked.rounds, "mbw_copy_gb_per_s": mbw}
+        write_result("bandwidth", {**found, "rows": [turn.row() for turn in turns]}, seconds=time.monotonic() - began_s)
     judged = [turn.ratio(PROCESSOR) for turn in turns if turn.threads == 1] if asked.busy else [turn.ratio() for turn in turns]
     return int(any(abs(ratio.estimate - 1) > MOST_APART for ratio in judged))
 

@@ -348,6 +348,23 @@ def _motion_section(r: dict[str, Any]) -> str:
     return f"## What motion gating spares, and what it misses\n\n{lead}\n\n" + _table(columns, rows)
 
 
+def _bandwidth_section(r: dict[str, Any]) -> str:
+    rows = [
+        [row["kind"], row["threads"], row["ours_gb_per_s"], row["theirs_gb_per_s"], _span(row["ratio"], ".2f", "x"),
+         "" if row["processor_ratio"] is None else _span(row["processor_ratio"], ".2f", "x")]
+        for row in r["rows"]
+    ]  # fmt: skip
+    lead = (
+        f"`edgewright board --bandwidth` against `benchmarks/bandwidth.c`, which makes the same passes without Python, in turns: "
+        f"{r['rounds']} rounds, arrays of {r['array_bytes'] >> 20} MiB (the last-level cache is {r['cache_bytes'] >> 20} MiB). "
+        "A copy counts every byte twice, in and out."
+    )
+    if r["mbw_copy_gb_per_s"] is not None:
+        lead += f" Debian's `mbw`, counted alike, says {r['mbw_copy_gb_per_s']} GB/s of memcpy on one thread."
+    columns = ("pass", "threads", "ours GB/s", "C GB/s", "ours / C", "of processor time")
+    return f"## The bandwidth of memory, told by Python and by C\n\n{lead}\n\n" + _table(columns, rows)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
@@ -373,8 +390,9 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "end_to_end": _end_to_end_section,
     "peers": _peers_section,
     "arm64": _arm64_section,
+    "bandwidth": _bandwidth_section,
 }
-COMMANDS = {"arm64": "make arm64"}  # what is not a case of performance.py
+COMMANDS = {"arm64": "make arm64", "bandwidth": "python benchmarks/bandwidth.py --record"}  # what is not a case of performance.py
 
 
 def _footer(document: dict[str, Any]) -> str:
