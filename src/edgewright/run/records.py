@@ -74,8 +74,9 @@ class Answer:
 class Event:
     """Something happened: a rule came true, a camera went, a worker was replaced, memory runs short.
 
-    `id`: unique, and in the order of time. `kind`: what it is about, one word: `rule`, `camera`, `worker`, `output`, `memory`, `service`;
-    `name`: which of them (a rule's, a camera's or a model's name). `text`: one sentence with the reason. `data`: figures, as JSON has them.
+    `id`: unique, and in the order of time. `kind`: what it is about, one word: `rule`, `camera`, `worker`, `output`, `memory`, `http`,
+    `service`; `name`: which of them (a rule's, a camera's or a model's name). `text`: one sentence with the reason. `data`: figures, as
+    JSON has them.
     """
 
     id: str
