@@ -82,6 +82,42 @@ def test_the_size_is_where_brute_force_finds_it(limiter, tmp_path):
     assert abs(found.fits - truth) <= 1
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize(("side", "wanted"), [(640, 16), (1920, 2)])
+def test_a_real_detector_under_300_mib(limiter, test_data, tmp_path, side, wanted):
+    """YOLOv8n as `edgewright doctor oom --limit 300MiB --batch 16` has it, and one whose picture alone is too large."""
+    limit_bytes, path = 300 * MIB, test_data / "models/yolov8n.onnx"
+    if side != 640:
+        (tmp_path / "large").mkdir()
+        path = Variants(open_given(path), tmp_path / "large").make(1, (side, side))
+    found = explain(path, machine_of(healthy(tmp_path)), limiter, limit_bytes=limit_bytes, batch=wanted, threads=2)
+    (tmp_path / "by force").mkdir()
+    variants = Variants(open_given(path), tmp_path / "by force")
+
+    def fits(batch, size_wh):
+        return try_out(Attempt(variants.make(batch, size_wh), "onnxruntime", "float32", 2), limiter, limit_bytes).fits
+
+    def by_force(steps, fits):
+        """The last that fits; over at three in a row that do not."""
+        known = []
+        for step in steps:
+            known.append((step, fits(step)))
+            if len(known) >= 3 and not any(each for _, each in known[-3:]):
+                break
+        return max((step for step, fitted in known if fitted), default=0), len(known)
+
+    sizes = found.sizes_wh
+    size, size_trials = by_force(range(1, len(sizes) + 1), lambda step: fits(1, sizes[step - 1]))
+    batch, batch_trials = by_force(range(1, 65), lambda batch: fits(batch, found.size_wh))
+    print(f"{side}: asked for {wanted}: {found.given.outcome}")
+    print(f"size {found.size_wh} in {found.size.trials} trials, by force {sizes[size - 1]} in {size_trials}")
+    print(f"batch {found.largest_batch} in {found.batch.trials} trials, by force {batch} in {batch_trials}")
+    print(*(f"{each.what}: {'-' if each.saved_bytes is None else each.saved_bytes // MIB} MiB" for each in found.advice), sep="; ")
+    assert not found.fits
+    assert abs(found.size.fits - size) <= 1
+    assert abs(found.largest_batch - batch) <= 1
+
+
 def test_a_model_that_does_not_fit_is_explained(limiter, fixed, tmp_path):
     """16 MiB a picture, four are wanted: two or three fit, and one picture at once is what helps."""
     machine = machine_of(healthy(tmp_path))

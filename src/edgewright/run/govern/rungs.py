@@ -15,6 +15,11 @@ KEPT_S = 60.0
 TURN_S = 330.0
 SMOOTH_S = 45.0
 TOO_FEW_S = 5.0
+# A board that stays so far below the target, all frames answered, may well bear the next rung: what a model has not seen of late (a fan
+# that has come on meanwhile) it may be wrong about, and only a try tells.
+SPARE_C, WARMS_C = 4.0, 1.0
+TRY_AFTER_S, MOST_TRY_S = 300.0, 4 * 3600.0
+TRIED_S = 900.0  # a rung that was held so long was worth the try
 MOST_HEAT = 2.0  # more than a machine can make: to tell no difference between much room and very much
 
 
@@ -27,6 +32,9 @@ class RungChoice:
         self._lowest_fps = lowest_fps
         self._moved_s, self._way = time_s, 0
         self._few_since_s = math.inf
+        self._spare_since_s, self._spare_c = math.inf, 0.0
+        self._try_after_s = TRY_AFTER_S
+        self._tried_s = -math.inf
         self.heat = math.nan
         self._lasting_heat = math.nan
 
@@ -47,8 +55,11 @@ class RungChoice:
         self.heat += share * (heat - self.heat)
         self._lasting_heat += share * (lasting_heat - self._lasting_heat)
 
-    def change(self, time_s: float, heat: float, wanted_fps: float, first: int) -> str | None:
-        """Move if it is time to; why, or None. `heat`: this second's; `first`: the topmost rung that may be had."""
+    def change(self, time_s: float, heat: float, wanted_fps: float, first: int, spare_c: float = 0.0) -> str | None:
+        """Move if it is time to; why, or None. `heat`: this second's; `first`: the topmost rung that may be had; `spare_c`: how far the
+        temperature is below what is aimed at.
+        """
+        self._note_spare(time_s, spare_c, heat, wanted_fps)
         if self.at < first:
             return self._move(time_s, self._best(heat, wanted_fps, first), "memory is short")
         if not self.is_last and self._too_few(time_s, heat):
@@ -60,10 +71,31 @@ class RungChoice:
         above = self._above(min(self.heat, self._lasting_heat), wanted_fps, first)
         if above < self.at and self._may_move(time_s, -1):
             return self._move(time_s, above, "the board sheds enough heat for it, for good")
+        spare_s = time_s - self._spare_since_s
+        if self.at > first and spare_s >= self._try_after_s and self._may_move(time_s, -1):
+            self._tried_s = time_s
+            return self._move(
+                time_s, self._next_above(first), f"there has been room for more for {spare_s / 60:.0f} minutes, so it is tried"
+            )
         return None
+
+    def _note_spare(self, time_s: float, spare_c: float, heat: float, wanted_fps: float) -> None:
+        if spare_c < SPARE_C or self.rung.fps_for(heat, wanted_fps) < wanted_fps:
+            self._spare_since_s = math.inf
+        elif not math.isfinite(self._spare_since_s) or spare_c < self._spare_c - WARMS_C:  # it is still warming
+            self._spare_since_s, self._spare_c = time_s, spare_c
+
+    def _next_above(self, first: int) -> int:
+        """The nearest rung above whose answers are worth more, or else the nearest."""
+        return next((at for at in range(self.at - 1, first - 1, -1) if self._ladder.rungs[at].worth > self.rung.worth), self.at - 1)
 
     def _move(self, time_s: float, to: int, why: str) -> str:
         self._way = 1 if to > self.at else -1
+        if self._way > 0 and math.isfinite(self._tried_s):
+            failed = time_s - self._tried_s < TRIED_S
+            self._try_after_s = min(self._try_after_s * 2, MOST_TRY_S) if failed else TRY_AFTER_S
+            self._tried_s = -math.inf
+        self._spare_since_s = math.inf
         self.at, self._moved_s = to, time_s
         return f"{'down' if self._way > 0 else 'up'} to {self.rung.name}: {why}"
 
