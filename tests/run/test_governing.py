@@ -78,10 +78,10 @@ def test_the_tighter_of_machine_and_control_group_counts():
 
 
 def test_what_is_not_read_is_told_as_missing():
-    assert observation(1.0, None, 5.0, None, throttled=None).temp_c is None
+    assert observation(1.0, None, 5.0, None, throttled=None, rung=None).temp_c is None
     hot = Reading(1.0, 1.0, zones=(Temperature("cpu-thermal", 70.0),), throttle=Throttle(()))
-    seen = observation(1.0, Sensed(hot, 1.5), 5.0, 20.0, throttled=False)
-    assert (seen.temp_c, seen.throttled, seen.busy_cores, seen.offered_fps) == (70.0, False, 1.5, 20.0)
+    seen = observation(1.0, Sensed(hot, 1.5), 5.0, 20.0, throttled=False, rung=2)
+    assert (seen.temp_c, seen.throttled, seen.busy_cores, seen.offered_fps, seen.rung) == (70.0, False, 1.5, 20.0, 2)
     assert governs_heat(hot)
     assert not governs_heat(Reading(1.0, 1.0))
     assert not governs_heat(None)

@@ -157,14 +157,14 @@ def _sensor(service, since, severity):
 
 
 def test_answers_that_come_late_because_the_supply_sags(models, film, tmp_path):
-    """A flag of the firmware, and a worker that is really slowed: stopped for two thirds of the time."""
+    """A flag of the firmware, and a worker that is really slowed: stopped for most of the time."""
     board = WarmBoard(tmp_path, replace(QUICK, air=stepped(10.0, 10.0, 1.0)), cores=2)
     with served(tmp_path, models[1:], film, board, cameras=("belt",)) as service, board.following(service):
         service.wait_for("governor", "ladder", "")
         wait(board, service, lambda: board.rows and board.rows[-1].time_s > 100, 300, "all is well")
         sagged_s = time.time()
         board.files.set_throttled("under-voltage", "throttled")
-        with slowed(lambda: service.children()["worker"]):
+        with slowed(lambda: service.children()["worker"], stopped_s=0.2, runs_s=0.03):
             late = service.wait_for("governor", "late", "")
             said_s = time.time() - sagged_s
         board.files.set_throttled()

@@ -164,15 +164,20 @@ class Governing:
             return OperatingPoint(artifact=lightest if is_small else self._names[0])
         known = any(rung.point.artifact == lightest for rung in self._ladder.rungs)
         first = self._ladder.first_with_artifact(lightest) if is_small and known else 0
-        decision = self._decision = self._heat.step(
-            observation(now_s, sensed, fps, self._offered_fps(), throttled=self._flags.for_heat), no_higher_than=first
-        )
+        seen = observation(now_s, sensed, fps, self._offered_fps(), throttled=self._flags.for_heat, rung=self._running(self._ladder))
+        decision = self._decision = self._heat.step(seen, no_higher_than=first)
         if decision.rung != self._rung:
             self._rung, self._stepped = decision.rung, (now_s, f"the step to {self._ladder.rungs[decision.rung].name}")
         if (event := decision.event) is not None:
             self._service.say("governor", event.name, event.text, event.severity, data=event.data)
         # An artifact that is lighter but no cooler is no rung, and yet takes less memory.
         return replace(decision.point, artifact=lightest, threads=None) if is_small and not known else decision.point
+
+    def _running(self, ladder: Ladder) -> int | None:
+        """The rung that really runs: the decided one, if it may be, since two may differ in their drawing alone; None where it is none."""
+        decided = 0 if self._decision is None else self._decision.rung
+        by_nearness = sorted(range(len(ladder.rungs)), key=lambda at: at != decided)
+        return next((at for at in by_nearness if self._actuator.runs(ladder.rungs[at].point)), None)
 
     def _counts(self) -> dict[str, int]:
         """What the governed model has answered of each camera."""
@@ -234,11 +239,13 @@ class Governing:
         return ages
 
 
-def observation(now_s: float, sensed: Sensed | None, fps: float, offered_fps: float | None, *, throttled: bool | None) -> Observation:
+def observation(
+    now_s: float, sensed: Sensed | None, fps: float, offered_fps: float | None, *, throttled: bool | None, rung: int | None
+) -> Observation:
     """What the governor of heat is told; a reading that is not there is one without values."""
     if sensed is None:
-        return Observation(now_s, None, fps, offered_fps)
-    return Observation(now_s, sensed.reading.temp_c, fps, offered_fps, sensed.busy_cores, throttled, sensed.reading.power_w)
+        return Observation(now_s, None, fps, offered_fps, rung=rung)
+    return Observation(now_s, sensed.reading.temp_c, fps, offered_fps, sensed.busy_cores, throttled, sensed.reading.power_w, rung)
 
 
 def memory_seen(now_s: float, used_bytes: int | None, sensed: Sensed | None) -> MemorySeen:

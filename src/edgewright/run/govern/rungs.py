@@ -15,11 +15,10 @@ KEPT_S = 60.0
 TURN_S = 330.0
 SMOOTH_S = 45.0
 TOO_FEW_S = 5.0
-# A board that stays so far below the target, all frames answered, may well bear the next rung: what a model has not seen of late (a fan
-# that has come on meanwhile) it may be wrong about, and only a try tells.
-SPARE_C, WARMS_C = 4.0, 1.0
-TRY_AFTER_S, MOST_TRY_S = 300.0, 4 * 3600.0
-TRIED_S = 900.0  # a rung that was held so long was worth the try
+# A board that stays so far below the target for so long, all frames answered, may well bear the next rung: about what a model has not seen
+# of late (a fan that has come on meanwhile) it may be wrong, and only a try tells. A rung that was held for as long, and left, is known.
+SPARE_C, WARMS_C, SPARE_S = 4.0, 1.0, 300.0
+KNOWN_S, MOST_KNOWN_S = 1800.0, 4 * 3600.0
 MOST_HEAT = 2.0  # more than a machine can make: to tell no difference between much room and very much
 
 
@@ -33,8 +32,7 @@ class RungChoice:
         self._moved_s, self._way = time_s, 0
         self._few_since_s = math.inf
         self._spare_since_s, self._spare_c = math.inf, 0.0
-        self._try_after_s = TRY_AFTER_S
-        self._tried_s = -math.inf
+        self._known: dict[int, tuple[float, float]] = {}  # rungs that were more than the board bears: until when, and for how long
         self.heat = math.nan
         self._lasting_heat = math.nan
 
@@ -71,12 +69,10 @@ class RungChoice:
         above = self._above(min(self.heat, self._lasting_heat), wanted_fps, first)
         if above < self.at and self._may_move(time_s, -1):
             return self._move(time_s, above, "the board sheds enough heat for it, for good")
-        spare_s = time_s - self._spare_since_s
-        if self.at > first and spare_s >= self._try_after_s and self._may_move(time_s, -1):
-            self._tried_s = time_s
-            return self._move(
-                time_s, self._next_above(first), f"there has been room for more for {spare_s / 60:.0f} minutes, so it is tried"
-            )
+        if self.at > first and time_s - self._spare_since_s >= SPARE_S and self._may_move(time_s, -1):
+            above = self._next_above(first)
+            if time_s >= self._known.get(above, (0.0, 0.0))[0]:
+                return self._move(time_s, above, f"there has been room for more for {SPARE_S / 60:.0f} minutes, so it is tried")
         return None
 
     def _note_spare(self, time_s: float, spare_c: float, heat: float, wanted_fps: float) -> None:
@@ -91,10 +87,9 @@ class RungChoice:
 
     def _move(self, time_s: float, to: int, why: str) -> str:
         self._way = 1 if to > self.at else -1
-        if self._way > 0 and math.isfinite(self._tried_s):
-            failed = time_s - self._tried_s < TRIED_S
-            self._try_after_s = min(self._try_after_s * 2, MOST_TRY_S) if failed else TRY_AFTER_S
-            self._tried_s = -math.inf
+        if self._way > 0 and time_s - self._moved_s >= SPARE_S:
+            known_s = min(2 * self._known.get(self.at, (0.0, KNOWN_S / 2))[1], MOST_KNOWN_S)
+            self._known[self.at] = time_s + known_s, known_s
         self._spare_since_s = math.inf
         self.at, self._moved_s = to, time_s
         return f"{'down' if self._way > 0 else 'up'} to {self.rung.name}: {why}"
