@@ -1,9 +1,9 @@
 """How well is heat governed? Every case on plants that are not the governor's own model, against an oracle that knows the plant.
 
-    python benchmarks/performance.py governor render     # the named cases, 3 seeds each, and 60 drawn boards: results/governor.json, .svg
-    python benchmarks/governor.py --seeds 1 --drawn 200  # the table alone
+    python benchmarks/performance.py governor render     # the named cases, 3 seeds each, and 200 drawn boards: results/governor.json, .svg
+    python benchmarks/governor.py --seeds 1 --drawn 20   # the table alone
 
-The whole is simulated, so it needs no quiet machine; simulated hours take seconds.
+The whole is simulated, so it needs no quiet machine; simulated hours take seconds, the whole some minutes.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from edgewright.testing.plants import BARE_PI_5
 
 CHART = Path(__file__).parent / "results" / "governor.svg"
 SHOWN = "load step"
-SEEDS, DRAWN = 3, 60
+SEEDS, DRAWN = 3, 200
 FAULT_AT_S = 1800.0
 STYLE = "text{font:13px sans-serif;fill:#888}.axis{stroke:#888}.die{fill:none;stroke:#c33}.fps{fill:none;stroke:#36c}"
 STYLE += ".limit{stroke:#c33;stroke-dasharray:4 4}"

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(7200)]
 LIMIT_C = 78.0
 OUTPUTS = {"answers": {"kind": "jsonl", "records": ["answers"]}, "events": {"kind": "jsonl", "records": ["events"]}}
 QUICK = replace(BARE_PI_5, name="a small board", board_j_k=9.0)  # warms in a minute
-HOT_C, COOL_C = 48.0, 5.0
+HOT_C, COOL_C = 34.0, 0.0
 
 
 @pytest.fixture(scope="module")

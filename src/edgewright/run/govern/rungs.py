@@ -69,10 +69,9 @@ class RungChoice:
         above = self._above(min(self.heat, self._lasting_heat), wanted_fps, first)
         if above < self.at and self._may_move(time_s, -1):
             return self._move(time_s, above, "the board sheds enough heat for it, for good")
-        if self.at > first and time_s - self._spare_since_s >= SPARE_S and self._may_move(time_s, -1):
-            above = self._next_above(first)
-            if time_s >= self._known.get(above, (0.0, 0.0))[0]:
-                return self._move(time_s, above, f"there has been room for more for {SPARE_S / 60:.0f} minutes, so it is tried")
+        above = self._next_above(time_s, wanted_fps, first)
+        if above is not None and time_s - self._spare_since_s >= SPARE_S and self._may_move(time_s, -1):
+            return self._move(time_s, above, f"there has been room for more for {SPARE_S / 60:.0f} minutes, so it is tried")
         return None
 
     def _note_spare(self, time_s: float, spare_c: float, heat: float, wanted_fps: float) -> None:
@@ -81,9 +80,12 @@ class RungChoice:
         elif not math.isfinite(self._spare_since_s) or spare_c < self._spare_c - WARMS_C:  # it is still warming
             self._spare_since_s, self._spare_c = time_s, spare_c
 
-    def _next_above(self, first: int) -> int:
-        """The nearest rung above whose answers are worth more, or else the nearest."""
-        return next((at for at in range(self.at - 1, first - 1, -1) if self._ladder.rungs[at].worth > self.rung.worth), self.at - 1)
+    def _next_above(self, time_s: float, wanted_fps: float, first: int) -> int | None:
+        """The nearest rung above that would be worth more if the board bore it; None: there is none, or it is known that it does not."""
+        worth = self.rung.worth_for(MOST_HEAT, wanted_fps)
+        better = (at for at in range(self.at - 1, first - 1, -1) if self._ladder.rungs[at].worth_for(MOST_HEAT, wanted_fps) > worth)
+        at = next(better, None)
+        return None if at is None or time_s < self._known.get(at, (-math.inf, 0.0))[0] else at
 
     def _move(self, time_s: float, to: int, why: str) -> str:
         self._way = 1 if to > self.at else -1
