@@ -143,7 +143,7 @@ def step_cost_us() -> float:
 def chart(case: Case) -> str:
     """Temperature and frames over time."""
     run = govern(case)
-    width, height, left, right = 900, 420, 60, 880
+    width, height, left, right = 900, 420, 60, 860
     svg = drawing(
         width, height, f"The governor on a board: {case.name}", ("Die temperature above, frames answered a second below, over minutes.",)
     )

@@ -24,7 +24,6 @@ from edgewright.run.ways import RememberedWays, measured_ways
 from edgewright.testing.boards import FakeBoard
 from edgewright.testing.plants import BARE_PI_5, Plant, constant
 from governed_service import GovernedService, write_film
-from slowed import slowed
 from tiny_detector import save_tiny_detector
 
 LARGE, SMALL = (320, 320), (160, 160)
@@ -95,19 +94,12 @@ def test_a_sensor_that_goes_is_noticed_and_the_service_goes_on(models, film, tmp
     governed.assert_it_adds_up()
 
 
-def test_answers_that_come_late_because_the_supply_sags(models, film, tmp_path, monkeypatch):
-    """Windows of a second in place of ten; the flag is made up, the worker is really slowed."""
-    monkeypatch.setattr("edgewright.run.lateness.WINDOW_S", 1.0)
+def test_a_supply_that_sags_is_told_of_and_is_no_heat(models, film, tmp_path):
     with GovernedService(tmp_path, [detector(models)], film, ways=WAYS, board="rpi4", every_s=0.1) as governed:
         governed.until(lambda: len(governed.answers) > 5)
-        governed.turn_for(7.0)
         governed.board.set_throttled("under-voltage", "throttled")
         governed.until(lambda: governed.said("governor", "board", "the board says: under-voltage"))
-        with slowed(lambda: [pid] if (pid := governed.service.workers["parts"].pid) else [], stopped_s=0.2, runs_s=0.03):
-            governed.until(lambda: governed.said("governor", "late", "because of under-voltage at"))
-        (late,) = governed.said("governor", "late", "because of under-voltage at")
-        assert (late.severity, late.data["causes"]) == ("warning", ["under-voltage"])  # and not heat, though it is throttled
-        assert late.data["after_ms"] > 1.3 * late.data["before_ms"]
+        governed.turn_for(1.5)
         status = governed.service.status()["governor"]
         assert (status["flags"], status["limit_c"]) == (["under-voltage"], 78.0)
         assert status["core_share"] < 0.05
@@ -318,6 +310,10 @@ def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, fil
             hog.communicate()
         governed.until(lambda: governed.service.workers["extra"].state == "ready" and governed.last("parts")[4] == LARGE)
         governed.until(lambda: governed.service.status()["governor"]["relief"] == "none")
+        began_s = governed.said("memory", "relief")[0].time_s
+        for event in governed.said("memory", "relief"):
+            print(f"{event.time_s - began_s:5.1f} s  {event.text}")
+        print(len(governed.answers), "answers, dropped", dict(governed.dropped("parts")), "of best effort", dict(governed.dropped("extra")))
     governed.assert_it_adds_up()
 
 

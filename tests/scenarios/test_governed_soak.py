@@ -24,6 +24,7 @@ LIMIT_C = 78.0
 OUTPUTS = {"answers": {"kind": "jsonl", "records": ["answers"]}, "events": {"kind": "jsonl", "records": ["events"]}}
 QUICK = replace(BARE_PI_5, name="a small board", board_j_k=9.0)  # warms in a minute
 HOT_C, COOL_C = 34.0, 0.0
+HOT_AIR_C = 42.0
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +50,23 @@ def served(folder, models, film, board, cameras=("belt", "gate")):
     )
 
 
-def tell(board, service, words=""):
-    row, cap = board.rows[-1], ""
-    print(
-        f"{row.time_s:5.0f} s {row.die_c:5.1f} C {row.cores:4.2f} cores {board.fps():5.1f} answers/s {row.threads:2} threads {cap} {words}",
-        flush=True,
-    )
+def tell(board, words):
+    row = board.rows[-1]
+    figures = f"{row.die_c:5.1f} C {row.cores:4.2f} cores {board.fps():5.1f} answers/s {row.threads:2} threads"
+    print(f"{row.time_s:5.0f} s {figures} {words}", flush=True)
 
 
 def wait(board, service, is_true, within_s, words=""):
-    """Until it is true; a line every ten seconds."""
+    """What it returns once that is something; a line every ten seconds."""
     until_s, told_s = time.monotonic() + within_s, 0.0
-    while not is_true():
+    while not (found := is_true()):
         if time.monotonic() - told_s > 10 and board.rows:
             told_s = time.monotonic()
-            tell(board, service, words)
+            tell(board, words)
         assert time.monotonic() < until_s, f"{words}: not within {within_s} s; {service.shown()}"
         assert service.is_running(), service.shown()
         time.sleep(0.2)
+    return found
 
 
 def tell_events(service, since=0):
@@ -111,41 +111,40 @@ def _rung(service):
     return steps[-1]["data"]["to"] if steps else None
 
 
-def test_each_way_a_sensor_goes_wrong_is_noticed_within_a_minute(models, film, tmp_path):
-    chance, held = random.Random(0), []
-    board = WarmBoard(tmp_path, replace(QUICK, air=stepped(40.0, 40.0, 1.0)), cores=2)
-    faults = {
-        "stuck": lambda _, reading: held[0],
-        "missing": lambda _, reading: None,
-        "jumping": lambda _, reading: reading + chance.uniform(-15, 15),
-        "negative": lambda _, reading: -0.062,
-    }
-    found = {}
-    with served(tmp_path, models, film, board) as service, board.following(service):
+FAULTS = {
+    "stuck": lambda held, _: held,
+    "missing": lambda _held, _: None,
+    "jumping": lambda _held, reading: reading + random.uniform(-15, 15),
+    "negative": lambda _held, _: -0.062,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_sensor_that_goes_wrong_is_noticed_within_a_minute(fault, models, film, tmp_path):
+    """Work goes on with what was last held safely, and as before once the sensor is whole again."""
+    board = WarmBoard(tmp_path, replace(QUICK, board_j_k=6.0, air=stepped(HOT_AIR_C, HOT_AIR_C, 1.0)), cores=1)
+    with served(tmp_path, models[1:], film, board, cameras=("belt",)) as service, board.following(service):
         service.wait_for("governor", "ladder", "")
-        wait(board, service, lambda: board.rows and board.rows[-1].time_s > 240, 400, "it warms")
-        for name, fault in faults.items():
-            held[:] = [board.plant.reading_c()]
-            since, began_s, before = len(service.events), time.monotonic(), board.fps(30)
-            board.fault = fault
-            wait(board, service, lambda since=since: _sensor(service, since, "error"), 120, name)
-            noticed_s = time.monotonic() - began_s
-            wait(board, service, lambda at=board.rows[-1].time_s: board.rows[-1].time_s > at + 45, 100, f"{name}, fallen back")
-            found[name] = noticed_s, before, board.fps(30), _sensor(service, since, "error")["text"]
-            board.fault = None
-            back_s = time.monotonic()
-            wait(board, service, lambda since=since: _sensor(service, since, "info"), 300, f"{name}, whole again")
-            print(f"{name}: noticed after {noticed_s:.0f} s, believed again {time.monotonic() - back_s:.0f} s after it was whole")
-            wait(board, service, lambda at=board.rows[-1].time_s: board.rows[-1].time_s > at + 90, 200, "whole")
+        wait(board, service, lambda: board.rows and board.rows[-1].time_s > 300, 500, "it warms")
+        held, since, began_s, before_fps = board.plant.reading_c(), len(service.events), time.monotonic(), board.fps(30)
+        board.fault = lambda _time_s, reading: FAULTS[fault](held, reading)
+        noticed = wait(board, service, lambda: _sensor(service, since, "error"), 120, fault)
+        noticed_s = time.monotonic() - began_s
+        wait(board, service, lambda at=board.rows[-1].time_s: board.rows[-1].time_s > at + 45, 100, "fallen back")
+        blind_fps = board.fps(30)
+        board.fault, back_s = None, time.monotonic()
+        wait(board, service, lambda: _sensor(service, since, "info"), 300, "whole again")
+        believed_s = time.monotonic() - back_s
+        wait(board, service, lambda: board.fps(20) > before_fps * 0.8, 120, "believed")
         tell_events(service)
         service.stop()
-    for name, (noticed_s, before, after, text) in found.items():
-        print(f"{name}: {noticed_s:.0f} s; {before:.1f} answers/s before, {after:.1f} after: {text}")
-    print(f"hottest {board.hottest_c:.2f} C")
-    assert all(noticed_s <= 60 for noticed_s, *_ in found.values())
-    assert all("as was last held safely" in text for *_, text in found.values())
-    assert all(after > 0.5 for _, _, after, _ in found.values())
-    assert board.hottest_c <= LIMIT_C + 1
+    print(f"{fault}: noticed after {noticed_s:.0f} s, believed {believed_s:.0f} s after it was whole; answers/s: {before_fps:.1f} before,")
+    print(f"    {blind_fps:.1f} blind, {board.fps(20):.1f} after; hottest {board.hottest_c:.2f} C: {noticed['text']}")
+    assert noticed_s <= 60
+    assert "as much work as was last held safely" in noticed["text"]
+    assert before_fps * 0.6 < blind_fps < before_fps * 1.3
+    # What a stuck sensor hides nobody sees for a minute, in which this board warms six times as fast as a bare Pi.
+    assert board.hottest_c <= LIMIT_C + (3 if fault == "stuck" else 1)
     assert_it_adds_up(service.status)
 
 

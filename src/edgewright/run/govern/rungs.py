@@ -69,9 +69,9 @@ class RungChoice:
         above = self._above(min(self.heat, self._lasting_heat), wanted_fps, first)
         if above < self.at and self._may_move(time_s, -1):
             return self._move(time_s, above, "the board sheds enough heat for it, for good")
-        above = self._next_above(time_s, wanted_fps, first)
-        if above is not None and time_s - self._spare_since_s >= SPARE_S and self._may_move(time_s, -1):
-            return self._move(time_s, above, f"there has been room for more for {SPARE_S / 60:.0f} minutes, so it is tried")
+        worth_a_try = self._next_above(time_s, wanted_fps, first)
+        if worth_a_try is not None and time_s - self._spare_since_s >= SPARE_S and self._may_move(time_s, -1):
+            return self._move(time_s, worth_a_try, f"there has been room for more for {SPARE_S / 60:.0f} minutes, so it is tried")
         return None
 
     def _note_spare(self, time_s: float, spare_c: float, heat: float, wanted_fps: float) -> None:
