@@ -38,6 +38,7 @@ from edgewright.fit import Budget, FitRequest, fit
 from edgewright.fit.search import put_through_gate
 from edgewright.progress import unseen
 from edgewright.stats import resample_counts
+from governor import governed
 from live import motion, overhead
 from recovery import CHANGES, recovered, taught
 
@@ -248,11 +249,30 @@ def live_motion() -> dict[str, Any]:
     return motion(DATA / "models/yolov8n.onnx", [DATA / "video" / name for name in names])
 
 
+def governor() -> dict[str, Any]:
+    """The governor of heat on simulated boards."""
+    return governed()
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     case.__name__: case
     for case in (
         *(engines, engines_threads, engines_vnni, coco, tight, yolov5, yolox, coco_threads, deeppcb, line, line_onnxruntime),
-        *(recover, recover_coco, recover_families, live, live_motion, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
+        *(
+            recover,
+            recover_coco,
+            recover_families,
+            live,
+            live_motion,
+            governor,
+            seeds,
+            draws,
+            tutorial,
+            calibration_memory,
+            demo,
+            end_to_end,
+            peers,
+        ),
     )
 }
 NEED_PEERS = frozenset({"end_to_end", "peers"})

@@ -365,6 +365,38 @@ def _bandwidth_section(r: dict[str, Any]) -> str:
     return f"## The bandwidth of memory, told by Python and by C\n\n{lead}\n\n" + _table(columns, rows)
 
 
+def _governor_section(r: dict[str, Any]) -> str:
+    lead = (
+        f"Simulated boards that are not the governor's own model (`testing/plants.py`), {r['seeds']} seeds, the worst of each. The oracle "
+        "knows the plant: the best constant way to run that never passes the limit. Where a day begins cooler than it ends, more can be "
+        "done than that. *Settled*: of the last third of the time alone. Turns: changes of direction between rungs within ten minutes."
+    )
+    drawn = r["drawn"]
+    names = [*(each["case"] for each in r["feasible"]), f"**{drawn['boards']} boards drawn at random**"]
+    rows = [
+        [name, f"{each['over_c']:+.2f}", each["reversals"], f"{each['of_oracle']:.1%}", f"{each['settled']:.1%}"]
+        for name, each in zip(names, [*r["feasible"], drawn], strict=True)
+    ]
+    hot = "; ".join(f"{each['case']}: {each['said_after_s']:.0f} s after it crossed its limit" for each in r["too_hot"])
+    faults = ", ".join(f"{each['fault']} after {each['noticed_after_s']:.0f} s" for each in r["sensor_faults"])
+    over = max(each["over_c"] for each in r["sensor_faults"])
+    few = (
+        f"Of the drawn boards {drawn['left_out']} were left out, which shed hardly more heat than a frame a second makes; the median "
+        f"of the others has {drawn['median_of_oracle']:.1%} of the oracle's work. "
+        f"A step takes {r['step_microseconds']:.0f} µs, once a second."
+    )
+    return "\n\n".join(
+        [
+            f"## How heat is governed\n\n{lead}",
+            _table(("board", "hottest, from the limit (°C)", "turns", "of the oracle's work", "settled"), rows),
+            few,
+            f"Boards too hot at their lowest rung, and when that was said (the lowest rung was then held): {hot}.",
+            f"Sensors that go wrong are noticed: {faults}; the hottest of these boards was {over:+.2f} °C from its limit.",
+            f"![{r['charted']}: die temperature and frames a second](../benchmarks/results/{r['chart']})",
+        ]
+    )
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
@@ -382,6 +414,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "recover_families": _taught_section,
     "live": _live_section,
     "live_motion": _motion_section,
+    "governor": _governor_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,
     "draws": _draws_section,

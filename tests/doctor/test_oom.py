@@ -82,6 +82,24 @@ def test_the_size_is_where_brute_force_finds_it(limiter, tmp_path):
     assert abs(found.fits - truth) <= 1
 
 
+@pytest.mark.soak
+def test_a_real_detector_under_300_mib(limiter, test_data, tmp_path):
+    """YOLOv8n, as `edgewright doctor oom --limit 300MiB --batch 16` has it."""
+    limit_bytes, path = 300 * MIB, test_data / "models/yolov8n.onnx"
+    found = explain(path, machine_of(healthy(tmp_path)), limiter, limit_bytes=limit_bytes, batch=16, threads=2)
+    variants = Variants(open_given(path), tmp_path)
+
+    def fits(batch):
+        return try_out(Attempt(variants.make(batch, (640, 640)), "onnxruntime", "float32", 2), limiter, limit_bytes).fits
+
+    truth = max(batch for batch in range(1, 13) if fits(batch))
+    print(f"asked for 16: {found.given.outcome}; batch {found.largest_batch} in {found.batch.trials} trials, by force {truth} in 12")
+    print(*(f"{each.what}: {'-' if each.saved_bytes is None else each.saved_bytes // MIB} MiB" for each in found.advice), sep="; ")
+    assert not found.fits
+    assert found.size_wh == (640, 640)
+    assert abs(found.largest_batch - truth) <= 1
+
+
 def test_a_model_that_does_not_fit_is_explained(limiter, fixed, tmp_path):
     """16 MiB a picture, four are wanted: two or three fit, and one picture at once is what helps."""
     machine = machine_of(healthy(tmp_path))

@@ -172,6 +172,17 @@ def test_publishes_time_to_throttle_and_sustainable_frames():
     assert states[150].time_to_throttle_s == pytest.approx(120, rel=0.8)
 
 
+def test_a_rung_that_the_model_is_wrong_about_is_tried_where_there_is_room():
+    """Boards whose fans come on after they have gone down: a model that saw them warm without would never go up again."""
+    for seed, least in ((48, 0.97), (172, 0.9)):
+        case = drawn(seed)
+        run, share = judged(case, seed)
+        assert any("so it is tried" in event.text for _, event in run.events)
+        assert share >= least
+        assert run.hottest_c <= case.limits.limit_c + 1
+        assert run.reversals() <= 2
+
+
 def test_energy_a_frame_where_power_is_read():
     assert steps(ThermalGovernor(EXAMPLE), 60, power_w=6.0)[-1].state.joules_a_frame == pytest.approx(1.2)
     assert steps(ThermalGovernor(EXAMPLE), 60)[-1].state.joules_a_frame is None
@@ -191,6 +202,19 @@ def test_a_ladder_of_one_rung_is_governed_by_frames_alone():
     run, share = judged(case)
     assert run.hottest_c <= 79
     assert share >= 0.97
+
+
+def test_a_cap_holds_for_the_rung_that_really_runs():
+    """While the next worker is loaded, the one before still makes its own heat."""
+    governor = ThermalGovernor(EXAMPLE)
+    smaller = EXAMPLE.first_with_artifact("yolov8n-int8")
+    top = EXAMPLE.rungs[0]
+    for second in range(600):
+        loading = governor.step(Observation(float(second), 76.5 + second % 2 * 0.5, 3.0, 15.0, rung=0), no_higher_than=smaller)
+    assert loading.rung >= smaller
+    assert loading.point.fps_cap < top.most_fps * 0.9
+    loaded = governor.step(Observation(600.0, 76.5, 3.0, 15.0, rung=smaller), no_higher_than=smaller)
+    assert loaded.point.fps_cap == pytest.approx(top.most_fps, abs=0.001)
 
 
 def test_changed_says_when_there_is_something_to_apply():

@@ -94,6 +94,19 @@ def test_a_sensor_that_goes_is_noticed_and_the_service_goes_on(models, film, tmp
     governed.assert_it_adds_up()
 
 
+def test_a_supply_that_sags_is_told_of_and_is_no_heat(models, film, tmp_path):
+    with GovernedService(tmp_path, [detector(models)], film, ways=WAYS, board="rpi4", every_s=0.1) as governed:
+        governed.until(lambda: len(governed.answers) > 5)
+        governed.board.set_throttled("under-voltage", "throttled")
+        governed.until(lambda: governed.said("governor", "board", "the board says: under-voltage"))
+        governed.turn_for(1.5)
+        status = governed.service.status()["governor"]
+        assert (status["flags"], status["limit_c"]) == (["under-voltage"], 78.0)
+        assert status["core_share"] < 0.05
+        assert not governed.said("governor", "throttled")
+    governed.assert_it_adds_up()
+
+
 def test_memory_that_runs_short_is_given_back_and_taken_again(models, film, tmp_path):
     """The machine's own figures are made up; queues, pauses and artifacts are real."""
     settings = [detector(models), ModelSettings("extra", models[1], threads=1, best_effort=True)]
@@ -297,6 +310,10 @@ def test_a_hog_beside_the_service_makes_it_step_down_and_it_survives(models, fil
             hog.communicate()
         governed.until(lambda: governed.service.workers["extra"].state == "ready" and governed.last("parts")[4] == LARGE)
         governed.until(lambda: governed.service.status()["governor"]["relief"] == "none")
+        began_s = governed.said("memory", "relief")[0].time_s
+        for event in governed.said("memory", "relief"):
+            print(f"{event.time_s - began_s:5.1f} s  {event.text}")
+        print(len(governed.answers), "answers, dropped", dict(governed.dropped("parts")), "of best effort", dict(governed.dropped("extra")))
     governed.assert_it_adds_up()
 
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from edgewright.board.hwmon import chips
 from edgewright.board.kernel_files import KernelFiles, Look
 
-UNDER_VOLTAGE = "under-voltage"
-FLAGS = (UNDER_VOLTAGE, "frequency capped", "throttled", "soft temperature limit")
+UNDER_VOLTAGE, FREQUENCY_CAPPED, THROTTLED, SOFT_LIMIT = "under-voltage", "frequency capped", "throttled", "soft temperature limit"
+FLAGS = (UNDER_VOLTAGE, FREQUENCY_CAPPED, THROTTLED, SOFT_LIMIT)
 SINCE_START = 16
 PLATFORM = "sys/devices/platform"
 FIRMWARE_FILE = "get_throttled"
@@ -36,6 +36,11 @@ class Throttle:
     @property
     def under_voltage(self) -> bool:
         return UNDER_VOLTAGE in self.now
+
+    @property
+    def for_heat(self) -> bool:
+        """Whether the processor is slowed down for its heat: a supply that sags has it throttled as well (0x50005, and no heat in it)."""
+        return SOFT_LIMIT in self.now or (THROTTLED in self.now and not self.under_voltage)
 
 
 class Throttling:

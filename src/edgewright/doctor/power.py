@@ -2,7 +2,7 @@
 
 import re
 
-from edgewright.board.throttle import UNDER_VOLTAGE
+from edgewright.board.throttle import THROTTLED, UNDER_VOLTAGE
 from edgewright.doctor.finding import Check, Finding
 from edgewright.doctor.machine import Machine
 
@@ -49,7 +49,7 @@ def slowed_down(machine: Machine) -> Finding | None:
     throttle = machine.reading.throttle
     if throttle is None:
         return None
-    now = [flag for flag in throttle.now if flag != UNDER_VOLTAGE]
+    now = [flag for flag in throttle.now if flag != UNDER_VOLTAGE and (flag != THROTTLED or throttle.for_heat)]
     since = [flag for flag in throttle.since_start if flag != UNDER_VOLTAGE]
     if not now and not since:
         return None
@@ -57,7 +57,7 @@ def slowed_down(machine: Machine) -> Finding | None:
     heat = "" if temp_c is None else f", {temp_c:.0f} C"
     return Finding(
         "throttled",
-        "error" if "throttled" in now else "warning",
+        "error" if THROTTLED in now else "warning",
         f"slowed down now ({', '.join(now)}{heat})" if now else f"has been slowed down since the start ({', '.join(since)})",
         "frames take longer than they were measured to, and latency budgets do not hold",
         ("# cool it: a fan or a heat sink, and holes in the case; or let it do less:", "edgewright board"),

@@ -80,6 +80,10 @@ class ServiceActuator:
             elif relief < Relief.BEST_EFFORT_PAUSED and state == "paused":
                 self._service.go_on(name)
 
+    def runs(self, point: OperatingPoint) -> bool:
+        """Whether the model's worker is the one of this point: not while another is still coming, nor where it could not be had."""
+        return self._service.workers[self._model.name].settings == self._settings_of(point)
+
     def _settings_of(self, point: OperatingPoint) -> ModelSettings:
         name = point.artifact or next(iter(self._artifacts))
         threads = point.threads or self._model.threads

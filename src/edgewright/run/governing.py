@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from edgewright.board.sensors import Reading
 from edgewright.run.acting import ServiceActuator
+from edgewright.run.board_flags import BoardFlags, stalled_percent
 from edgewright.run.figures import CameraFigures
 from edgewright.run.govern.correlate import LEAD_S
 from edgewright.run.govern.heat import PI_LIMIT_C, Decision, Observation, ThermalLimits, limit_of_trips
@@ -28,10 +29,6 @@ EVERY_S: Final = 1.0
 DRAWING_MS: Final = 12.0  # of one core, to draw and encode a frame on a board; nobody has measured it there
 SLOWS_OVER_C: Final = 2.0
 RATE_SHARE: Final = 0.3  # of a second's frames, in what a camera is taken to bring
-STALLS_PERCENT: Final = 10.0  # of time that waits for memory, from which on it explains late answers
-HEAT_FLAGS: Final = frozenset({"throttled", "soft temperature limit"})
-CALLED: Final = {"throttled": "throttling for heat", "soft temperature limit": "throttling for heat"}
-MEMORY_PRESSURE, OVER_CURRENT = "memory pressure", "over-current"
 
 
 def governs_heat(reading: Reading | None) -> bool:
@@ -83,7 +80,7 @@ class Governing:
         self._due_s = self._looked_s = service.clock.monotonic_s()
         self._offered, self._answered = Rates(), Rates()
         self._ages = 0
-        self._over_currents: int | None = None
+        self._flags = BoardFlags()
         self._relief = Relief.NONE
         self._decision: Decision | None = None
         self._rung = 0
@@ -91,6 +88,7 @@ class Governing:
         self._memory_reason = "memory is not short"
         self._fault: str | None = None
         self.steps, self.cost_s = 0, 0.0
+        self._began = self._due_s, sensing.cost_s
 
     @property
     def model(self) -> str:
@@ -109,6 +107,13 @@ class Governing:
         self._step(now_s)
         self.steps += 1
         self.cost_s += time.thread_time() - began_s
+
+    @property
+    def core_share(self) -> float:
+        """Of one core, that reading the board and governing have taken since the service began: thread_time of both."""
+        began_s, sensed_s = self._began
+        seconds = max(self._service.clock.monotonic_s() - began_s, EVERY_S)
+        return (self.cost_s + self._sensing.cost_s - sensed_s) / seconds
 
     def status(self) -> dict[str, Any]:
         """How the service is governed, as JSON has it."""
@@ -130,7 +135,9 @@ class Governing:
             "infeasible": state is not None and state.infeasible,
             "relief": self._relief.name.lower(),
             "memory_reason": self._memory_reason,
+            "flags": sorted(self._flags.up),
             "faults": faults,
+            "core_share": round(self.core_share, 6),
         }
 
     # --- one step -------------------------------------------------------------------------------------------------------------------------
@@ -138,6 +145,8 @@ class Governing:
     def _step(self, now_s: float) -> None:
         sensed = self._sensing.last(now_s)
         self._note_fault(now_s)
+        for text, severity in self._flags.look(now_s, None if sensed is None else sensed.reading):
+            self._say("board", text, severity)
         seconds, self._looked_s = now_s - self._looked_s, now_s
         self._offered.look({name: _offered(figures) for name, figures in self._service.figures.items()}, seconds)
         answered = self._answered.look(self._counts(), seconds)
@@ -146,7 +155,7 @@ class Governing:
         self._tell_memory(memory)
         self._actuator.relieve(memory.relief)
         self._actuator.apply(self._point(now_s, sensed, sum(answered.values()), is_small=memory.relief >= Relief.SMALLER_ARTIFACT))
-        self._watch_lateness(now_s, sensed)
+        self._watch_lateness(now_s)
 
     def _point(self, now_s: float, sensed: Sensed | None, fps: float, *, is_small: bool) -> OperatingPoint:
         """How to run; `is_small`: with the lightest artifact."""
@@ -155,13 +164,20 @@ class Governing:
             return OperatingPoint(artifact=lightest if is_small else self._names[0])
         known = any(rung.point.artifact == lightest for rung in self._ladder.rungs)
         first = self._ladder.first_with_artifact(lightest) if is_small and known else 0
-        decision = self._decision = self._heat.step(observation(now_s, sensed, fps, self._offered_fps()), no_higher_than=first)
+        seen = observation(now_s, sensed, fps, self._offered_fps(), throttled=self._flags.for_heat, rung=self._running(self._ladder))
+        decision = self._decision = self._heat.step(seen, no_higher_than=first)
         if decision.rung != self._rung:
             self._rung, self._stepped = decision.rung, (now_s, f"the step to {self._ladder.rungs[decision.rung].name}")
         if (event := decision.event) is not None:
             self._service.say("governor", event.name, event.text, event.severity, data=event.data)
         # An artifact that is lighter but no cooler is no rung, and yet takes less memory.
         return replace(decision.point, artifact=lightest, threads=None) if is_small and not known else decision.point
+
+    def _running(self, ladder: Ladder) -> int | None:
+        """The rung that really runs: the decided one, if it may be, since two may differ in their drawing alone; None where it is none."""
+        decided = 0 if self._decision is None else self._decision.rung
+        by_nearness = sorted(range(len(ladder.rungs)), key=lambda at: at != decided)
+        return next((at for at in by_nearness if self._actuator.runs(ladder.rungs[at].point)), None)
 
     def _counts(self) -> dict[str, int]:
         """What the governed model has answered of each camera."""
@@ -196,12 +212,11 @@ class Governing:
 
     def _tell_memory(self, decision: MemoryDecision) -> None:
         self._relief, self._memory_reason = decision.relief, decision.reason
-        for event in decision.events:
-            if event.name != "budget":  # of which the service tells itself
-                self._service.say("memory", event.name, event.text, event.severity, data=event.data)
+        if (event := decision.event) is not None:
+            self._service.say("memory", "relief", event.text, event.severity, data=event.data)
 
-    def _watch_lateness(self, now_s: float, sensed: Sensed | None) -> None:
-        flags = set() if sensed is None else self._flags(sensed.reading)
+    def _watch_lateness(self, now_s: float) -> None:
+        flags = set(self._flags.up)
         if self._stepped is not None and now_s - self._stepped[0] <= LEAD_S:
             flags.add(self._stepped[1])  # the board's or ours: it is said which
         found = self._lateness.look(self._service.clock.wall_s(), self._new_ages_ms(), flags)
@@ -223,24 +238,14 @@ class Governing:
                 ages += [age * 1e3 for age in list(histogram.recent)[-count:]] if count else []
         return ages
 
-    def _flags(self, reading: Reading) -> set[str]:
-        now = () if reading.throttle is None else reading.throttle.now
-        flags = {CALLED.get(flag, flag) for flag in now}
-        before, self._over_currents = self._over_currents, reading.over_currents
-        if before is not None and reading.over_currents is not None and reading.over_currents > before:
-            flags.add(OVER_CURRENT)
-        if (some := _some_percent(reading)) is not None and some >= STALLS_PERCENT:
-            flags.add(MEMORY_PRESSURE)
-        return flags
 
-
-def observation(now_s: float, sensed: Sensed | None, fps: float, offered_fps: float | None) -> Observation:
+def observation(
+    now_s: float, sensed: Sensed | None, fps: float, offered_fps: float | None, *, throttled: bool | None, rung: int | None
+) -> Observation:
     """What the governor of heat is told; a reading that is not there is one without values."""
     if sensed is None:
-        return Observation(now_s, None, fps, offered_fps)
-    reading = sensed.reading
-    throttled = None if reading.throttle is None else bool(HEAT_FLAGS & set(reading.throttle.now))
-    return Observation(now_s, reading.temp_c, fps, offered_fps, sensed.busy_cores, throttled, reading.power_w)
+        return Observation(now_s, None, fps, offered_fps, rung=rung)
+    return Observation(now_s, sensed.reading.temp_c, fps, offered_fps, sensed.busy_cores, throttled, sensed.reading.power_w, rung)
 
 
 def memory_seen(now_s: float, used_bytes: int | None, sensed: Sensed | None) -> MemorySeen:
@@ -256,12 +261,7 @@ def memory_seen(now_s: float, used_bytes: int | None, sensed: Sensed | None) -> 
     left, total = min(places, key=lambda each: each[0] / each[1], default=(None, None))
     stalls = None if reading.pressure is None else reading.pressure.memory
     full = None if stalls is None or stalls.full is None else stalls.full.avg10_percent
-    return MemorySeen(now_s, used_bytes, left, total, _some_percent(reading), full)
-
-
-def _some_percent(reading: Reading) -> float | None:
-    stalls = None if reading.pressure is None else reading.pressure.memory
-    return None if stalls is None or stalls.some is None else stalls.some.avg10_percent
+    return MemorySeen(now_s, used_bytes, left, total, stalled_percent(reading), full)
 
 
 def _offered(figures: CameraFigures) -> int:

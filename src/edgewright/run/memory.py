@@ -16,7 +16,7 @@ from edgewright.errors import HostError
 
 MIB = 1 << 20
 DEFAULT_SHARE = 0.8  # of what is available when the service starts
-ALARM_SHARE = 0.9  # of the budget
+ALARM_SHARE = 0.9  # of the budget; and where the governor gives up the first thing (`govern.pressure`)
 CALM_SHARE = 0.85  # and the alarm is over
 MOST_BYTES = 1 << 50
 UNKNOWN_BYTES = 1 << 30  # a machine that does not say what it has is taken for a small one

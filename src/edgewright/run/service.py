@@ -544,8 +544,8 @@ class Service:
         used, total = sum(self.used_bytes.values()), self.budget.total_bytes
         changed = self._alarm.look(used, total)
         if changed is not None:
-            text = f"{used / MIB:.0f} MiB of {total / MIB:.0f} MiB are used" + ("" if changed else ": less than before")
-            self.say("memory", self.settings.name, text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
+            text = f"{used / MIB:.0f} of {total / MIB:.0f} MiB of the budget are taken" + ("" if changed else ": the alarm is over")
+            self.say("memory", "budget", text, "warning" if changed else "info", data={"used_bytes": dict(self.used_bytes)})
         offset_s = self.clock.wall_s() - self.clock.monotonic_s()
         if abs(jump_s := offset_s - self._wall_offset_s) > JUMP_S:
             self.say("service", self.settings.name, f"the clock was set by {jump_s:+.1f} s", "warning", data={"jump_s": round(jump_s, 3)})

@@ -108,7 +108,7 @@ def govern(case: Case, *, seed: int = 0, governor: ThermalGovernor | None = None
         reading: float | None = plant.reading_c()
         if case.fault is not None:
             reading = case.fault(plant.time_s, reading)
-        decision = governor.step(Observation(plant.time_s, reading, fps, case.offered_fps, busy, throttled=plant.throttled))
+        decision = governor.step(Observation(plant.time_s, reading, fps, case.offered_fps, busy, throttled=plant.throttled, rung=rung))
         if decision.event is not None:
             events.append((plant.time_s, decision.event))
         cap = decision.point.fps_cap

@@ -37,6 +37,7 @@ class Observation:
 
     `offered_fps`: frames a second that cameras bring (None: as many as are taken). `busy_cores`: cores at work in the machine, ours and
     others' (None: only our own work is known). `throttled`: the firmware is slowing the processor down for its heat. None: not to be read.
+    `rung`: the one that really runs, while another one is loaded, or could not be (None: the one that was decided).
     """
 
     time_s: float
@@ -46,6 +47,7 @@ class Observation:
     busy_cores: float | None = None
     throttled: bool | None = None
     power_w: float | None = None
+    rung: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

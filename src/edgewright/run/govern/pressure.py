@@ -10,15 +10,13 @@ that a hog that comes and goes does not make the service dance.
 """
 
 import math
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
+from edgewright.run.memory import ALARM_SHARE, CALM_SHARE, MIB
 from edgewright.run.records import Severity
-
-MIB = 1 << 20
 
 
 class Relief(IntEnum):
@@ -45,16 +43,17 @@ BACK = {
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimits:
-    """`budget_bytes`: what our processes may take together (None: no budget). Shares are of the budget, or of the machine's memory.
+    """`budget_bytes`: what our processes may take together (None: no budget). Shares are of the budget, or of the machine's memory; of the
+    budget they are those of the service's alarm (`memory.Alarm`), which says when it goes on and off.
 
     PSI of 10 % `some` is the order at which others act: systemd-oomd kills at 60 % (`DefaultMemoryPressureLimit`), and we want to be long
     done by then.
     """
 
     budget_bytes: int | None = None
-    short_share: float = 0.90  # of the budget: the alarm, and the first step
+    short_share: float = ALARM_SHARE
     dire_share: float = 0.97
-    calm_share: float = 0.82
+    calm_share: float = CALM_SHARE
     short_left: float = 0.10  # of the machine's memory
     dire_left: float = 0.04
     calm_left: float = 0.15
@@ -80,9 +79,8 @@ class MemorySeen:
 
 @dataclass(frozen=True, slots=True)
 class MemoryEvent:
-    """`name`: relief (a step), or budget (the 90 % alarm)."""
+    """A step, or that there is none left."""
 
-    name: str
     text: str
     severity: Severity
     data: Mapping[str, Any]
@@ -90,13 +88,12 @@ class MemoryEvent:
 
 @dataclass(frozen=True, slots=True)
 class MemoryDecision:
-    """What to give up from now on. `alarm`: our processes take 90 % of the budget or more."""
+    """What to give up from now on, and why."""
 
     relief: Relief
     reason: str
     changed: bool
-    alarm: bool
-    events: tuple[MemoryEvent, ...]
+    event: MemoryEvent | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +120,6 @@ class MemoryGovernor:
         self._limits = limits or MemoryLimits()
         self._most = most
         self._relief = Relief.NONE
-        self._alarm = False
         self._reason = "memory is not short"
         self._short_since_s = math.inf
         self._calm_since_s = math.inf
@@ -133,16 +129,13 @@ class MemoryGovernor:
         self._held_out = False
 
     def step(self, seen: MemorySeen) -> MemoryDecision:
-        events: deque[MemoryEvent] = deque()
-        judged = self._judge(seen)
-        self._sound_alarm(seen, events)
-        before = self._relief
+        judged, before, event = self._judge(seen), self._relief, None
         self._note(seen.time_s, judged.level)
         if judged.level >= SHORT:
-            self._give_up(seen, judged, events)
+            event = self._give_up(seen, judged)
         elif judged.level == CALM:
-            self._take_back(seen, events)
-        return MemoryDecision(self._relief, self._reason, self._relief != before, self._alarm, tuple(events))
+            event = self._take_back(seen)
+        return MemoryDecision(self._relief, self._reason, self._relief != before, event)
 
     def _judge(self, seen: MemorySeen) -> _Judged:
         """The worst of the three witnesses."""
@@ -174,60 +167,47 @@ class MemoryGovernor:
         why = f"programs waited for memory for {some:.0f} % of the last ten seconds"
         return _Judged(_level(some, limits.calm_some, limits.short_some, math.inf), why)
 
-    def _sound_alarm(self, seen: MemorySeen, events: deque[MemoryEvent]) -> None:
-        budget = self._limits.budget_bytes
-        if budget is None or seen.used_bytes is None:
-            return
-        share = seen.used_bytes / budget
-        data = {"used_bytes": seen.used_bytes, "budget_bytes": budget}
-        if not self._alarm and share >= self._limits.short_share:
-            self._alarm = True
-            events.append(MemoryEvent("budget", f"{share:.0%} of the memory budget of {budget / MIB:.0f} MiB are taken", "warning", data))
-        elif self._alarm and share <= self._limits.calm_share:
-            self._alarm = False
-            events.append(MemoryEvent("budget", f"{share:.0%} of the memory budget are taken: the alarm is over", "info", data))
-
     def _note(self, time_s: float, level: int) -> None:
         self._short_since_s = min(self._short_since_s, time_s) if level >= SHORT else math.inf
         self._calm_since_s = min(self._calm_since_s, time_s) if level == CALM else math.inf
 
-    def _give_up(self, seen: MemorySeen, judged: _Judged, events: deque[MemoryEvent]) -> None:
+    def _give_up(self, seen: MemorySeen, judged: _Judged) -> MemoryEvent | None:
         dire = judged.level == DIRE
         waited = seen.time_s - self._stepped_s >= (NEXT_DIRE_AFTER_S if dire else NEXT_STEP_AFTER_S)
         if not waited or not (dire or seen.time_s - self._short_since_s >= STEP_AFTER_S):
-            return
+            return None
         if self._relief >= self._most:
-            self._hold_out(judged, events)
-            return
+            return self._hold_out(judged)
         if seen.time_s - self._eased_s < RELAPSE_WITHIN_S:
             self._calm_for_s = min(self._calm_for_s * 2, MOST_CALM_S)
             self._eased_s = -math.inf  # counted once
         self._relief = Relief(self._relief + 1)
         self._stepped_s = seen.time_s
-        self._say(f"{SAID[self._relief]}, because {judged.why}", "warning", events)
+        return self._say(f"{SAID[self._relief]}, because {judged.why}", "warning")
 
-    def _hold_out(self, judged: _Judged, events: deque[MemoryEvent]) -> None:
-        if judged.level == DIRE and not self._held_out:
-            self._held_out = True
-            text = f"memory is still short: {judged.why}, and there is nothing left to give up; stop other programs, or lower the load"
-            events.append(MemoryEvent("relief", text, "error", {"relief": int(self._relief)}))
+    def _hold_out(self, judged: _Judged) -> MemoryEvent | None:
+        if judged.level < DIRE or self._held_out:
+            return None
+        self._held_out = True
+        text = f"memory is still short: {judged.why}, and there is nothing left to give up; stop other programs, or lower the load"
+        return MemoryEvent(text, "error", {"relief": int(self._relief)})
 
-    def _take_back(self, seen: MemorySeen, events: deque[MemoryEvent]) -> None:
+    def _take_back(self, seen: MemorySeen) -> MemoryEvent | None:
         calm_s = seen.time_s - max(self._calm_since_s, self._stepped_s)
         if self._relief == Relief.NONE:
             if calm_s > MOST_CALM_S:
                 self._calm_for_s = CALM_FOR_S
-            return
+            return None
         if calm_s < self._calm_for_s:
-            return
+            return None
         self._relief = Relief(self._relief - 1)
         self._stepped_s = self._eased_s = seen.time_s
         self._held_out = False
-        self._say(f"{BACK[self._relief]}: memory has not been short for {calm_s:.0f} s", "info", events)
+        return self._say(f"{BACK[self._relief]}: memory has not been short for {calm_s:.0f} s", "info")
 
-    def _say(self, text: str, severity: Severity, events: deque[MemoryEvent]) -> None:
+    def _say(self, text: str, severity: Severity) -> MemoryEvent:
         self._reason = text
-        events.append(MemoryEvent("relief", text, severity, {"relief": int(self._relief), "what": SAID[self._relief]}))
+        return MemoryEvent(text, severity, {"relief": int(self._relief), "what": SAID[self._relief]})
 
 
 def _level(value: float, calm: float, short: float, dire: float) -> int:

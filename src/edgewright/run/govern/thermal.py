@@ -73,12 +73,14 @@ class ThermalGovernor:
         seconds = min(seen.time_s - self._time_s, LONGEST_STEP_S) if math.isfinite(self._time_s) else 0.0
         self._time_s = seen.time_s
         choice = self._choice = self._choice or RungChoice(self._ladder, self._limits.lowest_fps, seen.time_s)
-        own, total = self._heats(seen, seconds, choice.rung)
+        running = choice.rung if seen.rung is None else self._ladder.rungs[seen.rung]
+        own, total = self._heats(seen, seconds, running)
         reading = self._read(seen, seconds, total)
         self._note_energy(seen, seconds)
         self._note_firmware(seen)
         heat = self._allow(seen, seconds, own, reading)
         self._choose(seen, seconds, heat, choice, no_higher_than)
+        self._limit(seen, heat, choice.rung, running)
         self._watch_hope(seen, heat, choice)
         return self._decide(seen, total, choice)
 
@@ -191,12 +193,17 @@ class ThermalGovernor:
             choice.smooth(seconds, heat, self._lasting_heat(heat))
             self._change_rung(heat, wanted_fps, choice, no_higher_than)
         rung = choice.rung
-        most_fps = min(rung.most_fps, wanted_fps)
         if self._probe_heat is None and not self._hope.lost:
-            self._tell_cap(choice.heat / rung.frame_heat, most_fps, rung)
-        cap = max(heat / rung.frame_heat, self._limits.lowest_fps)
+            self._tell_cap(choice.heat / rung.frame_heat, min(rung.most_fps, wanted_fps), rung)
+
+    def _limit(self, seen: Observation, heat: float, rung: Rung, running: Rung) -> None:
+        """Frames a second for the heat. While one rung follows another both must keep within it."""
+        wanted_fps = self._wanted_fps(seen)
+        most_fps = min(rung.most_fps, wanted_fps)
+        cap = max(heat / max(rung.frame_heat, running.frame_heat), self._limits.lowest_fps)
         if cap >= most_fps:
-            self._cap = None if choice.at == 0 or rung.most_fps <= wanted_fps else wanted_fps
+            is_top = rung is self._ladder.rungs[0]
+            self._cap = None if is_top or rung.most_fps <= wanted_fps else wanted_fps
         elif self._cap is None or abs(cap - self._cap) > CAP_STEP * self._cap:
             self._cap = cap
 
@@ -213,7 +220,9 @@ class ThermalGovernor:
     def _change_rung(self, heat: float, wanted_fps: float, choice: RungChoice, no_higher_than: int) -> None:
         before, at = choice.rung, choice.at
         last = len(self._ladder.rungs) - 1
-        why = choice.change(self._time_s, heat, wanted_fps, last if self._hope.lost else min(no_higher_than, last))
+        first = last if self._hope.lost else min(no_higher_than, last)
+        spare_c = 0.0 if self._temp() is None else self._target_c - self._model.temp_c
+        why = choice.change(self._time_s, heat, wanted_fps, first, spare_c)
         if why is None:
             return
         self._reason = why
