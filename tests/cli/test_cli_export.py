@@ -27,3 +27,10 @@ def test_help_has_examples(edgewright):
     told = edgewright("export", "triton", "--help").out
     assert "edgewright export triton fitted/ --out models" in told
     assert "--max-batch" in told
+
+
+def test_the_dashboard_goes_to_a_file_or_to_standard_output(edgewright, tmp_path):
+    assert edgewright("export", "grafana").json["title"] == "edgewright"
+    assert edgewright("export", "grafana", "--out", tmp_path / "d.json").out == ""
+    assert json.loads((tmp_path / "d.json").read_text())["uid"] == "edgewright"
+    edgewright("export", "grafana", "--out", tmp_path / "no" / "d.json").assert_refused(3, "cannot write")
