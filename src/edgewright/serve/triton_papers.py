@@ -117,8 +117,8 @@ def _read_me(subject: Subject, config: ModelConfig) -> Iterator[str]:
 def _openvino_words(precision: str) -> Iterator[str]:
     if precision == "bfloat16":
         yield (
-            "`HINT_BF16` asks for bfloat16, which is fast where the processor has AMX or AVX-512 BF16, and slower than float32"
-            " everywhere else: serve it there only."
+            "`HINT_BF16` asks for bfloat16, which is fast where the processor has AMX, and slower than float32 everywhere else, also with"
+            " AVX-512 BF16: serve it there only."
         )
     else:
         yield (
