@@ -9,11 +9,13 @@
 Whatever it started is found by a mark in its environment, and is gone when the story ends, however it ends.
 """
 
+import http.client
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -27,17 +29,18 @@ import numpy as np
 import pytest
 
 from edgewright.run.memory import pss_bytes
+from edgewright.serve.doors import SOCKET, short_path
 
 WITHIN_S = 200.0  # nothing takes so long but on a machine that has no time
 STARVED_CPU_S = 0.1
 MARK = "EDGEWRIGHT_TEST_MARK"
-KIND = re.compile(r"edgewright\.run\.(capture|worker|recorder)_child$")
+KIND = re.compile(r"edgewright\.(?:run|serve)\.(capture|worker|recorder|front|model)_child$")
 Sections = dict[str, dict[str, Any]]
 
 
-def toml_of(service: dict[str, Any], **sections: Sections) -> str:
+def toml_of(service: dict[str, Any], *, http: dict[str, Any] | None = None, **sections: Sections) -> str:
     """A service.toml: `model={"tiny": {...}}` becomes a table [[model]] with that name, tables within become inline tables."""
-    parts = ["[service]", *_lines(service)]
+    parts = ["[service]", *_lines(service), *([] if http is None else ["[http]", *_lines(http)])]
     for section, tables in sections.items():
         for name, table in tables.items():
             parts += [f"[[{section}]]", *_lines({"name": name, **table})]
@@ -66,6 +69,7 @@ class LiveService:
         rules: Sections | None = None,
         outputs: Sections | None = None,
         service: dict[str, Any] | None = None,
+        http: dict[str, Any] | None = None,
         environment: dict[str, str] | None = None,
         mounts: str = "",
         options: tuple[str, ...] = (),
@@ -79,7 +83,7 @@ class LiveService:
         self.exit_code: int | None = None
         settings = folder / "service.toml"
         settings.write_text(
-            toml_of({"state": "state", **(service or {})}, model=models, camera=cameras, rule=rules or {}, output=outputs or {})
+            toml_of({"state": "state", **(service or {})}, http=http, model=models, camera=cameras, rule=rules or {}, output=outputs or {})
         )
         self._answers: dict[str, list[dict[str, Any]]] = {}
         self._read_to: dict[str, int] = {}  # bytes of each file
@@ -145,8 +149,8 @@ class LiveService:
         return "\n".join([f"running: {self.is_running()}", *events, *self.other_lines[-30:]])
 
     def children(self) -> dict[str, list[int]]:
-        """Pids of its child processes, by kind: capture, worker, recorder."""
-        found: dict[str, list[int]] = {"capture": [], "worker": [], "recorder": []}
+        """Pids of its child processes, by kind: capture, worker, recorder, front, and model, which are the front's."""
+        found: dict[str, list[int]] = {"capture": [], "worker": [], "recorder": [], "front": [], "model": []}
         for pid in self.processes():
             if (match := KIND.search(_command(pid).rstrip("\0"))) is not None:
                 found[match[1]].append(pid)
@@ -195,6 +199,24 @@ class LiveService:
                 records = [json.loads(line) for line in whole.splitlines()]
                 found += [record for record in records if record["record"] == "answer"]
             return list(found)
+
+    def ask(self, path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> tuple[int, dict[str, str], bytes]:
+        """Of its HTTP front, through the socket in its state folder: status, headers, body."""
+        asker = http.client.HTTPConnection("localhost", timeout=WITHIN_S)
+        asker.sock = socket.socket(socket.AF_UNIX)
+        with short_path(self.state / SOCKET) as short:
+            asker.sock.connect(short)
+        try:
+            asker.request("GET" if body is None else "POST", path, body, headers or {})
+            answer = asker.getresponse()
+            return answer.status, dict(answer.getheaders()), answer.read()
+        finally:
+            asker.close()
+
+    def asked(self, path: str) -> Any:
+        """The JSON of a page, as soon as it is there."""
+        found = self.wait_until(lambda: (answer := self.ask(path))[0] == 200 and answer)
+        return json.loads(found[2])
 
     # --- its end ------------------------------------------------------------------------------------------------------------------------
 

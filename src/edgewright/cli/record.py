@@ -54,6 +54,8 @@ def record(
     stretch = StretchOutput("stretch", folder=out.absolute(), pictures="png" if pictures == "png" else "jpeg", most_bytes=most_mib * MIB)
     with tempfile.TemporaryDirectory(prefix="edgewright-record-") as state, stopped_by_signals() as is_stopped:
         settings = settings_of(what, camera or [], Path(state), frames)
+        if not settings.cameras:
+            raise InputError(f"there is no camera in {what}", fix="add a [[camera]]")
         until_s = float("inf") if seconds is None else time.monotonic() + seconds
         status = live(
             replace(settings, outputs=(stretch,)),

@@ -13,6 +13,7 @@ import typer
 from edgewright.cli.http_options import Certificate, HttpAt, HttpOptions, Key, TokenFile, front_settings
 from edgewright.cli.output import JsonPath, Quiet, printer_for, write_json
 from edgewright.errors import InputError
+from edgewright.printable import printable
 
 if TYPE_CHECKING:
     from edgewright.run.front_settings import FrontSettings
@@ -77,23 +78,24 @@ def serve(
     options = HttpOptions(http, http_token_file, http_certificate, http_key)
     log_format: LogFormat = "json" if log == "json" else "text"
     if what is None or repository is not None or (what.suffix != ".toml" and not camera and http is not None):
-        from edgewright.cli.serve_models import serve_without_cameras  # noqa: PLC0415 - heavy: not for --help
-
-        front = front_settings(options, None, os.environ)
-        if camera or unit or front is None:
-            raise InputError(
-                "a server without cameras", expected="--http [HOST:]PORT with a MODEL or --repository, and no --camera or --unit"
-            )
-        write_json(serve_without_cameras(what, repository, front, log_format, check=check, quiet=quiet), json_path)
-        return
-    settings = settings_of(what, camera or [], state, frames)
+        if camera or unit or http is None:
+            expected = "--http [HOST:]PORT with a MODEL or --repository, and no --camera or --unit"
+            raise InputError("a server without cameras", expected=expected)
+        settings = models_alone(what, state)
+    else:
+        settings = settings_of(what, camera or [], state, frames)
     settings = replace(settings, http=front_settings(options, settings.http, os.environ))
     if unit:
         _print_unit(what)
     elif check:
         _show(settings, json_path, quiet=quiet)
-    else:
+    elif settings.cameras:
         write_json(_run(settings, log_format, quiet=quiet), json_path)
+    else:
+        from edgewright.cli.serve_models import serve_without_cameras  # noqa: PLC0415 - heavy: not for --help
+
+        with stopped_by_signals() as is_stopped:
+            write_json(serve_without_cameras(settings, repository, log_format, is_stopped=is_stopped, quiet=quiet), json_path)
 
 
 def settings_of(what: Path, cameras: list[str], state: Path | None, frames: int | None) -> "ServiceSettings":
@@ -115,12 +117,27 @@ def settings_of(what: Path, cameras: list[str], state: Path | None, frames: int 
     return service_of(what, cameras, os.environ, state=state or STATE, frames=frames)
 
 
-def _print_unit(what: Path) -> None:
+def models_alone(what: Path | None, state: Path | None) -> "ServiceSettings":
+    """A model by the name of its file, or none: what is served without cameras.
+
+    Raises:
+        InputError: there is no such model.
+    """
+    from edgewright.run.settings import STATE, ModelSettings, ServiceSettings  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.serve.model_names import name_of  # noqa: PLC0415
+
+    if what is not None and not (what.is_dir() or what.is_file()):
+        raise InputError(f"there is no {printable(str(what))}", expected="a service.toml, an artifact's folder, or an .onnx file")
+    models = () if what is None else (ModelSettings(name_of(what), what),)
+    return ServiceSettings(models, (), state=state or STATE)
+
+
+def _print_unit(what: Path | None) -> None:
     import shutil  # noqa: PLC0415
 
     from edgewright.run.systemd import unit  # noqa: PLC0415
 
-    if what.suffix != ".toml":
+    if what is None or what.suffix != ".toml":
         raise InputError("--unit needs a service.toml", got=str(what))
     typer.echo(unit(shutil.which("edgewright") or "/usr/local/bin/edgewright", what.absolute()), nl=False)
 

@@ -115,10 +115,12 @@ def _service(values: dict[str, Any], layout: Layout, folder: Path) -> ServiceSet
         "rule": ("rules", _several("rule", _of_kind(layout.rules), MOST_RULES)),
         "output": ("outputs", _several("output", _of_kind(layout.outputs), MOST_OUTPUTS)),
     }
-    found = Keys("a service.toml", sections, needed=("model", "camera"))(values)
+    found = Keys("a service.toml", sections, needed=("model",))(values)
+    if "cameras" not in found and "http" not in found:
+        raise Unfit(said="has no camera")
     state = found.get("service", {}).pop("state", folder / STATE)
     outputs = tuple(_placed(output, state) for output in found.pop("outputs", ()))
-    settings = ServiceSettings(**found.pop("service", {}), **found, outputs=outputs, state=state)
+    settings = ServiceSettings(**found.pop("service", {}), **({"cameras": ()} | found), outputs=outputs, state=state)
     check_together(values, settings)
     return settings
 
@@ -218,5 +220,7 @@ def _warnings(document: Document, settings: ServiceSettings, shown: str) -> Iter
                     yield f'{shown}, line {line}: {section} "{table["name"]}": {key}: {holds} stands in the file; {TAKEN_FROM}'
     if literal_secret(document.values.get("http", {}).get("token")):
         yield f"{shown}, line {document.line(('http', 'token'))}: http: token: it stands in the file; {TAKEN_FROM}"
-    if not settings.outputs:
+    if not settings.cameras and (settings.rules or settings.outputs):
+        yield f"{shown}: there is no [[camera]]: rules and outputs have nothing to do"
+    if settings.cameras and not settings.outputs:
         yield f"{shown}: there is no [[output]]: what is seen goes nowhere"

@@ -189,7 +189,10 @@ Output: TypeAlias = FileOutput | StoreOutput | MqttOutput | WebhookOutput | Reco
 
 @dataclass(frozen=True, slots=True)
 class ServiceSettings:
-    """A whole service. `state`: its folder, for spools, stores and recordings; `memory_bytes`: what all its processes may take together."""
+    """A whole service; without cameras, one that answers over HTTP alone.
+
+    `state`: its folder, for spools, stores and recordings; `memory_bytes`: what all its processes may take together.
+    """
 
     models: tuple[ModelSettings, ...]
     cameras: tuple[CameraSettings, ...]

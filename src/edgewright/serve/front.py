@@ -77,6 +77,7 @@ class Front(Kept):
         self._started_s = self._busy_s = self._fault_s = float("-inf")
         self._used: dict[str, int] = {}
         self._parts: set[str] = set()  # promised to it
+        self._downs = 0
         self._is_wanted = bool(doors.tcp)
         self._has_ended = self._has_served = self._is_short = False
         self._watch_own()
@@ -197,7 +198,7 @@ class Front(Kept):
             raise ValueError(said)
 
     def _serves(self, now_s: float) -> None:
-        self.state = "serving"
+        self.state, self._downs = "serving", 0
         self._backoff.works(now_s)
         if self._has_served or not self._doors.tcp:
             return
@@ -228,8 +229,10 @@ class Front(Kept):
             return
         pause_s = self._replace(why)
         self.state = "waiting"
-        data = self._shown(next_try_s=round(pause_s, 3))
-        self._hearer.say("http", self.name, f"{self.why}; another is started in {pause_s:.0f} s", "warning", data=data)
+        self._downs += 1
+        if self._downs.bit_count() == 1:  # of one that fails time after time it is said again, but ever less often
+            data = self._shown(next_try_s=round(pause_s, 3), failures=self._downs)
+            self._hearer.say("http", self.name, f"{self.why}; another is started in {pause_s:.0f} s", "warning", data=data)
 
     def _let_go(self) -> None:
         self._out.clear()

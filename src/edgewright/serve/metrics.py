@@ -8,7 +8,7 @@ from functools import partial
 from edgewright.run.figures import Histogram
 from edgewright.serve.exposition import Family
 from edgewright.serve.live_metrics import live_families, memory_families
-from edgewright.serve.live_view import Status
+from edgewright.serve.live_view import LiveView, Status
 from edgewright.serve.model_figures import STAGES, ModelFigures
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.version import __version__
@@ -30,13 +30,17 @@ class HttpFigures:
         self.taken[page].add(seconds)
 
 
-def families(host: ModelHost, http: HttpFigures, *, ready: bool, live: Status | None = None) -> Iterable[Family]:
-    """All of them; `live`: how a live service says that it is."""
+def families(host: ModelHost, http: HttpFigures, *, ready: bool, live: LiveView | None = None) -> Iterable[Family]:
+    """All of them; of a live service only what it has just said: figures that stand still would look like ones of now."""
+    status = live.status if live is not None and live.is_fresh else None
     yield Family("edgewright_info", "gauge", "Which edgewright this is.").add(1, version=__version__)
     yield Family("edgewright_ready", "gauge", "Whether all that is required is loaded and computes.").add(ready)
     yield from _of_models(host)
-    yield _restarts(host, live)
-    yield from _of_memory(host) if live is None else live_families(live)
+    yield _restarts(host, status)
+    if live is None:
+        yield from _of_memory(host)
+    elif status is not None:
+        yield from live_families(status)
     yield from _of_http(http)
     yield from _as_triton(host)
 
@@ -60,11 +64,11 @@ def _of_models(host: ModelHost) -> Iterable[Family]:
     yield from (stages, requests, ready, resident, waiting)
 
 
-def _restarts(host: ModelHost, live: Status | None) -> Family:
+def _restarts(host: ModelHost, status: Status | None) -> Family:
     """Of a model that watches cameras and is asked over HTTP as well, both."""
     restarts = Family("edgewright_worker_restarts_total", "counter", "How often a process of the model was replaced.")
     counted = Counter({name: worker.restarts for name, worker in host.workers.items()})
-    counted.update({name: model["restarts"] for name, model in ({} if live is None else live["models"]).items()})
+    counted.update({name: model["restarts"] for name, model in ({} if status is None else status["models"]).items()})
     for name, count in counted.items():
         restarts.add(count, model=name)
     return restarts

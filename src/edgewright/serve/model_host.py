@@ -4,7 +4,6 @@ Everything here runs in one asyncio loop; a model's process is heard there (`Asy
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ from edgewright.printable import printable
 from edgewright.run.loop import Heard, Loop
 from edgewright.run.memory import DEFAULT_SHARE, MemoryBudget, available_bytes
 from edgewright.serve.model_figures import ModelFigures
+from edgewright.serve.model_names import MODEL_NAME
 from edgewright.serve.model_settings import HostSettings, ServedModelSettings
 from edgewright.serve.model_worker import ModelWorker
 from edgewright.serve.refusals import NotFoundError, NotNowError
@@ -26,7 +26,6 @@ DRAIN_S: Final = 10.0
 REFUSED_S: Final = 30.0
 MOST_LISTED: Final = 1000
 VERSION: Final = "1"  # each model has this one
-MODEL_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
 
 
 class AsyncioLoop(Loop):

@@ -99,7 +99,7 @@ async def statistics(pages: Pages, call: Call) -> Response:
 
 async def metrics(pages: Pages, _call: Call) -> Response:
     plane = pages.dataplane
-    text = exposed(families(plane.host, pages.figures, ready=plane.is_ready(), live=None if plane.live is None else plane.live.status))
+    text = exposed(families(plane.host, pages.figures, ready=plane.is_ready(), live=plane.live))
     return Response(200, (text.encode(),), CONTENT_TYPE)
 
 

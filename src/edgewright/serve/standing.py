@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from edgewright.clock import Clock, SystemClock
@@ -13,7 +12,7 @@ from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import Doors, listen_at
 from edgewright.serve.http import HttpServer, Say
 from edgewright.serve.http_settings import HttpSettings
-from edgewright.serve.model_host import MODEL_NAME, ModelHost
+from edgewright.serve.model_host import ModelHost
 from edgewright.serve.model_settings import HostSettings
 from edgewright.serve.url import url_of
 
@@ -80,9 +79,3 @@ def _refusal(host: ModelHost) -> EdgewrightError | None:
     """What was wrong with the models of the start, where none of them will ever be served."""
     found = [worker.refusal for name, worker in host.workers.items() if name in host.required]
     return found[0] if found and len(found) == len(host.required) and all(each is not None for each in found) else None
-
-
-def name_of(path: Path) -> str:
-    """What a model is called that was only given by its place."""
-    name = path.stem if path.suffix == ".onnx" else path.absolute().name
-    return name if MODEL_NAME.fullmatch(name) else "model"
