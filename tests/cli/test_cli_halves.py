@@ -34,3 +34,10 @@ def test_detect_and_bench_say_so(edgewright, halves, tiny_model, tiny_data):
     assert ran.exit_code == 0, ran
     assert ran.err.count("computes in bfloat16") == 1
     assert ran.json["rows"]
+
+
+def test_a_service_says_so_when_it_begins(edgewright, halves, tiny_data, tmp_path):
+    ran = edgewright("serve", halves, "--camera", tiny_data.parent / "images/val", "--frames", 1, "--state", tmp_path / "state")
+    assert ran.exit_code == 0, ran
+    [line] = [line for line in ran.err.splitlines() if "computes in bfloat16" in line]
+    assert " ! model " in line  # a warning, for people

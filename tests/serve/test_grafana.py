@@ -11,11 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from edgewright.run.figures import BOUNDS_S, STAGES
+from edgewright.clock import SystemClock
 from edgewright.serve.exposition import exposed
 from edgewright.serve.grafana import dashboard, expressions
+from edgewright.serve.live_view import LiveView
 from edgewright.serve.metrics import HttpFigures, families
 from edgewright.serve.model_figures import ModelFigures
+from live_status import a_status
 
 COMMITTED = Path(__file__).parents[2] / "docs" / "grafana" / "edgewright.json"
 SAMPLE = re.compile(r"([a-z_]+)(?:\{(.*)\})? \S+")
@@ -28,39 +30,8 @@ ADDED_BY_PROMETHEUS = {"instance"}
 WORDS = {"sum", "min", "max", "count", "by", "rate", "increase", "histogram_quantile", "or", "vector"}
 
 
-def buckets():
-    return {"counts": [1] * (len(BOUNDS_S) + 1), "sum_s": 1.0}
-
-
-def whole_status():
-    """How a service with all that there is says that it is."""
-    pair = {"answered": 90, "dropped": {"stale": 5}, "age": buckets(), "stages": {stage: buckets() for stage in STAGES}}
-    return {
-        "uptime_s": 100.0,
-        "cameras": {"door": {"state": "up", "restarts": 1, "captured": 100, "dropped": {"still": 5}, "models": {"people": pair}}},
-        "models": {"people": {"state": "ready", "restarts": 2}},
-        "memory": {"budget_bytes": 1000, "promised_bytes": {"people": 500}, "used_bytes": {"people": 400}, "alarm": False},
-        "board": {"zones_c": {"cpu": 61.0}, "throttled": {"now": False}},
-        "governor": {"rung": "best", "rungs": ["best", "lighter"], "fps_cap": 10.0, "time_to_throttle_s": 60.0, "sustainable_fps": 12.0},
-        "outputs": [
-            {
-                "name": "log",
-                "delivered": 1,
-                "waiting_bytes": 2,
-                "refused": 0,
-                "overflowed": 0,
-                "turned_away": 0,
-                "spared": 0,
-                "damaged": 0,
-            }
-        ],
-        "disk": {"day_bytes": 10},
-        "events": [["camera", "warning", 1]],
-    }
-
-
-def page():
-    """All of /metrics."""
+def page(folder):
+    """All of /metrics, of a service that has everything."""
     figures = ModelFigures()
     figures.answered(10, (1, 2, 3, 4), 5.0)
     figures.failed("BACKEND", 10)
@@ -69,14 +40,16 @@ def page():
     )
     http = HttpFigures()
     http.answered("/detect", 200, 0.1)
-    return exposed(families(host, http, ready=True, live=whole_status()))
+    view = LiveView(SystemClock())
+    view.hear_status(a_status(folder))
+    return exposed(families(host, http, ready=True, live=view))
 
 
 @pytest.fixture(scope="module")
-def shown():
+def shown(tmp_path_factory):
     """Metric -> labels that its samples have."""
     found = defaultdict(set)
-    for line in page().splitlines():
+    for line in page(tmp_path_factory.mktemp("service")).splitlines():
         if not line.startswith("#"):
             name, labels = SAMPLE.fullmatch(line).groups()
             found[name] |= set(LABEL.findall(labels or ""))
