@@ -163,6 +163,7 @@ def test_our_own_server_answers_with_the_exported_model_what_the_detector_answer
 def test_an_artifact_brings_the_threads_it_was_fitted_for(artifact, tmp_path):
     folder = export(artifact(target={"isa": [], "threads": 2}), tmp_path / "models").folder
     assert config_in(folder).parameters["intra_op_thread_count"].string_value == "2"
+    assert not config_in(export(tmp_path / "fitted", tmp_path / "models", threads=0).folder).parameters
 
 
 @pytest.mark.skipif(not is_installed("openvino"), reason="needs openvino")

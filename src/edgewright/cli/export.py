@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgewright.cli.folders import utf8
-from edgewright.cli.output import JsonPath, Quiet, Threads, console_for, write_json
+from edgewright.cli.output import JsonPath, Quiet, console_for, write_json
 from edgewright.whole_file import write_named
 
 EXAMPLES = """
@@ -53,7 +53,10 @@ def triton(
     model: Annotated[Path, typer.Argument(metavar="ARTIFACT|MODEL", help="An artifact folder, or any sound .onnx file.")],
     out: Annotated[Path, typer.Option(metavar="DIR", callback=utf8, help="The model repository; other models in it are left alone.")],
     name: Annotated[str | None, typer.Option(metavar="NAME", help="What clients call it.", show_default="the model's own")] = None,
-    threads: Threads = 0,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=0, max=1024, help="Threads of the engine; 0 leaves it to the server.", show_default="as fitted, else 0"),
+    ] = None,
     max_batch: Annotated[
         int | None,
         typer.Option(min=0, max=4096, help="Most pictures a request, and computed together.", show_default="8 where it can, else 0"),
@@ -64,7 +67,7 @@ def triton(
     """Write a model repository that Triton loads, and KServe on top of it: model, config.pbtxt, and what its clients must know."""
     from edgewright.serve.triton_repository import ExportRequest, export_triton  # noqa: PLC0415 - heavy: not for --help
 
-    exported = export_triton(ExportRequest(model, out, name, threads or None, max_batch))
+    exported = export_triton(ExportRequest(model, out, name, threads, max_batch))
     config = exported.config
     console = console_for(quiet=quiet, json_path=json_path)
     batch = f"up to {config.max_batch_size} pictures a request" if config.max_batch_size else "whole shapes, no batching"

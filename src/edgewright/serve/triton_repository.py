@@ -31,7 +31,7 @@ from edgewright.engines.noise import invent
 from edgewright.errors import ArtifactError, EngineError, InputError, ModelError
 from edgewright.printable import printable
 from edgewright.regular_file import open_regular, read_regular, why
-from edgewright.serve.model_host import MODEL_NAME
+from edgewright.serve.model_names import MODEL_NAME
 from edgewright.serve.triton_config import Backend, ModelConfig, Tensor, is_sealed
 from edgewright.serve.triton_papers import PAPERS, Subject, papers
 from edgewright.whole_file import (
@@ -62,7 +62,8 @@ PIECE_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """`model`: an artifact folder or an ONNX file. `name`: by default the model's own. `threads`: by default those that it was fitted for.
+    """`model`: an artifact folder or an ONNX file. `name`: by default the model's own. `threads`: by default those that it was fitted for;
+    0 is for the server to decide.
 
     `max_batch`: what one request may hold, and what may be computed together; by default 8 where the model takes any number, else 0.
     """
@@ -220,7 +221,8 @@ def _copy(source: _Source, target: Path) -> None:
 def _describe(request: ExportRequest, source: _Source, config: ModelConfig, folder: Path) -> tuple[ModelConfig, Subject]:
     """The model as the engine has it once it has opened the very file that is exported."""
     path = folder / MODEL_FILES[Path(source.files[0].path).suffix]
-    threads = request.threads or (source.artifact.threads if source.artifact else None)
+    fitted = source.artifact.threads if source.artifact is not None else None
+    threads = fitted if request.threads is None else request.threads or None
     with closing(_open(source, path)) as engine:
         described = engine.describe()
         most = _max_batch(request, engine, described, source)
