@@ -27,9 +27,10 @@ VERBS = {
     "bench": "bench MODEL --rounds 2 --threads 1 --json GIVEN/bench.json",
     "inspect": "inspect MODEL --json GIVEN/model.json",
     "detect": "detect MODEL PICTURES --out OUT --jsonl GIVEN/seen.jsonl --json GIVEN/seen.json",
+    "export": "export triton MODEL --out OUT --json GIVEN/exported.json",
 }
 
-ADMITS = {"fit", "calibrate", "quantize", "quantize dynamically", "eval", "detect"}  # a detector, and remembers it
+ADMITS = {"fit", "calibrate", "quantize", "quantize dynamically", "eval", "detect", "export"}  # a detector, and remembers it
 
 
 @dataclass(frozen=True)

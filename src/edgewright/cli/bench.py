@@ -74,7 +74,8 @@ def bench(
     """Time models against each other, interleaved, each in a process of its own: model only, batch 1, on noise; or whole frames as well."""
     from edgewright.bench.jobs import jobs_for  # noqa: PLC0415 - heavy: not for --help
     from edgewright.bench.measure import measure  # noqa: PLC0415
-    from edgewright.board.profile import usable_cores  # noqa: PLC0415
+    from edgewright.board.profile import Board, usable_cores  # noqa: PLC0415
+    from edgewright.engines.halves import slower_here  # noqa: PLC0415
 
     if not peers and (data is not None or peer_python is not None):
         raise InputError("--data and --peer-python are for peers", fix="add --peers, or leave them out")
@@ -88,6 +89,9 @@ def bench(
         )
     with Terminal(quiet=quiet) as terminal:
         jobs = jobs_for(models, counts)
+        for job in jobs[: len(models)]:  # each once, however many numbers of threads
+            if (slower := slower_here(job.engine, job.precision, Board.detect())) is not None:
+                terminal.note(f"warning: {job.name}: {slower}")
         with _peers_of(jobs[0], counts, data, peer_python, source, terminal, wanted=peers) as others:
             terminal.stage("bench")
             measurements = measure([*jobs, *others.jobs], rounds=rounds, progress=terminal.advance)

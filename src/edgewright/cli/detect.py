@@ -40,10 +40,12 @@ def detect(
 ) -> None:
     """Run a detector over pictures or a video; draw the boxes, or write them down."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy would start threads for matrices, of which there are none here
-    from edgewright.cli.sinks import open_sinks  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.board.profile import Board  # noqa: PLC0415 - heavy: not for --help
+    from edgewright.cli.sinks import open_sinks  # noqa: PLC0415
     from edgewright.data.ahead import ahead  # noqa: PLC0415
     from edgewright.data.source import open_source  # noqa: PLC0415
     from edgewright.detector import open_detector  # noqa: PLC0415
+    from edgewright.engines.halves import slower_here  # noqa: PLC0415
 
     if str(jsonl) == str(json_path) == "-":
         raise InputError("--jsonl and --json both ask for standard output", fix="give one of them a file")
@@ -56,6 +58,8 @@ def detect(
         closing(ahead(iter(pictures))) as coming,
     ):
         terminal.stage("detect")
+        if (slower := slower_here(detector.artifact.engine, detector.artifact.precision, Board.detect())) is not None:
+            terminal.note(f"warning: {model}: {slower}")
         for name, frame in coming:
             found = detector.detect(frame.image_rgb, score_above=score)
             write(name, frame, found)

@@ -50,9 +50,8 @@ class OpenVinoEngine:
             raise EngineError(f"OpenVINO refuses {path}", got=_last_line(error), fix="try another engine") from error
         self._compiled = compiled
         self._names = tuple(port.get_any_name() for port in compiled.inputs)
-        self._description = EngineDescription(
-            "openvino", version(), threads, tuple(_spec(port) for port in compiled.inputs), _computes_in(compiled)
-        )
+        inputs, outputs = (tuple(_spec(port) for port in ports) for ports in (compiled.inputs, compiled.outputs))
+        self._description = EngineDescription("openvino", version(), threads, inputs, _computes_in(compiled), outputs)
 
     def run(self, feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Outputs in the model's own order."""
@@ -117,7 +116,8 @@ def _openvino() -> Any:
 
 def _spec(port: Any) -> TensorSpec:
     shape = tuple(axis.get_length() if axis.is_static else None for axis in port.partial_shape)
-    return TensorSpec(port.get_any_name(), shape, np.dtype(port.element_type.to_dtype()).name)
+    name = port.get_any_name() if port.get_names() else port.node.get_friendly_name()
+    return TensorSpec(name, shape, np.dtype(port.element_type.to_dtype()).name)
 
 
 def _computes_in(compiled: Any) -> str:

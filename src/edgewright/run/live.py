@@ -8,7 +8,9 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeAlias
 
+from edgewright.board.profile import Board
 from edgewright.clock import Clock, SystemClock
+from edgewright.engines.halves import slower_artifact
 from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.run.companions import Companion, Status
@@ -76,6 +78,9 @@ def live(
                     service.companions.join(companion)
                 for warning in settings.warnings:
                     service.say("service", settings.name, warning, "warning")
+                for model in settings.models:
+                    if (slower := slower_artifact(model.artifact, Board.detect())) is not None:
+                        service.say("model", model.name, slower, "warning")
                 if board is not None:
                     govern(service, board, is_stopped, lambda: notifier.beat(is_ready=False, is_alive=True))
                 service.start()
