@@ -40,12 +40,14 @@ from edgewright.progress import unseen
 from edgewright.stats import resample_counts
 from live import motion, overhead
 from recovery import CHANGES, recovered, taught
+from serving import joining, layers, of_any_batch, of_bytes, throughput
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "data"))
 SEEDS = range(5)
 ROUNDS = 20
 FEW_BOARDS, MANY_BOARDS = 200, 2000
+REQUESTS, REQUEST_ROUNDS = 1000, 10  # of each client, in so many turns
 ORT = ("onnxruntime",)
 WITHOUT_AMX = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}  # oneDNN, which OpenVINO computes with, obeys it
 EVERY = 10  # frames of the clip: 119 of them
@@ -248,11 +250,43 @@ def live_motion() -> dict[str, Any]:
     return motion(DATA / "models/yolov8n.onnx", [DATA / "video" / name for name in names])
 
 
+def serve_http() -> dict[str, Any]:
+    """8 clients x 1,000 requests over HTTP against the engine in a loop: uint8 pictures of 640 x 640, one thread."""
+    models = (DATA / "models/yolov8n.onnx", DATA / "models/yolov8n_int8_lamri.onnx")
+    return {"rows": [throughput(model, requests=REQUESTS, rounds=REQUEST_ROUNDS) for model in models]}
+
+
+def serve_together() -> dict[str, Any]:
+    """What joining the requests of 8 clients changes, and what was learned: a detector, and a network that reads more than it computes."""
+    folder = Path(SCRATCH.name)
+    detector, shape = of_bytes(of_any_batch(DATA / "models/yolov8n.onnx", folder / "any.onnx"), folder / "any-pictures.onnx")
+    models = {
+        "YOLOv8n, uint8 640 x 640": (detector, shape, 40),
+        "ten layers of 1000 x 1000": (layers(folder / "layers.onnx", count=10, wide=1000), (1, 1000), 2000),
+    }
+    return joining(models, threads=tuple(sorted({1, usable_cores()})), rounds=REQUEST_ROUNDS)
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     case.__name__: case
     for case in (
         *(engines, engines_threads, engines_vnni, coco, tight, yolov5, yolox, coco_threads, deeppcb, line, line_onnxruntime),
-        *(recover, recover_coco, recover_families, live, live_motion, seeds, draws, tutorial, calibration_memory, demo, end_to_end, peers),
+        *(
+            recover,
+            recover_coco,
+            recover_families,
+            live,
+            live_motion,
+            serve_http,
+            serve_together,
+            seeds,
+            draws,
+            tutorial,
+            calibration_memory,
+            demo,
+            end_to_end,
+            peers,
+        ),
     )
 }
 NEED_PEERS = frozenset({"end_to_end", "peers"})

@@ -1,6 +1,6 @@
 """Figures as Prometheus reads them: text format 0.0.4, base units, `_total` for what only grows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, Literal
@@ -30,6 +30,16 @@ class Family:
             self.lines.append(f"{self.name}_bucket{_labels({**labels, 'le': bound})} {count}")
         self.lines.append(f"{self.name}_sum{_labels(labels)} {_number(histogram.total_s)}")
         self.lines.append(f"{self.name}_count{_labels(labels)} {histogram.count}")
+        return self
+
+    def add_counts(self, counts: Mapping[int, int], bounds: Sequence[int], /, **labels: str) -> "Family":
+        """A histogram of whole numbers: how often each was seen."""
+        for bound in bounds:
+            count = sum(times for number, times in counts.items() if number <= bound)
+            self.lines.append(f"{self.name}_bucket{_labels({**labels, 'le': _number(bound)})} {count}")
+        self.lines.append(f"{self.name}_bucket{_labels({**labels, 'le': '+Inf'})} {sum(counts.values())}")
+        self.lines.append(f"{self.name}_sum{_labels(labels)} {sum(number * times for number, times in counts.items())}")
+        self.lines.append(f"{self.name}_count{_labels(labels)} {sum(counts.values())}")
         return self
 
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from edgewright.run.figures import Histogram
+from edgewright.serve.batching import SIZES
 from edgewright.serve.exposition import Family
 from edgewright.serve.model_figures import STAGES, ModelFigures
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.version import __version__
 
+BATCH_BOUNDS = (1, *SIZES)
 STAGE_NAMES = dict(zip(STAGES, ("queue", "pre", "infer", "post"), strict=True))
 
 
@@ -40,12 +42,16 @@ def families(host: ModelHost, http: HttpFigures, *, ready: bool) -> Iterable[Fam
 def _of_models(host: ModelHost) -> Iterable[Family]:
     stages = Family("edgewright_inference_duration_seconds", "histogram", "Time of answered requests, by stage.")
     requests = Family("edgewright_inference_requests_total", "counter", "Requests to models, by result.")
+    sizes = Family("edgewright_batch_size", "histogram", "Requests that were computed together, by execution.")
+    trials = Family("edgewright_batch_trials_total", "counter", "Executions that tried whether requests are sooner served together.")
     for name, figures in host.figures.items():
         for stage, histogram in figures.stages.items():
             stages.add_histogram(histogram, model=name, stage=STAGE_NAMES[stage])
         requests.add(figures.success, model=name, result="answered")
         for reason, count in figures.failures.items():
             requests.add(count, model=name, result=reason.lower())
+        sizes.add_counts({size: batch.count for size, batch in figures.batches.items()}, BATCH_BOUNDS, model=name)
+        trials.add(figures.trials, model=name)
     ready = Family("edgewright_model_ready", "gauge", "Whether the model answers.")
     resident = Family("edgewright_model_resident_bytes", "gauge", "Memory of the model's process, shared pages by share.")
     restarts = Family("edgewright_worker_restarts_total", "counter", "How often the model's process was replaced.")
@@ -57,7 +63,7 @@ def _of_models(host: ModelHost) -> Iterable[Family]:
         waiting.add(worker.waiting, model=name)
     budget = Family("edgewright_memory_budget_bytes", "gauge", "What all models together may take.").add(host.budget.total_bytes)
     promised = Family("edgewright_memory_promised_bytes", "gauge", "What of it is promised.").add(host.budget.promised_bytes)
-    yield from (stages, requests, ready, resident, restarts, waiting, budget, promised)
+    yield from (stages, requests, sizes, trials, ready, resident, restarts, waiting, budget, promised)
 
 
 def _of_http(http: HttpFigures) -> Iterable[Family]:
