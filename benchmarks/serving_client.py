@@ -41,7 +41,7 @@ def answer(connection: socket.socket, room: memoryview) -> tuple[str, int]:
         have += count
         at = bytes(room[: min(have, LONGEST_HEAD)]).find(b"\r\n\r\n")
     head = bytes(room[:at]).lower()
-    whole = at + 4 + int(head.split(b"content-length:")[-1].split(b"\r\n")[0])
+    whole = at + 4 + int(head.partition(b"\r\ncontent-length:")[2].split(b"\r\n")[0])
     while have < whole:
         count = connection.recv_into(room[have:whole])
         assert count, "the server has closed"

@@ -23,7 +23,7 @@ def main() -> None:
     clock = SystemClock()
     host = ModelHost(HostSettings({"model": model}, threads=threads, most_together=most), clock=clock)
     plane = DataPlane(host, clock=clock)
-    with serve_http(plane, HttpSettings(port=0)) as server:
+    with serve_http(plane, HttpSettings(port=0, idle_s=3600)) as server:
         while not plane.is_ready():
             time.sleep(0.05)
         worker = host.workers["model"]

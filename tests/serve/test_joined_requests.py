@@ -11,10 +11,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from bare_models import save, save_table
 from edgewright.run.memory import MIB
 from edgewright.serve import batching, model_worker
 from model_server import ask, asked, floats, infer, served, wait_until, worker_of
-from small_models import save, save_table
 from tiny_detector import save_tiny_detector
 
 WIDE = 16

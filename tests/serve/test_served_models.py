@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bare_models import save_sum, save_table
 from edgewright.errors import InputError
 from edgewright.graph.describe import describe_detector
 from edgewright.run.memory import MIB
 from edgewright.serve import connection
 from edgewright.serve.model_host import Repository
 from model_server import ask, asked, floats, infer, request, served, wait_until, worker_of
-from small_models import save_sum, save_table
 from tiny_detector import save_tiny_detector
 
 

@@ -9,9 +9,9 @@ from contextlib import ExitStack, suppress
 import numpy as np
 import pytest
 
+from bare_models import save_table
 from model_server import request
 from serving_process import serving_process
-from small_models import save_table
 from steady_client import steady_client
 
 IDLE, SLOW = 200, 50
