@@ -41,12 +41,14 @@ from edgewright.stats import resample_counts
 from governor import governed
 from live import motion, overhead
 from recovery import CHANGES, recovered, taught
+from serving import joining, layers, of_any_batch, of_bytes, throughput
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(os.environ.get("EDGEWRIGHT_TEST_DATA", ROOT.parent / "shared" / "data"))
 SEEDS = range(5)
 ROUNDS = 20
 FEW_BOARDS, MANY_BOARDS = 200, 2000
+REQUESTS, REQUEST_ROUNDS = 1000, 10  # of each client, in so many turns
 ORT = ("onnxruntime",)
 WITHOUT_AMX = {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_VNNI"}  # oneDNN, which OpenVINO computes with, obeys it
 EVERY = 10  # frames of the clip: 119 of them
@@ -254,6 +256,22 @@ def governor() -> dict[str, Any]:
     return governed()
 
 
+def serve_http() -> dict[str, Any]:
+    """8 clients x 1,000 requests over HTTP against the engine in a loop: uint8 pictures of 640 x 640, one thread."""
+    return {"rows": [throughput(DATA / "models/yolov8n.onnx", requests=REQUESTS, rounds=REQUEST_ROUNDS)]}
+
+
+def serve_together() -> dict[str, Any]:
+    """What joining the requests of 8 clients changes, and what was learned: a detector, and a network that reads more than it computes."""
+    folder = Path(SCRATCH.name)
+    detector, shape = of_bytes(of_any_batch(DATA / "models/yolov8n.onnx", folder / "any.onnx"), folder / "any-pictures.onnx")
+    models = {
+        "YOLOv8n, uint8 640 x 640": (detector, shape, 40),
+        "ten layers of 1000 x 1000": (layers(folder / "layers.onnx", count=10, wide=1000), (1, 1000), 2000),
+    }
+    return joining(models, threads=tuple(sorted({1, usable_cores()})), rounds=REQUEST_ROUNDS)
+
+
 CASES: dict[str, Callable[[], dict[str, Any]]] = {
     case.__name__: case
     for case in (
@@ -265,6 +283,8 @@ CASES: dict[str, Callable[[], dict[str, Any]]] = {
             live,
             live_motion,
             governor,
+            serve_http,
+            serve_together,
             seeds,
             draws,
             tutorial,

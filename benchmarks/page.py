@@ -397,6 +397,44 @@ def _governor_section(r: dict[str, Any]) -> str:
     )
 
 
+def _serve_section(r: dict[str, Any]) -> str:
+    rows = [
+        [
+            *(each["model"], f"{each['statuses'].get('200', 0)} of {each['requests']}", each["loop_per_s"], each["http_per_s"]),
+            *(_span(each["share"], ".3f", ""), f"{each['latency_ms']['p50']:.0f}, {each['latency_ms']['p99']:.0f}"),
+            " + ".join(f"{each['cpu_ms'][part]:.1f}" for part in ("server", "model", "clients")),
+        ]
+        for each in r["rows"]
+    ]
+    first = r["rows"][0]
+    lead = (
+        f"{first['clients']} clients, each over one connection, against the same engine called in a loop, in turns; one thread; "
+        f"uint8 pictures of 640 x 640 ({first['bytes']['request'] / 1e6:.1f} MB a request, {first['bytes']['answer'] / 1e6:.1f} MB an "
+        "answer). CPU is of the server, of the model's process and of all clients, which share the cores with it. Share: of the loop's "
+        "throughput."
+    )
+    columns = ("model", "answered", "loop, a second", "HTTP, a second", "share", "p50, p99 ms", "CPU ms a request")
+    return f"## Models over HTTP\n\n{lead}\n\n" + _table(columns, rows)
+
+
+def _together_section(r: dict[str, Any]) -> str:
+    rows = [
+        [
+            *(each["model"], each["threads"], each["alone_ms"]),
+            ", ".join(f"{size}: {share:.2f}" for size, share in each["shares"].items()) or each["apart_why"] or "",
+            *(f"{each['together']:.2f}", each["trials"], _span(each["speed"], ".2f", "x")),
+            *(f"{each['latency_ms'][most]['p50']:.1f}, {each['latency_ms'][most]['p99']:.1f}" for most in ("1", "8")),
+        ]
+        for each in r["rows"]
+    ]
+    lead = (
+        "8 clients that ask all the time. Learned: what 2, 4 and 8 take together, divided by what they take one after the other; below "
+        "0.95 they are joined. Speed: requests a second against the same server that joins nothing, in turns."
+    )
+    columns = ("model", "threads", "ms alone", "learned", "a run", "trials", "speed", "p50, p99 ms alone", "joined")
+    return f"## Requests computed together\n\n{lead}\n\n" + _table(columns, rows)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
@@ -415,6 +453,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "live": _live_section,
     "live_motion": _motion_section,
     "governor": _governor_section,
+    "serve_http": _serve_section,
+    "serve_together": _together_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,
     "draws": _draws_section,

@@ -6,8 +6,12 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+import numpy as np
+
 from edgewright.clock import SystemClock
+from edgewright.serve.binary import to_bytes
 from edgewright.serve.dataplane import DataPlane
+from edgewright.serve.datatypes import datatype_of
 from edgewright.serve.http import serve_http
 from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.model_host import ModelHost
@@ -51,3 +55,29 @@ def asked(server, path, body=None, headers=None, **more):
     """Status, and the JSON of the body."""
     status, _, content = ask(server, path, body, headers, **more)
     return status, json.loads(content)
+
+
+def request(outputs=None, parameters=None, **tensors):
+    """A body with bytes, and its headers."""
+    blocks = {name: bytes(to_bytes(array)) for name, array in tensors.items()}
+    inputs = [
+        {"name": name, "shape": array.shape, "datatype": datatype_of(array).name, "parameters": {"binary_data_size": len(blocks[name])}}
+        for name, array in tensors.items()
+    ]
+    words = {"inputs": inputs, "parameters": {"binary_data_output": True, **(parameters or {})}}
+    header = json.dumps(words | ({} if outputs is None else {"outputs": outputs})).encode()
+    return header + b"".join(blocks.values()), {"Inference-Header-Content-Length": str(len(header))}
+
+
+def infer(server, model, *, parameters=None, **tensors):
+    body, headers = request(parameters=parameters, **tensors)
+    status, headers, content = ask(server, f"/v2/models/{model}/infer", body, headers)
+    return status, headers, content
+
+
+def floats(*values):
+    return np.array(values, np.float32)
+
+
+def worker_of(server, name):
+    return server._server.dataplane.host.workers[name]

@@ -10,76 +10,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper
 
+from bare_models import save_sum, save_table
 from edgewright.errors import InputError
 from edgewright.graph.describe import describe_detector
 from edgewright.run.memory import MIB
 from edgewright.serve import connection
-from edgewright.serve.binary import to_bytes
-from edgewright.serve.datatypes import datatype_of
 from edgewright.serve.model_host import Repository
-from model_server import ask, asked, served, wait_until
+from model_server import ask, asked, floats, infer, request, served, wait_until, worker_of
 from tiny_detector import save_tiny_detector
-
-
-def save(path, nodes, inputs, outputs):
-    """A model of these nodes; inputs and outputs by name: (type, shape)."""
-    values = [[helper.make_tensor_value_info(name, kind, shape) for name, (kind, shape) in side.items()] for side in (inputs, outputs)]
-    model = helper.make_model(helper.make_graph(nodes, "g", *values), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    onnx.save(model, path)
-    return path
-
-
-def save_sum(path):
-    free = {"a": (TensorProto.FLOAT, ["n"]), "b": (TensorProto.FLOAT, ["n"])}
-    nodes = [helper.make_node("Add", ["a", "b"], ["sum"]), helper.make_node("Less", ["a", "b"], ["less"])]
-    return save(path, nodes, free, {"sum": (TensorProto.FLOAT, ["n"]), "less": (TensorProto.BOOL, ["n"])})
-
-
-def save_table(path):
-    """N -> an n x n table: a small question with a large answer."""
-    nodes = [
-        helper.make_node("Unsqueeze", ["x", "one"], ["column"]),
-        helper.make_node("Mul", ["x", "column"], ["table"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "g",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
-        [helper.make_tensor_value_info("table", TensorProto.FLOAT, ["n", "m"])],
-        [helper.make_tensor("one", TensorProto.INT64, [1], [1])],
-    )
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-    return path
-
-
-def request(outputs=None, parameters=None, **tensors):
-    """A body with bytes, and its headers."""
-    blocks = {name: bytes(to_bytes(array)) for name, array in tensors.items()}
-    inputs = [
-        {"name": name, "shape": array.shape, "datatype": datatype_of(array).name, "parameters": {"binary_data_size": len(blocks[name])}}
-        for name, array in tensors.items()
-    ]
-    words = {"inputs": inputs, "parameters": {"binary_data_output": True, **(parameters or {})}}
-    header = json.dumps(words | ({} if outputs is None else {"outputs": outputs})).encode()
-    return header + b"".join(blocks.values()), {"Inference-Header-Content-Length": str(len(header))}
-
-
-def infer(server, model, *, parameters=None, **tensors):
-    body, headers = request(parameters=parameters, **tensors)
-    status, headers, content = ask(server, f"/v2/models/{model}/infer", body, headers)
-    return status, headers, content
-
-
-def floats(*values):
-    return np.array(values, np.float32)
-
-
-def worker_of(server, name):
-    return server._server.dataplane.host.workers[name]
 
 
 def budget_of(server):

@@ -4,9 +4,7 @@ The environment is made once, in .cache/triton-client; EDGEWRIGHT_TRITON_PYTHON 
 """
 
 import importlib.util
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import onnx
@@ -14,35 +12,19 @@ import pytest
 
 from edgewright.graph.batch import set_batch
 from edgewright.serve.triton_repository import ExportRequest, export_triton
+from made_environment import python_with
 from model_config_schema import model_config, parsed
 from model_server import served
 from tiny_detector import build_tiny_detector, save_tiny_detector
 
-REPOSITORY = Path(__file__).parents[2]
 SCRIPT = Path(__file__).with_name("triton_client_script.py")
-ENVIRONMENT = REPOSITORY / ".cache" / "triton-client"
 WANTED = "tritonclient[http]>=2.60"
-SET_UP_S = 240
 MOST_CALLS_S = 120
 
 
 @pytest.fixture(scope="module")
 def client_python():
-    """The Python of an environment that holds the client; an honest skip where there is none, and none can be made."""
-    if given := os.environ.get("EDGEWRIGHT_TRITON_PYTHON"):
-        return given
-    python = ENVIRONMENT / "bin" / "python"
-    if not (ENVIRONMENT / "done").is_file():
-        subprocess.run([sys.executable, "-m", "venv", "--clear", ENVIRONMENT], check=True, timeout=SET_UP_S)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--retries", "1", "--timeout", "10", WANTED]
-        try:
-            done = subprocess.run(pip, capture_output=True, text=True, timeout=SET_UP_S, check=False)
-        except subprocess.TimeoutExpired:
-            pytest.skip(f"installing {WANTED} took more than {SET_UP_S} s")
-        if done.returncode:
-            pytest.skip(f"{WANTED} cannot be installed here: {(done.stderr.splitlines() or ['no reason given'])[-1]}")
-        (ENVIRONMENT / "done").touch()
-    return python
+    return python_with("triton-client", WANTED, "EDGEWRIGHT_TRITON_PYTHON")
 
 
 def test_a_default_client_works_unchanged(client_python, tmp_path):

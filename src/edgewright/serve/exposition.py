@@ -35,6 +35,16 @@ class Family:
         self.lines.append(f"{self.name}_count{_labels(labels)} {sum(counts)}")
         return self
 
+    def add_counts(self, counts: Mapping[int, int], bounds: Sequence[int], /, **labels: str) -> "Family":
+        """A histogram of whole numbers: how often each was seen."""
+        for bound in bounds:
+            count = sum(times for number, times in counts.items() if number <= bound)
+            self.lines.append(f"{self.name}_bucket{_labels({**labels, 'le': _number(bound)})} {count}")
+        self.lines.append(f"{self.name}_bucket{_labels({**labels, 'le': '+Inf'})} {sum(counts.values())}")
+        self.lines.append(f"{self.name}_sum{_labels(labels)} {sum(number * times for number, times in counts.items())}")
+        self.lines.append(f"{self.name}_count{_labels(labels)} {sum(counts.values())}")
+        return self
+
 
 def exposed(families: Iterable[Family]) -> str:
     """The page."""

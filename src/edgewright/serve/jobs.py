@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.errors import EdgewrightError, InputError
@@ -14,6 +16,7 @@ from edgewright.serve.datatypes import DATATYPES, Datatype, datatype_of
 from edgewright.serve.protocol import MOST_RANK
 
 Shape = tuple[int, ...]
+Shapes = tuple[tuple[int, Shape], ...]
 MOST_PORTS = 1024
 
 
@@ -92,7 +95,16 @@ class ServedModel:
             if not port.takes(array.shape):
                 raise InputError(f"input {printable(name)} has another shape", got=f"{list(array.shape)}", expected=f"{list(port.shape)}")
             found.append((index, array))
-        return found
+        return sorted(found, key=itemgetter(0))
+
+    @property
+    def may_join(self) -> bool:
+        """Whether requests can be computed together: all inputs and outputs have a first axis that is free, and hold numbers.
+
+        That their rows do not depend on each other is proved by computing (`model_child`).
+        """
+        ports = (*self.inputs, *self.outputs)
+        return bool(self.inputs) and all(port.shape[:1] == (-1,) and not port.datatype.is_bytes for port in ports)
 
     def wanted(self, names: Sequence[str]) -> list[int]:
         """Outputs by their index.
@@ -117,7 +129,7 @@ class Answered:
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One request on its way. Tensors or a picture; `due_s`: when nobody waits for it any more."""
+    """One request on its way. Tensors or a picture; `due_s`: when nobody waits for it any more; `is_alone`: not to be joined to others."""
 
     tensors: Sequence[tuple[int, NDArray[Any]]]
     wanted: Sequence[int] | None
@@ -125,7 +137,16 @@ class Job:
     begun_ns: int
     picture: memoryview | None = None
     score: float | None = None
+    is_alone: bool = False
     answer: "asyncio.Future[Answered]" = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+    @property
+    def shapes(self) -> "Shapes | None":
+        """Of its inputs, by which it goes together with others; None where it goes with none, as its rows are not of one number."""
+        rows = {array.shape[0] if array.ndim else 0 for _, array in self.tensors}
+        if self.is_alone or self.picture is not None or len(rows) != 1 or 0 in rows:
+            return None
+        return tuple((index, array.shape) for index, array in self.tensors)
 
     def fail(self, error: EdgewrightError) -> None:
         if not self.answer.done():
@@ -134,6 +155,50 @@ class Job:
     def finish(self, answered: Answered) -> None:
         if not self.answer.done():
             self.answer.set_result(answered)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What the process computes at once: one request, or several that go together. `is_trial`: the first of them alone as well."""
+
+    jobs: tuple[Job, ...]
+    is_trial: bool = False
+
+    @property
+    def size(self) -> int:
+        return len(self.jobs)
+
+    @property
+    def wanted(self) -> list[int] | None:
+        """The outputs that any of them wants; None: all."""
+        found: set[int] = set()
+        for job in self.jobs:
+            if job.wanted is None:
+                return None
+            found.update(job.wanted)
+        return sorted(found) if self.size > 1 else list(self.jobs[0].wanted or ())
+
+    def answers(self, tensors: Sequence[tuple[int, NDArray[Any]]]) -> list[list[tuple[int, NDArray[Any]]]]:
+        """Each request's own rows of the tensors of all; copies, since they lie in a slot that may be written again at once.
+
+        Raises:
+            ValueError: the tensors are not those of so many requests.
+        """
+        if self.size == 1:
+            return [[(index, array if array.dtype == np.object_ else array.copy()) for index, array in tensors]]
+        by_index = dict(tensors)
+        found = []
+        for at, job in enumerate(self.jobs):
+            wanted = by_index if job.wanted is None else job.wanted
+            found.append([(index, _rows(by_index[index], at, self.size).copy()) for index in wanted])
+        return found
+
+
+def _rows(array: NDArray[Any], at: int, size: int) -> NDArray[Any]:
+    rows, left = divmod(array.shape[0], size)
+    if left:
+        raise ValueError("rows that are not of so many requests")
+    return array[at * rows : (at + 1) * rows]
 
 
 def _listed(names: Any) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from edgewright.run.figures import Histogram
+from edgewright.serve.batching import SIZES
 from edgewright.serve.exposition import Family
 from edgewright.serve.live_metrics import live_families, memory_families
 from edgewright.serve.live_view import LiveView, Status
@@ -13,6 +14,7 @@ from edgewright.serve.model_figures import STAGES, ModelFigures
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.version import __version__
 
+BATCH_BOUNDS = (1, *SIZES)
 STAGE_NAMES = dict(zip(STAGES, ("queue", "pre", "infer", "post"), strict=True))
 
 
@@ -48,12 +50,16 @@ def families(host: ModelHost, http: HttpFigures, *, ready: bool, live: LiveView 
 def _of_models(host: ModelHost) -> Iterable[Family]:
     stages = Family("edgewright_inference_duration_seconds", "histogram", "Time of answered requests, by stage.")
     requests = Family("edgewright_inference_requests_total", "counter", "Requests to models, by result.")
+    sizes = Family("edgewright_batch_size", "histogram", "Requests that were computed together, by execution.")
+    trials = Family("edgewright_batch_trials_total", "counter", "Executions that tried whether requests are sooner served together.")
     for name, figures in host.figures.items():
         for stage, histogram in figures.stages.items():
             stages.add_histogram(histogram, model=name, stage=STAGE_NAMES[stage])
         requests.add(figures.success, model=name, result="answered")
         for reason, count in figures.failures.items():
             requests.add(count, model=name, result=reason.lower())
+        sizes.add_counts({size: batch.count for size, batch in figures.batches.items()}, BATCH_BOUNDS, model=name)
+        trials.add(figures.trials, model=name)
     ready = Family("edgewright_model_ready", "gauge", "Whether the model answers.")
     resident = Family("edgewright_model_resident_bytes", "gauge", "Memory of the model's process, shared pages by share.")
     waiting = Family("edgewright_model_waiting_requests", "gauge", "Requests that wait for the model.")
@@ -61,7 +67,7 @@ def _of_models(host: ModelHost) -> Iterable[Family]:
         ready.add(worker.state == "ready", model=name)
         resident.add(worker.taken_bytes or 0, model=name)
         waiting.add(worker.waiting, model=name)
-    yield from (stages, requests, ready, resident, waiting)
+    yield from (stages, requests, sizes, trials, ready, resident, waiting)
 
 
 def _restarts(host: ModelHost, status: Status | None) -> Family:

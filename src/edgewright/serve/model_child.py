@@ -1,7 +1,8 @@
 """The process of one served model: opened once, asked again and again. Killing it gives its memory back for certain.
 
 The service says {"load": ...}, {"inputs" or "outputs": [slots, bytes]} with a ring, {"job": n, ...}, {"give_up": n} and {"ping": n}; this
-process says ready, done, larger (its answer needs a larger slot), failed, pong and refused.
+process says ready, done, larger (its answer needs a larger slot), failed, apart (requests that came together are to come one by one), pong
+and refused.
 """
 
 import json
@@ -32,6 +33,7 @@ from edgewright.run.channel import MOST_BYTES, Channel, ChannelError, Message, c
 from edgewright.run.memory import footprint_of_self
 from edgewright.run.ring import Ring, RingError
 from edgewright.serve.datatypes import datatype_of, datatype_of_engine
+from edgewright.serve.row_by_row import ApartError, check_part, check_rows, prove, rows_of
 from edgewright.serve.slot_layout import Placed, lay_out, read
 
 LONGEST_WHY = 1000  # characters
@@ -80,6 +82,7 @@ class _Model:
         self._inputs: Ring | None = None
         self._outputs: Ring | None = None
         self._waiting: deque[Message] = deque()
+        self._is_row_by_row = False  # until it is proved
         described = opened.engine.describe()
         self._specs = described.inputs
         first = [opened.engine.run({spec.name: invent(spec) for spec in described.inputs}) for _ in range(WARM_RUNS)][-1]
@@ -120,8 +123,17 @@ class _Model:
 
     def _work(self, words: Mapping[str, Any]) -> None:
         began_ns = time.monotonic_ns()
+        alone_ns: int | None = None
         try:
-            found, infer_ns = self._detect(words) if "picture" in words else self._infer(words)
+            if "picture" in words:
+                found, infer_ns = self._detect(words)
+            elif words["together"] > 1:
+                found, infer_ns, alone_ns = self._infer_together(words)
+            else:
+                found, infer_ns = self._infer(words)
+        except ApartError as error:
+            self._channel.send({"say": "apart", "job": words["job"], "why": str(error), "is_final": error.is_final})
+            return
         except EdgewrightError as error:
             self._channel.send(
                 {"say": "failed", "job": words["job"], "why": printable(str(error), LONGEST_WHY), "status": error.http_status}
@@ -134,12 +146,11 @@ class _Model:
         layout.write(self._outputs.slot(words["slot"]))
         ended_ns = time.monotonic_ns()
         stages_ns = [began_ns, infer_ns[0] - began_ns, infer_ns[1] - infer_ns[0], ended_ns - infer_ns[1]]
-        self._channel.send({"say": "done", "job": words["job"], "tensors": [each.to_json() for each in layout.placed], "ns": stages_ns})
+        tensors = [each.to_json() for each in layout.placed]
+        self._channel.send({"say": "done", "job": words["job"], "tensors": tensors, "ns": stages_ns, "alone_ns": alone_ns})
 
     def _infer(self, words: Mapping[str, Any]) -> tuple[list[tuple[int, NDArray[Any]]], tuple[int, int]]:
-        assert self._inputs is not None  # noqa: S101 - said before the first job
-        slot = self._inputs.slot(words["slot"])
-        feeds = {self._specs[each.index].name: _fed(read(slot, each)) for each in map(Placed.from_json, words["tensors"])}
+        feeds = self._feeds(words)
         began_ns = time.monotonic_ns()
         try:
             outputs = self._opened.engine.run(feeds)
@@ -149,8 +160,39 @@ class _Model:
                 raise HostError("this request takes more memory than there is") from error
             raise InputError("the model fails on these inputs", got=error.got, expected="inputs of sizes that go together") from error
         ended_ns = time.monotonic_ns()
-        wanted = range(len(outputs)) if words["wanted"] is None else words["wanted"]
-        return [(index, np.asarray(outputs[index])) for index in wanted], (began_ns, ended_ns)
+        return _chosen(outputs, words["wanted"]), (began_ns, ended_ns)
+
+    def _infer_together(self, words: Mapping[str, Any]) -> tuple[list[tuple[int, NDArray[Any]]], tuple[int, int], int | None]:
+        """The rows of all requests at once; in a trial also those of one of them, and how long that took (ns).
+
+        Raises:
+            ApartError: they are to be computed one by one.
+        """
+        feeds, together = self._feeds(words), words["together"]
+        rows = rows_of(feeds) // together
+        at = words["job"] % together  # of a trial: each has its turn
+        one = {name: array[at * rows : (at + 1) * rows] for name, array in feeds.items()}
+        alone_ns = None
+        try:
+            if not self._is_row_by_row:
+                prove(self._opened.engine.run, one)
+                self._is_row_by_row = True
+            began_ns = time.monotonic_ns()
+            outputs = self._opened.engine.run(feeds)
+            ended_ns = time.monotonic_ns()
+            check_rows(outputs, together * rows)
+            if words["trial"]:
+                alone = self._opened.engine.run(one)
+                alone_ns = time.monotonic_ns() - ended_ns
+                check_part(outputs, alone, at, together, rows)
+        except EngineError as error:  # one of them may be wrong, and does not cost the others their answers
+            raise ApartError("the model fails on them together", is_final=False) from error
+        return _chosen(outputs, words["wanted"]), (began_ns, ended_ns), alone_ns
+
+    def _feeds(self, words: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+        assert self._inputs is not None  # noqa: S101 - said before the first job
+        slot = self._inputs.slot(words["slot"])
+        return {self._specs[each.index].name: _fed(read(slot, each)) for each in map(Placed.from_json, words["tensors"])}
 
     def _detect(self, words: Mapping[str, Any]) -> tuple[list[tuple[int, NDArray[Any]]], tuple[int, int]]:
         assert self._inputs is not None  # noqa: S101 - said before the first job
@@ -225,6 +267,10 @@ def _spec_as_json(spec: TensorSpec) -> list[Any]:
 def _refuse_wordy(words: dict[str, Any], name: str) -> None:
     if len(json.dumps(words, separators=(",", ":"))) > MOST_BYTES:
         raise ModelError(f"{printable(name)} cannot be served", got="more names of inputs, outputs and classes than a message holds")
+
+
+def _chosen(outputs: list[NDArray[Any]], wanted: list[int] | None) -> list[tuple[int, NDArray[Any]]]:
+    return [(index, np.asarray(outputs[index])) for index in (range(len(outputs)) if wanted is None else wanted)]
 
 
 def _fed(array: NDArray[Any]) -> NDArray[Any]:

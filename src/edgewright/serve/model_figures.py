@@ -14,6 +14,14 @@ STAGES: Final = ("queue", "compute_input", "compute_infer", "compute_output")
 
 
 @dataclass(slots=True)
+class BatchFigures:
+    """Executions of so many requests."""
+
+    count: int = 0
+    stages_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
+
+
+@dataclass(slots=True)
 class ModelFigures:
     """Since the server began, also over reloads of the model."""
 
@@ -25,14 +33,23 @@ class ModelFigures:
     executions: int = 0
     stages_ns: dict[str, int] = field(default_factory=lambda: dict.fromkeys(STAGES, 0))
     stages: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
+    batches: dict[int, BatchFigures] = field(default_factory=dict)  # by how many requests were computed together
+    trials: int = 0
     last_inference_s: float = 0.0  # wall clock
 
+    def ran(self, size: int, stages_ns: tuple[int, int, int, int]) -> None:
+        """One execution, of so many requests."""
+        self.executions += 1
+        batch = self.batches.setdefault(size, BatchFigures())
+        batch.count += 1
+        for stage, taken_ns in zip(STAGES, stages_ns, strict=True):
+            batch.stages_ns[stage] += taken_ns
+
     def answered(self, total_ns: int, stages_ns: tuple[int, int, int, int], wall_s: float) -> None:
-        """One request of one execution: batches of several come with a later version."""
+        """One request; what it was computed together with others took, each of them took."""
         self.success += 1
         self.success_ns += total_ns
         self.inferences += 1
-        self.executions += 1
         self.last_inference_s = wall_s
         for stage, taken_ns in zip(STAGES, stages_ns, strict=True):
             self.stages_ns[stage] += taken_ns
@@ -46,7 +63,10 @@ class ModelFigures:
         """An entry of `model_stats` (Triton, extension_statistics.md)."""
         compute = {stage: {"count": self.success, "ns": self.stages_ns[stage]} for stage in STAGES}
         none = {"count": 0, "ns": 0}
-        batches = [{"batch_size": 1, **{stage: compute[stage] for stage in STAGES[1:]}}] if self.executions else []
+        batches = [
+            {"batch_size": size, **{stage: {"count": batch.count, "ns": batch.stages_ns[stage]} for stage in STAGES[1:]}}
+            for size, batch in sorted(self.batches.items())
+        ]
         memory = [] if memory_bytes is None else [{"type": "CPU", "id": 0, "byte_size": memory_bytes}]
         return {
             "name": name,

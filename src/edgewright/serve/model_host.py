@@ -188,7 +188,12 @@ class ModelHost:
             raise HostError("too many models are loaded", got=f"{len(self.workers)}", fix="unload one first")
         own = self.settings
         settings = ServedModelSettings(
-            name, self.repository.find(name), own.threads, most_waiting=own.most_waiting, answer_within_s=own.answer_within_s
+            name,
+            self.repository.find(name),
+            own.threads,
+            most_waiting=own.most_waiting,
+            answer_within_s=own.answer_within_s,
+            most_together=own.most_together,
         )
         figures = self.figures.setdefault(name, ModelFigures())
         worker = ModelWorker(settings, figures, loop=self._loop, clock=self.clock, budget=self.budget, changed=self._turn)

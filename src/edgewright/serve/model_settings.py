@@ -9,14 +9,18 @@ MIB = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ServedModelSettings:
-    """A model and its limits. `path`: an artifact folder, or an ONNX file. `most_waiting`: requests beyond are told to come again."""
+    """A model and its limits. `path`: an artifact folder, or an ONNX file. `most_waiting`: requests beyond are told to come again.
+
+    `most_together`: requests that may be computed in one run, where that is learned to help; 1 switches it off.
+    """
 
     name: str
     path: Path
     threads: int | None = None  # default: those it was fitted for, else all cores
     most_waiting: int = 64
     answer_within_s: float = 30.0  # for one request; a process that is silent for longer is replaced
-    most_slot_bytes: int = 256 * MIB  # all inputs, or all outputs, of one request
+    most_slot_bytes: int = 256 * MIB  # all inputs, or all outputs, of one run
+    most_together: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,4 +41,5 @@ class HostSettings:
     deadline_s: float = 30.0
     most_waiting: int = 64
     answer_within_s: float = 30.0
+    most_together: int = 8
     most_models: int = 32  # loaded at once

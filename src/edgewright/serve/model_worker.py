@@ -2,11 +2,11 @@
 
     ask -> queue -> slot of shared memory -> process -> slot -> answer
 
-Two jobs are in the process's hands at once, so that it finds the next one when it has done with one. Which slot is whose follows from the
-job's number. All of this runs in the server's one thread and waits for nothing.
+Two runs are in the process's hands at once, so that it finds the next one when it has done with one. Which slot is whose follows from the
+run's number. A run is one request, or several that are computed together where that helps (`batching`); should that fail, each of them has
+its own run after all. All of this runs in the server's one thread and waits for nothing.
 """
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, TypeAlias
 
@@ -19,11 +19,12 @@ from edgewright.run.kept import Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import MIB, MemoryBudget, pss_bytes
 from edgewright.run.ring import Ring
-from edgewright.serve.jobs import Answered, Job, ServedModel
+from edgewright.serve.jobs import Answered, Job, Run, ServedModel
 from edgewright.serve.model_figures import ModelFigures
 from edgewright.serve.model_settings import ServedModelSettings
 from edgewright.serve.refusals import NotNowError, TooLargeError, TooManyError
-from edgewright.serve.slot_layout import Layout, Placed, lay_out, read
+from edgewright.serve.slot_layout import Layout, Placed, lay_out, lay_out_together, read
+from edgewright.serve.waiting import Waiting
 
 LOAD_S: Final = 180.0  # on the slowest board, with a stranger's model to be examined first
 PING_EVERY_S: Final = 2.0
@@ -60,8 +61,8 @@ class ModelWorker(Kept):
         self.refusal: EdgewrightError | None = None
         self.heartbeat_s = clock.monotonic_s()
         self._budget, self._changed = budget, changed
-        self._queue: deque[Job] = deque()
-        self._in_hand: dict[int, Job] = {}  # by number, oldest first
+        self.line = Waiting(settings.most_together)
+        self._in_hand: dict[int, Run] = {}  # by number, oldest first
         self._number = 0
         self._inputs: Ring | None = None
         self._outputs: Ring | None = None
@@ -71,12 +72,12 @@ class ModelWorker(Kept):
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return len(self.line)
 
     @property
     def pending(self) -> int:
         """Asked and not answered."""
-        return len(self._queue) + len(self._in_hand)
+        return len(self.line) + sum(run.size for run in self._in_hand.values())
 
     # --- what it is asked -----------------------------------------------------------------------------------------------------------------
 
@@ -89,10 +90,10 @@ class ModelWorker(Kept):
         """
         if self.state != "ready":
             raise self.not_ready()
-        if len(self._queue) >= self.settings.most_waiting:
+        if len(self.line) >= self.settings.most_waiting:
             self.figures.failed("REJECTED", 0)
-            raise TooManyError(f"too many requests wait for {self.name}", got=f"{len(self._queue)}", retry_after_s=self._wait_s())
-        self._queue.append(job)
+            raise TooManyError(f"too many requests wait for {self.name}", got=f"{len(self.line)}", retry_after_s=self._wait_s())
+        self.line.add(job, self.pending + 1)
         self._give()
 
     def not_ready(self) -> NotNowError:
@@ -164,6 +165,8 @@ class ModelWorker(Kept):
         try:
             self._budget.admit(f"model {self.name}", needed, f"the model {self.name}")
         except HostError as error:
+            if self.line.has_been_together:
+                self.line.keep_apart("together they outgrew the memory budget")
             self._fail(f"it has outgrown the memory budget: {error.got}")
 
     def _take(self, words: dict[str, Any]) -> None:
@@ -175,6 +178,8 @@ class ModelWorker(Kept):
             self._done(words)
         elif said == "failed":
             self._failed(words)
+        elif said == "apart":
+            self._come_apart(int(words["job"]), self._said(words["why"]), is_final=bool(words["is_final"]))
         elif said == "larger":
             self._enlarge(int(words["job"]), int(words["bytes"]))
         elif said == "pong":
@@ -195,6 +200,9 @@ class ModelWorker(Kept):
             return
         self.served, self.why = served, None
         self.taken_bytes = served.footprint.resident_bytes
+        self.line.forget_sizes()
+        if not served.may_join:
+            self.line.keep_apart("its inputs and outputs have no free first axis")
         self._backoff.works(self._clock.monotonic_s())
         self._pinged, self._busy_since_s = False, None
         self._become("ready")
@@ -202,26 +210,29 @@ class ModelWorker(Kept):
 
     # --- jobs -----------------------------------------------------------------------------------------------------------------------------
 
-    def _next(self) -> Job | None:
-        """Whose turn it is. Here several that go together would become one batch; today it is the oldest."""
-        return self._queue.popleft() if self._queue else None
+    def _next(self) -> Run | None:
+        """Whose turn it is."""
+        assert self.served is not None  # noqa: S101 - it is ready
+        return self.line.next(
+            self._clock.monotonic_s(),
+            is_busy=bool(self._in_hand),
+            room_bytes=self._budget.room_bytes,
+            model_bytes=self.served.footprint.total_bytes,
+        )
 
     def _give(self) -> None:
-        while self.state in ("ready", "draining") and len(self._in_hand) < IN_HAND and self._queue:
-            layout = _layout_of(self._queue[0])
+        while self.state in ("ready", "draining") and len(self._in_hand) < IN_HAND and (run := self._next()) is not None:
+            layout = _layout_of(run)
             # A larger ring takes the place of the one that is there: nobody may be reading that.
             if (self._inputs is None or layout.total_bytes > self._inputs.slot_bytes) and self._in_hand:
                 return
-            job = self._next()
-            if job is None:
-                return
+            self.line.take(run)
             try:
-                self._hand_over(job, layout)
+                self._hand_over(run, layout)
             except (HostError, InputError) as error:
-                self._count_failure(job, "OTHER")
-                job.fail(error)
+                self._could_not(run, error)
 
-    def _hand_over(self, job: Job, layout: Layout) -> None:
+    def _hand_over(self, run: Run, layout: Layout) -> None:
         if self._inputs is None or layout.total_bytes > self._inputs.slot_bytes:
             self._inputs = self._exchange(self._inputs, "inputs", layout.total_bytes)
         if self._outputs is None:
@@ -229,13 +240,26 @@ class ModelWorker(Kept):
         self._number += 1
         slot = self._number % IN_HAND
         layout.write(self._inputs.slot(slot))
-        words = {"job": self._number, "slot": slot, "tensors": [each.to_json() for each in layout.placed], "wanted": job.wanted}
-        if job.picture is not None:
-            words = {"job": self._number, "slot": slot, "picture": len(job.picture), "score": job.score}
-        self._in_hand[self._number] = job
+        words: dict[str, Any] = {"job": self._number, "slot": slot}
+        if (picture := run.jobs[0].picture) is not None:
+            words |= {"picture": len(picture), "score": run.jobs[0].score}
+        else:
+            words |= {"tensors": [each.to_json() for each in layout.placed], "wanted": run.wanted}
+            words |= {"together": run.size, "trial": run.is_trial}
+        self._in_hand[self._number] = run
         if len(self._in_hand) == 1:
             self._busy_since_s = self._clock.monotonic_s()
         self._tell(words)
+
+    def _could_not(self, run: Run, error: EdgewrightError) -> None:
+        """There is no room for its tensors. Several that were to be together may still be computed one by one."""
+        if run.size == 1:
+            self._count_failure(run.jobs[0], "OTHER")
+            run.jobs[0].fail(error)
+            return
+        if (kind := self.line.kind_of(run.jobs[0])) is not None:
+            kind.most = run.size - 1
+        self.line.bring_back(run)
 
     def _exchange(self, before: Ring | None, which: str, needed_bytes: int) -> Ring:
         """A ring with larger slots for one with smaller ones, if the budget has the room.
@@ -261,56 +285,90 @@ class ModelWorker(Kept):
         return ring
 
     def _done(self, words: dict[str, Any]) -> None:
-        job = self._in_hand[number := int(words["job"])]
+        run = self._in_hand[number := int(words["job"])]
         assert self._outputs is not None  # noqa: S101 - it wrote there
         slot = self._outputs.slot(number % IN_HAND)
         try:
-            tensors = tuple((placed.index, _copied(read(slot, placed))) for placed in map(Placed.from_json, words["tensors"]))
+            answers = run.answers([(placed.index, read(slot, placed)) for placed in map(Placed.from_json, words["tensors"])])
         except InputError as error:
             raise ValueError("tensors that are none") from error
         began_ns, *stages_ns = (int(taken) for taken in words["ns"])
-        if len(stages_ns) != 3 or not all(0 <= taken < LONGEST_NS for taken in (began_ns, *stages_ns)):
+        alone_ns = None if words["alone_ns"] is None else int(words["alone_ns"])
+        if len(stages_ns) != 3 or not all(0 <= taken < LONGEST_NS for taken in (began_ns, *stages_ns, alone_ns or 0)):
             raise ValueError("no times")
-        stages = (max(0, began_ns - job.begun_ns), stages_ns[0], stages_ns[1], stages_ns[2])
         self._finished(number)
         self._backoff.works(self._clock.monotonic_s())
-        if not job.answer.done():
-            self.figures.answered(max(0, self._now_ns() - job.begun_ns), stages, self._clock.wall_s())
-        job.finish(Answered(tensors, stages))
+        self.figures.ran(run.size, (0, stages_ns[0], stages_ns[1], stages_ns[2]))
+        for job, tensors in zip(run.jobs, answers, strict=True):
+            stages = (max(0, began_ns - job.begun_ns), stages_ns[0], stages_ns[1], stages_ns[2])
+            if not job.answer.done():
+                self.figures.answered(max(0, self._now_ns() - job.begun_ns), stages, self._clock.wall_s())
+            job.finish(Answered(tuple(tensors), stages))
+        self._learn(run, stages_ns[1] / 1e9, None if alone_ns is None else alone_ns / 1e9)
         self._give()
         self._end_if_drained()
 
+    def _learn(self, run: Run, took_s: float, alone_s: float | None) -> None:
+        kind = self.line.kind_of(run.jobs[0])
+        if kind is None:
+            return
+        if run.is_trial and alone_s is not None:
+            self.figures.trials += 1
+            kind.policy.tried(run.size, took_s, alone_s)
+        else:
+            kind.policy.ran(run.size, took_s)
+        if run.size > kind.widest and self.pid is not None:
+            before_bytes, taken_bytes = self.taken_bytes or 0, pss_bytes(self.pid) or 0
+            kind.grew(run.size, taken_bytes - before_bytes)
+            self._measure(taken_bytes)
+
     def _failed(self, words: dict[str, Any]) -> None:
-        job, why = self._in_hand[number := int(words["job"])], self._said(words["why"])
+        run, why = self._in_hand[number := int(words["job"])], self._said(words["why"])
+        if run.size > 1:
+            self._come_apart(number, why, is_final=False)
+            return
         self._finished(number)
-        self._count_failure(job, "BACKEND")
-        job.fail(InputError(why) if words["status"] == InputError.http_status else NotNowError(why))
+        self._count_failure(run.jobs[0], "BACKEND")
+        run.jobs[0].fail(InputError(why) if words["status"] == InputError.http_status else NotNowError(why))
         self._give()
         self._end_if_drained()
+
+    def _come_apart(self, number: int, why: str, *, is_final: bool) -> None:
+        """What was to be computed together is computed one by one."""
+        run = self._in_hand[number]
+        if run.size == 1:
+            raise ValueError("one that is apart already")
+        self._finished(number)
+        if (kind := self.line.kind_of(run.jobs[0])) is not None:
+            kind.policy.failed()
+        if is_final:
+            self.line.keep_apart(why)
+        self.line.bring_back(run)
+        self._give()
 
     def _finished(self, number: int) -> None:
         del self._in_hand[number]
         self._busy_since_s = self._clock.monotonic_s() if self._in_hand else None
 
     def _enlarge(self, number: int, needed_bytes: int) -> None:
-        job = self._in_hand[number]
+        run = self._in_hand[number]
         try:
             self._outputs = self._exchange(self._outputs, "outputs", needed_bytes)
         except (NotNowError, TooLargeError) as error:
             self._finished(number)
-            self._count_failure(job, "OTHER")
-            job.fail(error)
+            self._could_not(run, error)
             self._tell({"give_up": number})
             self._give()
 
     def _let_late_ones_go(self, now_s: float) -> None:
         """Whoever waited in vain is told so, whose caller has gone is forgotten; what the process has in hand it computes all the same."""
-        for job in [each for each in self._queue if now_s >= each.due_s or each.answer.done()]:
-            self._queue.remove(job)
+        for job in [each for each in self.line if now_s >= each.due_s or each.answer.done()]:
+            self.line.remove(job)
             self._late(job)
-        for job in self._in_hand.values():
-            if now_s >= job.due_s and not job.answer.done():
-                self._late(job)
+        for run in self._in_hand.values():
+            for job in run.jobs:
+                if now_s >= job.due_s and not job.answer.done():
+                    self._late(job)
 
     def _late(self, job: Job) -> None:
         if not job.answer.done():
@@ -344,13 +402,18 @@ class ModelWorker(Kept):
             self._budget.release(f"{which} {self.name}")
         lost, self._in_hand = list(self._in_hand.values()), {}
         self._busy_since_s, self._pinged, self.taken_bytes = None, False, None
-        for job in lost:
-            self._count_failure(job, "BACKEND")
-            job.fail(NotNowError(f"the process of {self.name} was replaced while it worked on this", retry_after_s=self._pause_s()))
+        for run in reversed(lost):
+            if run.size > 1:  # it may have been that, or one of them: each gets a run of its own, once
+                self.line.keep_apart("its process ended while it computed several together")
+                self.line.bring_back(run)
+                continue
+            self._count_failure(run.jobs[0], "BACKEND")
+            run.jobs[0].fail(NotNowError(f"the process of {self.name} was replaced while it worked on this", retry_after_s=self._pause_s()))
 
     def _fail_all(self, error: EdgewrightError, reason: str) -> None:
-        while self._queue:
-            job = self._queue.popleft()
+        while len(self.line):
+            job = next(iter(self.line))
+            self.line.remove(job)
             self._count_failure(job, reason)
             job.fail(error)
 
@@ -378,16 +441,13 @@ class ModelWorker(Kept):
     def _wait_s(self) -> float:
         """How long those who wait now will take, as far as one knows."""
         each_s = self.figures.success_ns / 1e9 / self.figures.success if self.figures.success else 1.0
-        return min(30.0, max(1.0, each_s * len(self._queue)))
+        return min(30.0, max(1.0, each_s * len(self.line)))
 
     def _now_ns(self) -> int:
         return round(self._clock.monotonic_s() * 1e9)
 
 
-def _layout_of(job: Job) -> Layout:
-    return lay_out(job.tensors if job.picture is None else [(0, np.frombuffer(job.picture, np.uint8))])
-
-
-def _copied(array: Any) -> Any:
-    """The slot may be written again at once."""
-    return array if array.dtype == np.object_ else array.copy()
+def _layout_of(run: Run) -> Layout:
+    if (picture := run.jobs[0].picture) is not None:
+        return lay_out([(0, np.frombuffer(picture, np.uint8))])
+    return lay_out_together([job.tensors for job in run.jobs])

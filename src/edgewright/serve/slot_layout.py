@@ -1,6 +1,7 @@
 """How tensors lie in a slot of shared memory: one after the other, each where a cache line begins; what lies where goes with the message.
 
-Both sides use this: the service places inputs and takes outputs, the model's process the other way round.
+Both sides use this: the service places inputs and takes outputs, the model's process the other way round. Requests that are computed
+together lie so that the engine reads them as one tensor: its rows are theirs, one request after the other.
 """
 
 from collections.abc import Sequence
@@ -42,16 +43,19 @@ class Placed:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Tensors with their places, and how large a slot they need."""
+    """Tensors with their places, and how large a slot they need. `raw`: the pieces of each."""
 
     placed: tuple[Placed, ...]
-    raw: tuple[memoryview, ...]
+    raw: tuple[tuple[memoryview, ...], ...]
     total_bytes: int
 
     def write(self, slot: NDArray[np.uint8]) -> None:
         """Into a slot of at least `total_bytes`."""
-        for each, raw in zip(self.placed, self.raw, strict=True):
-            slot[each.offset : each.offset + each.bytes] = np.frombuffer(raw, np.uint8)
+        for each, pieces in zip(self.placed, self.raw, strict=True):
+            at = each.offset
+            for piece in pieces:
+                slot[at : at + len(piece)] = np.frombuffer(piece, np.uint8)
+                at += len(piece)
 
 
 def lay_out(tensors: Sequence[tuple[int, NDArray[Any]]]) -> Layout:
@@ -60,12 +64,24 @@ def lay_out(tensors: Sequence[tuple[int, NDArray[Any]]]) -> Layout:
     Raises:
         InputError: the protocol has no name for an element.
     """
+    return lay_out_together([tensors])
+
+
+def lay_out_together(requests: Sequence[Sequence[tuple[int, NDArray[Any]]]]) -> Layout:
+    """The tensors of requests that go together, each as the rows of all: in all of them the same indices and shapes, in the same order.
+
+    Raises:
+        InputError: the protocol has no name for an element.
+    """
     placed, pieces, at = [], [], 0
-    for index, array in tensors:
-        raw = to_bytes(array)
-        placed.append(Placed(index, datatype_of(array).name, array.shape, at, len(raw)))
+    for each in zip(*requests, strict=True):
+        index, first = each[0]
+        raw = tuple(to_bytes(array) for _, array in each)
+        total = sum(map(len, raw))
+        shape = first.shape if len(raw) == 1 else (len(raw) * first.shape[0], *first.shape[1:])
+        placed.append(Placed(index, datatype_of(first).name, shape, at, total))
         pieces.append(raw)
-        at += -(-len(raw) // ALIGNED) * ALIGNED
+        at += -(-total // ALIGNED) * ALIGNED
     return Layout(tuple(placed), tuple(pieces), at)
 
 
