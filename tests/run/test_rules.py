@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from edgewright.detections import Detections
 from edgewright.errors import InputError
-from edgewright.run.events import EventIds
 from edgewright.run.records import UNTRACKED, Answer
-from edgewright.run.rules import Rule, Rules
+from edgewright.run.rules import Rule
 from edgewright.run.settings import RuleSettings
 
 WIDE, HIGH = 800, 400
@@ -344,14 +343,6 @@ def test_many_classes_are_named_in_part():
     shown = Shown(SEEN)
     kinds = list(range(12))
     assert shown.look(*[standing(0.5, 0.5)] * 12, classes=kinds).text.startswith("1 person, 1 car, 1 dog, 1 3, 1 4, 7 others seen")
-
-
-def test_several_rules_tell_in_their_order_of_one_answer():
-    rules = Rules((SEEN, replace(SEEN, name="cars", classes=("car",)), ZONE), EventIds())
-    found = Detections(np.array([standing(0.2, 0.5)], np.float32), np.array([0.9], np.float32), np.array([0]), CLASSES)
-    first, second = rules.look(Answer("front", "yolo", 1, 1.79e9, 1.0, (WIDE, HIGH), found))
-    assert (first.name, second.name) == ("anybody", "yard")
-    assert first.id < second.id
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,12 @@ has the better part of his box in it without a foot in it.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from edgewright.errors import InputError
 from edgewright.printable import brief, printable
 from edgewright.run.crossing import Crossings
-from edgewright.run.events import EventIds
 from edgewright.run.presence import Presence
 from edgewright.run.records import Answer, Event
 from edgewright.run.settings import Point, RuleSettings
@@ -37,21 +36,6 @@ class Watch(Protocol):
     def tell(self, answer: Answer) -> tuple[str, dict[str, Any]]:
         """The news in words and figures, after which they are none any more. `answer`: the last one."""
         ...
-
-
-class Rules:
-    """All rules of a service.
-
-    Raises:
-        InputError: one of them cannot be.
-    """
-
-    def __init__(self, settings: Sequence[RuleSettings], ids: EventIds) -> None:
-        self._rules = [Rule(each, ids.next) for each in settings]
-
-    def look(self, answer: Answer) -> list[Event]:
-        """What they have to tell, in their order."""
-        return [event for rule in self._rules if (event := rule.look(answer)) is not None]
 
 
 class Rule:

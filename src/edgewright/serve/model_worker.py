@@ -8,6 +8,7 @@ job's number. All of this runs in the server's one thread and waits for nothing.
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from edgewright.clock import Clock
 from edgewright.errors import EdgewrightError, HostError, InputError
 from edgewright.printable import printable
-from edgewright.run.kept import Kept
+from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import MIB, MemoryBudget, pss_bytes
 from edgewright.run.ring import Ring
@@ -166,26 +167,29 @@ class ModelWorker(Kept):
         except HostError as error:
             self._fail(f"it has outgrown the memory budget: {error.got}")
 
-    def _take(self, words: dict[str, Any]) -> None:
+    def _take(self, words: dict[str, Any]) -> Deed:
         self.heartbeat_s = self._clock.monotonic_s()
-        said = words["say"]
-        if said == "ready":
-            self._ready(ServedModel.from_json(words))
-        elif said == "done":
-            self._done(words)
-        elif said == "failed":
-            self._failed(words)
-        elif said == "larger":
-            self._enlarge(int(words["job"]), int(words["bytes"]))
-        elif said == "pong":
-            if not self._in_hand:
-                self._busy_since_s = None
-            self._pinged = False
-        elif said == "refused":
-            why, is_input = self._said(words["why"]), words["exit_code"] == InputError.exit_code
-            self._refuse(InputError(why) if is_input else HostError(why)) if self.served is None else self._fail(why)
-        else:
-            raise ValueError(said)
+        match words["say"]:
+            case "ready":
+                return partial(self._ready, ServedModel.from_json(words))
+            case "done":
+                return self._done(words)
+            case "failed" if words["job"] in self._in_hand:
+                is_input = words["status"] == InputError.http_status
+                return partial(self._failed, words["job"], self._said(words["why"]), is_input=is_input)
+            case "larger" if words["job"] in self._in_hand:
+                return partial(self._enlarge, words["job"], int(words["bytes"]))
+            case "pong":
+                return self._ponged
+            case "refused":
+                return partial(self._refused, self._said(words["why"]), is_input=words["exit_code"] == InputError.exit_code)
+            case said:
+                raise ValueError(said)
+
+    def _ponged(self) -> None:
+        if not self._in_hand:
+            self._busy_since_s = None
+        self._pinged = False
 
     def _ready(self, served: ServedModel) -> None:
         try:
@@ -260,7 +264,8 @@ class ModelWorker(Kept):
         self._tell({which: [IN_HAND, slot_bytes]}, (ring.fd,))
         return ring
 
-    def _done(self, words: dict[str, Any]) -> None:
+    def _done(self, words: dict[str, Any]) -> Deed:
+        """Its answer, copied; and then that is the caller's, and the next job's turn."""
         job = self._in_hand[number := int(words["job"])]
         assert self._outputs is not None  # noqa: S101 - it wrote there
         slot = self._outputs.slot(number % IN_HAND)
@@ -272,19 +277,22 @@ class ModelWorker(Kept):
         if len(stages_ns) != 3 or not all(0 <= taken < LONGEST_NS for taken in (began_ns, *stages_ns)):
             raise ValueError("no times")
         stages = (max(0, began_ns - job.begun_ns), stages_ns[0], stages_ns[1], stages_ns[2])
+        return partial(self._answered, number, job, Answered(tensors, stages))
+
+    def _answered(self, number: int, job: Job, answered: Answered) -> None:
         self._finished(number)
         self._backoff.works(self._clock.monotonic_s())
         if not job.answer.done():
-            self.figures.answered(max(0, self._now_ns() - job.begun_ns), stages, self._clock.wall_s())
-        job.finish(Answered(tensors, stages))
+            self.figures.answered(max(0, self._now_ns() - job.begun_ns), answered.stages_ns, self._clock.wall_s())
+        job.finish(answered)
         self._give()
         self._end_if_drained()
 
-    def _failed(self, words: dict[str, Any]) -> None:
-        job, why = self._in_hand[number := int(words["job"])], self._said(words["why"])
+    def _failed(self, number: int, why: str, *, is_input: bool) -> None:
+        job = self._in_hand[number]
         self._finished(number)
         self._count_failure(job, "BACKEND")
-        job.fail(InputError(why) if words["status"] == InputError.http_status else NotNowError(why))
+        job.fail(InputError(why) if is_input else NotNowError(why))
         self._give()
         self._end_if_drained()
 
@@ -326,6 +334,12 @@ class ModelWorker(Kept):
         self._become("waiting")
         if is_draining:
             self.end()
+
+    def _refused(self, why: str, *, is_input: bool) -> None:
+        if self.served is None:
+            self._refuse(InputError(why) if is_input else HostError(why))
+        else:
+            self._fail(why)
 
     def _refuse(self, error: EdgewrightError) -> None:
         """It will not do better another time."""
