@@ -158,28 +158,35 @@ class Camera(Kept):
         still_open = self._open + received - sum(count_said(each, MOST_AT_ONCE) for each in dropped.values())
         if still_open < 0:
             raise ValueError("more was dropped than came")
-        match words["say"]:
-            case "filled" if still_open:
-                deed: Deed = partial(self._filled, self._frame_said(words, self.received + received - 1))
-            case "opened":
-                fps = None if words["fps"] is None else number_said(words["fps"])
-                deed = partial(self._opened, text_said(words["reader"], 100), fps, is_patient=words["patient"] is True)
-            case "needs" if words["slot_bytes"]:
-                deed = partial(self._make_ring, count_said(words["slot_bytes"], MOST_PIXELS * 3))
-            case "ended":
-                deed = self._ended
-            case "lost":
-                deed = partial(self._lost, text_said(words["why"]), count_said(words["exit_code"], 255))
-            case "alive":
-                deed = _nothing
-            case said:
-                raise ValueError(said)
+        if words["say"] == "filled" and not still_open:
+            raise ValueError("no frame came")
+        deed = self._asked(words, self.received + received - 1)
 
         def count_and_do() -> None:
             self._counted(received, dropped, still_open)
-            deed()
+            if deed is not None:
+                deed()
 
         return count_and_do
+
+    def _asked(self, words: dict[str, Any], number: int) -> Deed | None:
+        """`number`: of the last frame that came."""
+        match words["say"]:
+            case "filled":
+                return partial(self._filled, self._frame_said(words, number))
+            case "opened":
+                fps = None if words["fps"] is None else number_said(words["fps"])
+                return partial(self._opened, text_said(words["reader"], 100), fps, is_patient=words["patient"] is True)
+            case "needs" if words["slot_bytes"]:
+                return partial(self._make_ring, count_said(words["slot_bytes"], MOST_PIXELS * 3))
+            case "ended":
+                return self._ended
+            case "lost":
+                return partial(self._lost, text_said(words["why"]), count_said(words["exit_code"], 255))
+            case "alive":
+                return None
+            case said:
+                raise ValueError(said)
 
     def _counted(self, received: int, dropped: Mapping[str, int], still_open: int) -> None:
         """Frames came, and some of these or of those before were dropped."""
@@ -298,7 +305,3 @@ class Camera(Kept):
 
     def _say(self, text: str, severity: Severity, **data: Any) -> None:
         self._hearer.camera_happened(self.name, text, severity, data)
-
-
-def _nothing() -> None:
-    """What it said was all."""

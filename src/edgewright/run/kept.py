@@ -68,7 +68,7 @@ class Kept:
             if (message := child.channel.receive()) is None:
                 return None
             self._heard_s = self._clock.monotonic_s()
-            return self._take(message.words)
+            return self._take(message.words) or _nothing
         except ChannelError:
             self._fail(f"its {self.NOUN} process is gone")
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RingError) as error:
@@ -108,8 +108,8 @@ class Kept:
     def _shown(self, **data: Any) -> dict[str, Any]:
         return {"last_words": self.last_words[-SHOWN_LINES:], **data}
 
-    def _take(self, words: dict[str, Any]) -> Deed:
-        """What its words ask for, to be done next. They are all looked at before: what this raises is held against the process."""
+    def _take(self, words: dict[str, Any]) -> Deed | None:
+        """What its words ask for, to be done next, if anything. All are looked at here: what this raises is held against the process."""
         raise NotImplementedError
 
     def _fail(self, why: str) -> None:
@@ -117,3 +117,7 @@ class Kept:
 
     def _let_go(self) -> None:
         """What was the process's is nobody's now."""
+
+
+def _nothing() -> None:
+    """There is nothing to be done about what it said."""
