@@ -4,20 +4,21 @@ A rule is pure: it remembers what it was shown, of each camera and model by itse
 something *becomes* true, not in every frame in which it is. What happens while it keeps still (`again_after_s`) is not lost: crossings are
 told in sum, and of what has come meanwhile and is still there it tells as soon as it may.
 
-A thing is where it stands: at the middle of its box's lower edge. Zones and lines are drawn on the ground, and somebody in front of a zone
-has the better part of his box in it without a foot in it.
+A thing is where it stands: at the middle of its box's lower edge (`anchor = "foot"`). Zones and lines are drawn on the ground, and somebody
+in front of a zone has the better part of his box in it without a foot in it. Seen from above, or flying, it is at the middle of its box
+(`anchor = "centre"`).
 """
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from edgewright.errors import InputError
 from edgewright.printable import brief, printable
 from edgewright.run.crossing import Crossings
 from edgewright.run.presence import Presence
 from edgewright.run.records import Answer, Event
-from edgewright.run.settings import Point, RuleSettings
+from edgewright.run.settings import Anchor, Point, RuleSettings
 
 MOST_FRAMES = 1000  # of which a rule may ask for some: half a minute at 30 a second
 KINDS = ("zone", "line", "seen")
@@ -102,6 +103,8 @@ def check(settings: RuleSettings) -> None:
         )
     if settings.kind == "line" and frames != 1:
         raise InputError(f"{rule} counts crossings, not frames", got=f"frames_of {some} of {frames}", expected="no frames_of")
+    if settings.anchor not in get_args(Anchor):
+        raise InputError(f"anchor of {rule} is none", got=brief(settings.anchor), expected=" or ".join(get_args(Anchor)))
     if not (math.isfinite(settings.again_after_s) and settings.again_after_s >= 0):
         raise InputError(f"again_after_s of {rule} is no time", got=brief(settings.again_after_s), expected="seconds, 0 or more")
     if not 0 <= settings.score < 1:
