@@ -307,6 +307,7 @@ rules = st.builds(
     classes=st.lists(st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=9), max_size=3).map(tuple),
     score=shares,
     polygon=st.lists(st.tuples(shares, shares), max_size=6).map(lambda more: ((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), *more, (0.0, 1.0))),
+    anchor=st.sampled_from(["foot", "centre"]),
     frames_of=st.tuples(st.integers(1, 5), st.integers(5, 1000)),
 )
 KEY_OF = {"stall_s": "stall", "at_least_every_s": "at_least_every", "size_wh": "size", "again_after_s": "again_after"}

@@ -6,12 +6,13 @@ pauses (`backoff`). Nothing that a camera does can hold the service up: it is on
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 from edgewright.clock import Clock
 from edgewright.errors import HostError, InputError
 from edgewright.run.frames import HeldFrame, SharedRing
-from edgewright.run.kept import Kept
+from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
 from edgewright.run.readers.base import MOST_PIXELS, SourceOrder, is_live
 from edgewright.run.records import Severity
@@ -150,60 +151,80 @@ class Camera(Kept):
         more = {"live": self.live, "most_fps": self.most_fps, "motion": motion, "most_frames": left, "skip": skip}
         self._tell({"open": self._order.to_json(), **more})
 
-    def _take(self, words: dict[str, Any]) -> None:
-        said = words["say"]
-        self._counted(count_said(words["received"], MOST_AT_ONCE), words["dropped"])
-        if said == "filled":
-            self._filled(words)
-        elif said == "opened":
-            self.reader = text_said(words["reader"], 100)
-            self.fps = None if words["fps"] is None else number_said(words["fps"])
-            self._is_patient = words["patient"] is True
-            if self._is_patient:
-                self._is_up()
-        elif said == "needs":
-            self._make_ring(count_said(words["slot_bytes"], MOST_PIXELS * 3))
-        elif said == "ended":
-            self._ended()
-        elif said == "lost":
-            self._lost(text_said(words["why"]), count_said(words["exit_code"], 255))
-        elif said != "alive":
-            raise ValueError(said)
-
-    def _counted(self, received: int, dropped: Mapping[str, Any]) -> None:
-        """Frames came, and some of these or of those before were dropped."""
+    def _take(self, words: dict[str, Any]) -> Deed:
+        received, dropped = count_said(words["received"], MOST_AT_ONCE), words["dropped"]
         if set(dropped) - REASONS:
             raise ValueError("dropped for no reason")
-        came = self._open + received - sum(count_said(each, MOST_AT_ONCE) for each in dropped.values())
-        if came < 0:
+        still_open = self._open + received - sum(count_said(each, MOST_AT_ONCE) for each in dropped.values())
+        if still_open < 0:
             raise ValueError("more was dropped than came")
-        self._open = came
+        if words["say"] == "filled" and not still_open:
+            raise ValueError("no frame came")
+        deed = self._asked(words, self.received + received - 1)
+
+        def count_and_do() -> None:
+            self._counted(received, dropped, still_open)
+            if deed is not None:
+                deed()
+
+        return count_and_do
+
+    def _asked(self, words: dict[str, Any], number: int) -> Deed | None:
+        """`number`: of the last frame that came."""
+        match words["say"]:
+            case "filled":
+                return partial(self._filled, self._frame_said(words, number))
+            case "opened":
+                fps = None if words["fps"] is None else number_said(words["fps"])
+                return partial(self._opened, text_said(words["reader"], 100), fps, is_patient=words["patient"] is True)
+            case "needs" if words["slot_bytes"]:
+                return partial(self._make_ring, count_said(words["slot_bytes"], MOST_PIXELS * 3))
+            case "ended":
+                return self._ended
+            case "lost":
+                return partial(self._lost, text_said(words["why"]), count_said(words["exit_code"], 255))
+            case "alive":
+                return None
+            case said:
+                raise ValueError(said)
+
+    def _counted(self, received: int, dropped: Mapping[str, int], still_open: int) -> None:
+        """Frames came, and some of these or of those before were dropped."""
+        self._open = still_open
         self.received += received
         if received:
             self._frame_s = self._heard_s
         if received or dropped:
             self._hearer.captured(self.name, received, dropped)
 
-    def _filled(self, words: dict[str, Any]) -> None:
+    def _frame_said(self, words: dict[str, Any], number: int) -> HeldFrame:
+        """Of the slot that it says it has filled, which was its to fill, and is not any more."""
         shared = self._shared
-        if shared is None or not self._open:
-            raise ValueError("no ring, or no frame")
+        if shared is None:
+            raise ValueError("no ring")
         slot, (wide, high) = count_said(words["slot"]), map(count_said, words["wh"])
         said_s, wall_s, source_s = (number_said(words[name]) for name in ("at_s", "wall_s", "source_s"))
+        at_s = min(max(said_s, self._began_s), self._clock.monotonic_s())
         shared.ring.picture(slot, (wide, high))  # raises for what does not fit
         shared.ledger.fill(slot)
+        return HeldFrame(self.name, number, shared, slot, (wide, high), at_s, wall_s, at_s if self.live else source_s)
+
+    def _filled(self, frame: HeldFrame) -> None:
         self._open -= 1
-        if self.size_wh not in (None, (wide, high)):
-            self._say(f"the picture is {wide} x {high} pixels now", "info")
-        self.size_wh = (wide, high)
-        self._is_up()
-        now_s = self._clock.monotonic_s()
-        at_s = min(max(said_s, self._began_s), now_s)
-        time_s = at_s if self.live else source_s
-        frame = HeldFrame(self.name, self.received - 1, shared, slot, self.size_wh, at_s, wall_s, time_s)
-        self._hearer.frame(frame)
-        frame.release()
+        try:
+            if self.size_wh not in (None, frame.size_wh):
+                self._say("the picture is {} x {} pixels now".format(*frame.size_wh), "info")
+            self.size_wh = frame.size_wh
+            self._is_up()
+            self._hearer.frame(frame)
+        finally:
+            frame.release()
         self.give_slots()
+
+    def _opened(self, reader: str, fps: float | None, *, is_patient: bool) -> None:
+        self.reader, self.fps, self._is_patient = reader, fps, is_patient
+        if is_patient:
+            self._is_up()
 
     def _is_up(self) -> None:
         now_s = self._clock.monotonic_s()
@@ -218,8 +239,6 @@ class Camera(Kept):
             self._say(f"frames come, through {self.reader}", "info", online=True)
 
     def _make_ring(self, slot_bytes: int) -> None:
-        if not 0 < slot_bytes <= MOST_PIXELS * 3:
-            raise ValueError(slot_bytes)
         self._retire_ring()
         try:
             ring = Ring.make(self.name, slots=self._slots, slot_bytes=slot_bytes, room_bytes=self._room.left_bytes())

@@ -14,16 +14,15 @@ from typing import Any
 
 import cv2
 
-from edgewright.errors import EdgewrightError, HostError
-from edgewright.printable import printable
-from edgewright.run.channel import Channel, ChannelError, Message, close_all
+from edgewright.errors import EdgewrightError
+from edgewright.run.channel import Channel, Message
 from edgewright.run.motion import Motion
+from edgewright.run.obey import obey, reason, serve
 from edgewright.run.readers import ReaderLost, SourceOrder, open_reader
 from edgewright.run.ring import Ring
 from edgewright.run.settings import MotionSettings
 
 ALIVE_EVERY_S = 1.0
-LONGEST_WHY = 1000  # characters
 EARLY = 0.5  # of a frame's time: a camera's frames do not come to the millisecond
 
 
@@ -37,6 +36,7 @@ class _Capture:
         self._most_fps: float | None = order["most_fps"]
         self._left: int | None = order["most_frames"]
         self._motion = None if order["motion"] is None else Motion(MotionSettings(**order["motion"]))
+        self._deeds = {"fill": self._take_slot, "most_fps": self._take_cap, "ring": self._take_ring}
         self._ring: Ring | None = None
         self._slots: list[int] = []
         self._received = 0
@@ -141,25 +141,23 @@ class _Capture:
         self._channel.set_blocking(wait)
         try:
             while (message := self._channel.receive()) is not None:
-                self._obey(message)
+                obey(message, self._deeds)
                 self._channel.set_blocking(False)
         finally:
             self._channel.set_blocking(True)
 
-    def _obey(self, message: Message) -> None:
-        words = message.words
-        if "ring" in words:
-            slots, slot_bytes = words["ring"]
-            if self._ring is not None:
-                self._ring.close()
-            self._slots.clear()
-            self._ring = Ring.attach(message.fds[0], slots, slot_bytes)
-        elif "fill" in words:
-            self._slots.append(words["fill"])
-        elif "most_fps" in words:
-            self._most_fps = words["most_fps"]
-        else:
-            close_all(message.fds)
+    def _take_slot(self, message: Message) -> None:
+        self._slots.append(message.words["fill"])
+
+    def _take_cap(self, message: Message) -> None:
+        self._most_fps = message.words["most_fps"]
+
+    def _take_ring(self, message: Message) -> None:
+        slots, slot_bytes = message.words["ring"]
+        if self._ring is not None:
+            self._ring.close()
+        self._slots.clear()
+        self._ring = Ring.attach(message.fds[0], slots, slot_bytes)
 
     def say(self, what: str, **words: Any) -> None:
         """With what was received and dropped since this was last said."""
@@ -172,21 +170,16 @@ class _Capture:
 def main() -> int:
     """Serve one camera until its source ends, fails, or the service is gone."""
     cv2.setNumThreads(1)
-    channel = Channel.of_child()
+    return serve(_capture)
+
+
+def _capture(channel: Channel, order: dict[str, Any]) -> None:
+    """A camera that is lost is said with what came of it until then."""
+    capture = _Capture(channel, order)
     try:
-        order = channel.receive()
-        if order is None:
-            return 1
-        capture = _Capture(channel, order.words)
-        try:
-            capture.run()
-        except ReaderLost as lost:
-            capture.say("lost", why=printable(str(lost), LONGEST_WHY), exit_code=HostError.exit_code)
-        except EdgewrightError as error:
-            capture.say("lost", why=printable(str(error), LONGEST_WHY), exit_code=error.exit_code)
-    except ChannelError:
-        return 0  # the service is gone
-    return 0
+        capture.run()
+    except (ReaderLost, EdgewrightError) as error:
+        capture.say("lost", **reason(error))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 A line leads from its first point to its second; as one looks along it there is a left and a right. A track is on a side once it stands
 clear of the line, so one that trembles on it is not counted again and again. It has crossed when it comes to be clear on the other side,
-and went between the line's ends when it last went over it: who walks round an end has not.
+and went between the line's ends when it last went over it: who walks round an end has not. Where it went over is judged on the straight way
+from where it was in the frame before, so it may leap as far as its track can follow.
 """
 
 from collections import Counter, OrderedDict
@@ -13,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.printable import printable
-from edgewright.run.presence import MOST_LISTED, in_words, standing_points
+from edgewright.run.presence import MOST_LISTED, in_words, places
 from edgewright.run.records import UNTRACKED, Answer
-from edgewright.run.settings import Point, RuleSettings
+from edgewright.run.settings import Anchor, Point, RuleSettings
 
 Side: TypeAlias = Literal["left", "right"]
 Figures: TypeAlias = NDArray[np.float64]  # N
@@ -43,7 +44,7 @@ class Crossings:
         """The next frame. Boxes of no track cross nothing."""
         if answer.track_ids is None:
             return
-        across, along, clear = beside(answer, self._line)
+        across, along, clear = beside(answer, self._line, self._settings.anchor)
         found, names = answer.detections, answer.detections.names
         for at in np.flatnonzero(answer.track_ids != UNTRACKED).tolist():
             track, score = int(answer.track_ids[at]), float(found.scores[at])
@@ -130,12 +131,12 @@ class _News:
             self.tracks.append(track)
 
 
-def beside(answer: Answer, line: tuple[Point, Point]) -> tuple[Figures, Figures, Figures]:
-    """Of each box: how far right of the line it stands, how far along it, and how far it must be from it to be clear; in line lengths."""
+def beside(answer: Answer, line: tuple[Point, Point], anchor: Anchor) -> tuple[Figures, Figures, Figures]:
+    """Of each box: how far right of the line it is, how far along it, and how far it must be from it to be clear; in line lengths."""
     wide_high = np.maximum(answer.source_wh, 1)
     begin, end = (np.array(point) * wide_high for point in line)
     way = end - begin
-    offset = standing_points(answer) * wide_high - begin
+    offset = places(answer, anchor) * wide_high - begin
     length = float(np.hypot(*way))
     # y runs down, so what is clockwise from the way, its right, has the positive product.
     across = (way[0] * offset[:, 1] - way[1] * offset[:, 0]) / length**2

@@ -4,8 +4,9 @@ What differs between a camera, a worker and a recorder is what they say and when
 replaced is the same, and is here.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgewright.clock import Clock
 from edgewright.run.backoff import Backoff
@@ -14,12 +15,14 @@ from edgewright.run.child import STOPPED, Child
 from edgewright.run.loop import Loop
 from edgewright.run.ring import RingError
 
+Deed: TypeAlias = Callable[[], None]
+
 SHOWN_LINES = 10  # of the last words, with an event
 MOST_HEARD = 100  # messages in one turn: one that talks without end does not keep the service from the others
 
 
 class Kept:
-    """One such process. Whoever derives from it says what is done with its words (`_take`), and what goes with it (`_let_go`)."""
+    """One such process. Whoever derives from it says what its words mean (`_take`), and what goes with it (`_let_go`)."""
 
     MODULE: str
     NOUN: str  # what it is called in sentences
@@ -52,18 +55,25 @@ class Kept:
         return True
 
     def _hear(self) -> None:
-        """What it has to say now. Nothing it says can be more than a reason to replace it."""
+        """What it has to say now, and what we do about it. What fails in that is a fault of ours, and no reason to replace the process."""
         child = self._child
+        for _ in range(MOST_HEARD):
+            if self._child is not child or child is None or (deed := self._understood(child)) is None:
+                return
+            deed()
+
+    def _understood(self, child: Child) -> Deed | None:
+        """What its next words ask for; None where there are none. Nothing it says can be more than a reason to replace it."""
         try:
-            for _ in range(MOST_HEARD):
-                if self._child is not child or child is None or (message := child.channel.receive()) is None:
-                    return
-                self._heard_s = self._clock.monotonic_s()
-                self._take(message.words)
+            if (message := child.channel.receive()) is None:
+                return None
+            self._heard_s = self._clock.monotonic_s()
+            return self._take(message.words) or _nothing
         except ChannelError:
             self._fail(f"its {self.NOUN} process is gone")
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RingError) as error:
             self._fail(f"its {self.NOUN} process speaks nonsense: {type(error).__name__}")
+        return None
 
     def _tell(self, words: dict[str, Any], fds: tuple[int, ...] = ()) -> bool:
         """Whether it was told, which only matters for what is more than a message holds."""
@@ -98,7 +108,8 @@ class Kept:
     def _shown(self, **data: Any) -> dict[str, Any]:
         return {"last_words": self.last_words[-SHOWN_LINES:], **data}
 
-    def _take(self, words: dict[str, Any]) -> None:
+    def _take(self, words: dict[str, Any]) -> Deed | None:
+        """What its words ask for, to be done next, if anything. All are looked at here: what this raises is held against the process."""
         raise NotImplementedError
 
     def _fail(self, why: str) -> None:
@@ -106,3 +117,7 @@ class Kept:
 
     def _let_go(self) -> None:
         """What was the process's is nobody's now."""
+
+
+def _nothing() -> None:
+    """There is nothing to be done about what it said."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edgewright.printable import printable
 from edgewright.run.records import UNTRACKED, Answer
-from edgewright.run.settings import Polygon, RuleSettings
+from edgewright.run.settings import Anchor, RuleSettings
 
 Mask: TypeAlias = NDArray[np.bool_]  # N
 Points: TypeAlias = NDArray[np.float64]  # N x 2: x, y as shares of the picture's width and height
@@ -37,7 +37,7 @@ class Presence:
 
     def see(self, answer: Answer) -> None:
         """The next frame."""
-        self._at = np.flatnonzero(_is_wanted(answer, self._settings) & _is_inside(answer, self._settings.polygon))
+        self._at = np.flatnonzero(_is_wanted(answer, self._settings) & _is_inside(answer, self._settings))
         self._hits.append(bool(self._at.size))
         self._is_told = self._is_told and self._is_true
 
@@ -59,10 +59,11 @@ class Presence:
         }
 
 
-def standing_points(answer: Answer) -> Points:
-    """The middle of each box's lower edge, inside the picture; what is no number is at its corner."""
+def places(answer: Answer, anchor: Anchor) -> Points:
+    """Where each box is, inside the picture; what is no number is at its corner."""
     boxes = answer.detections.boxes_xyxy.astype(np.float64)
-    points = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, boxes[:, 3]], axis=1) / np.maximum(answer.source_wh, 1)
+    y = boxes[:, 3] if anchor == "foot" else (boxes[:, 1] + boxes[:, 3]) / 2
+    points = np.stack([(boxes[:, 0] + boxes[:, 2]) / 2, y], axis=1) / np.maximum(answer.source_wh, 1)
     return np.clip(np.nan_to_num(points), 0, 1)
 
 
@@ -79,9 +80,9 @@ def _is_wanted(answer: Answer, settings: RuleSettings) -> Mask:
     return np.asarray(is_named & (found.scores > settings.score))
 
 
-def _is_inside(answer: Answer, polygon: Polygon | None) -> Mask:
-    """Standing within the polygon or on its border; everything is within none. It may have dents."""
-    if polygon is None:
+def _is_inside(answer: Answer, settings: RuleSettings) -> Mask:
+    """Within the polygon or on its border; everything is within none. It may have dents."""
+    if settings.polygon is None:
         return np.ones(len(answer.detections), bool)
-    corners = np.array(polygon, np.float32)
-    return np.array([cv2.pointPolygonTest(corners, point, False) >= 0 for point in standing_points(answer).tolist()], bool)
+    corners = np.array(settings.polygon, np.float32)
+    return np.array([cv2.pointPolygonTest(corners, point, False) >= 0 for point in places(answer, settings.anchor).tolist()], bool)

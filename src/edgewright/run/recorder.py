@@ -1,14 +1,16 @@
 """A recording output as the service sees it: its process is shown frames with their answers, as many as it has asked for and can take."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from edgewright.board.profile import usable_cores
 from edgewright.clock import Clock
 from edgewright.run.frames import HeldFrame, SharedRing
-from edgewright.run.kept import Kept
+from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
 from edgewright.run.records import Answer, Severity
+from edgewright.run.said import count_said, number_said, text_said
 from edgewright.run.settings import RecordingOutput, StretchOutput
 
 IN_HAND = 2  # frames of live cameras; what comes while it has these is left out, and counted
@@ -17,6 +19,8 @@ ADVANCE_EVERY_S = 5.0
 EARLY = 0.5  # of a frame's time
 FILM_FIELDS = ("name", "encoder", "fps", "annotated", "segment_s", "most_bytes")
 STRETCH_FIELDS = ("name", "pictures", "most_bytes")
+# That a recorder may show of a camera's recording, beside what it has to.
+MORE_FIELDS = frozenset({"film", "films", "dropped", "late", "failures", "cpu_ms", "encoder", "full"})
 
 
 class Hearer(Protocol):
@@ -67,9 +71,13 @@ class RecorderProcess(Kept):
         self._job += 1
         self._in_hand[self._job] = frame.hold()
         self._asked_s = self._clock.monotonic_s()
-        if not self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()}):
-            self.left_out += 1
-            self._in_hand.pop(self._job).release()
+        is_told = False
+        try:
+            is_told = self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()})
+        finally:
+            if not is_told:
+                self.left_out += 1
+                self._in_hand.pop(self._job).release()
 
     def dropped(self, frame: HeldFrame, reason: str) -> None:
         """A frame will not be answered. A film has no place for it, a stretch has."""
@@ -138,29 +146,34 @@ class RecorderProcess(Kept):
         keep = {**fields, "folder": str(self.settings.folder)}
         self._tell({"what": "stretch" if is_stretch else "films", "keep": keep, "cores": usable_cores()})
 
-    def _take(self, words: dict[str, Any]) -> None:
-        said = words["say"]
-        if said == "done":
-            self._in_hand.pop(words["job"]).release()
-            self._backoff.works(self._clock.monotonic_s())
-            self._note(words["state"])
-        elif said == "ended":
-            self._has_ended = True
-            for state in words["states"]:
-                self._note(state)
-        elif said == "refused":
-            self._fail(str(words["why"]))
-        else:
-            raise ValueError(said)
+    def _take(self, words: dict[str, Any]) -> Deed:
+        match words["say"]:
+            case "done" if words["job"] in self._in_hand:
+                return partial(self._done, words["job"], _state_said(words["state"]))
+            case "ended":
+                return partial(self._ended, list(map(_state_said, words["states"])))
+            case "refused":
+                return partial(self._fail, text_said(words["why"]))
+            case said:
+                raise ValueError(said)
+
+    def _done(self, job: int, state: dict[str, Any]) -> None:
+        self._in_hand.pop(job).release()
+        self._backoff.works(self._clock.monotonic_s())
+        self._note(state)
+
+    def _ended(self, states: list[dict[str, Any]]) -> None:
+        self._has_ended = True
+        for state in states:
+            self._note(state)
 
     def _note(self, state: dict[str, Any]) -> None:
         """What it says of a camera's recording; an error is said once, and so is its end."""
-        camera, error, reason = str(state["camera"]), state["error"], state["reason"]
+        camera, error, reason = state["camera"], state["error"], state["reason"]
         before = self.states.get(camera)
         self.states[camera] = state
-        written = int(state.get("bytes_written", 0))
-        self._hearer.output_wrote(max(0, written - (0 if before is None else int(before.get("bytes_written", 0)))))
-        self.recorded = sum(int(each["frames"]) for each in self.states.values())
+        self._hearer.output_wrote(max(0, state["bytes_written"] - (0 if before is None else before["bytes_written"])))
+        self.recorded = sum(each["frames"] for each in self.states.values())
         if reason is not None and (before is None or before["reason"] != reason):
             self._hearer.output_happened(self.name, f"records {camera} with {reason}", "info", {"camera": camera})
         if error != self._errors.get(camera):
@@ -181,3 +194,19 @@ class RecorderProcess(Kept):
             _, frame = self._in_hand.popitem()
             frame.release()
         self._known.clear()
+
+
+def _state_said(state: dict[str, Any]) -> dict[str, Any]:
+    """What it shows of a camera's recording: a few words and figures."""
+    texts = {key: None if state[key] is None else text_said(state[key]) for key in ("error", "reason")}
+    counts = {key: count_said(state[key]) for key in ("frames", "bytes_written")}
+    more = {key: _plain_said(state[key]) for key in state.keys() & MORE_FIELDS}
+    return {"camera": text_said(state["camera"]), **texts, **counts, **more}
+
+
+def _plain_said(value: Any) -> Any:
+    if isinstance(value, str):
+        return text_said(value)
+    if value is not None and not isinstance(value, bool):
+        number_said(value)
+    return value

@@ -13,18 +13,17 @@ from typing import Any
 import cv2
 
 from edgewright.detections import ImageRgb
-from edgewright.errors import DiskError, EdgewrightError
+from edgewright.errors import DiskError
 from edgewright.printable import printable
-from edgewright.run.channel import Channel, ChannelError, Message, close_all
+from edgewright.run.channel import Channel, ChannelError, Message
 from edgewright.run.encoders import Choice, choose_encoder
+from edgewright.run.obey import LONGEST_WHY, Rings, obey, serve
 from edgewright.run.recording import Recording, RecordingState
 from edgewright.run.records import Answer
-from edgewright.run.ring import Ring
 from edgewright.run.segments import Segments
 from edgewright.run.settings import RecordingOutput, StretchOutput
 from edgewright.run.stretch import FrameFacts, StretchWriter
 
-LONGEST_WHY = 1000  # characters
 LAST_S = 1.0  # to bring it to an end where the service is gone
 
 
@@ -95,37 +94,32 @@ class _Recorder:
 
     def __init__(self, channel: Channel, kept: _Films | _Stretch) -> None:
         self._channel, self._kept = channel, kept
-        self._rings: dict[int, Ring] = {}
+        self._rings = Rings()
+        self._deeds = {"job": self._add, "drop": self._drop, "advance": self._advance, **self._rings.deeds}
 
     def serve(self) -> None:
         """Until it is told to end, or the service is gone; what it holds is brought to an end either way."""
         try:
             while (message := self._channel.receive()) is not None and "end" not in message.words:
-                self._obey(message)
+                obey(message, self._deeds)
         except ChannelError:
             self._kept.end(LAST_S)
             raise
         states = self._kept.end(0.0 if message is None else float(message.words["end"]))
         self._channel.send({"say": "ended", "states": states})
 
-    def _obey(self, message: Message) -> None:
+    def _add(self, message: Message) -> None:
         words = message.words
-        if "job" in words:
-            answer = Answer.from_json(words["answer"])
-            picture = self._rings[words["ring"]].picture(words["slot"], answer.source_wh)
-            self._channel.send({"say": "done", "job": words["job"], "state": self._kept.add(picture, answer, words["at_s"])})
-        elif "drop" in words:
-            camera, frame, captured_s, at_s, reason = words["drop"]
-            self._kept.drop(FrameFacts(camera, frame, captured_s, at_s, {"dropped": reason}))
-        elif "advance" in words:
-            self._kept.advance(words["advance"])
-        elif "ring" in words:
-            self._rings[words["ring"]] = Ring.attach(message.fds[0], words["slots"], words["slot_bytes"])
-        elif "unring" in words:
-            if (ring := self._rings.pop(words["unring"], None)) is not None:
-                ring.close()
-        else:
-            close_all(message.fds)
+        answer = Answer.from_json(words["answer"])
+        picture = self._rings.picture(words, answer.source_wh)
+        self._channel.send({"say": "done", "job": words["job"], "state": self._kept.add(picture, answer, words["at_s"])})
+
+    def _drop(self, message: Message) -> None:
+        camera, frame, captured_s, at_s, reason = message.words["drop"]
+        self._kept.drop(FrameFacts(camera, frame, captured_s, at_s, {"dropped": reason}))
+
+    def _advance(self, message: Message) -> None:
+        self._kept.advance(message.words["advance"])
 
 
 def _shown(state: RecordingState) -> dict[str, Any]:
@@ -144,18 +138,7 @@ def _opened(order: dict[str, Any]) -> _Films | _Stretch:
 def main() -> int:
     """Serve one recording output until it is ended."""
     cv2.setNumThreads(1)
-    channel = Channel.of_child()
-    try:
-        order = channel.receive()
-        if order is None:
-            return 1
-        try:
-            _Recorder(channel, _opened(order.words)).serve()
-        except EdgewrightError as error:
-            channel.send({"say": "refused", "why": printable(str(error), LONGEST_WHY), "exit_code": error.exit_code})
-    except ChannelError:
-        return 0  # the service is gone
-    return 0
+    return serve(lambda channel, order: _Recorder(channel, _opened(order)).serve())
 
 
 if __name__ == "__main__":

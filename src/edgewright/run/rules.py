@@ -4,21 +4,21 @@ A rule is pure: it remembers what it was shown, of each camera and model by itse
 something *becomes* true, not in every frame in which it is. What happens while it keeps still (`again_after_s`) is not lost: crossings are
 told in sum, and of what has come meanwhile and is still there it tells as soon as it may.
 
-A thing is where it stands: at the middle of its box's lower edge. Zones and lines are drawn on the ground, and somebody in front of a zone
-has the better part of his box in it without a foot in it.
+A thing is where it stands: at the middle of its box's lower edge (`anchor = "foot"`). Zones and lines are drawn on the ground, and somebody
+in front of a zone has the better part of his box in it without a foot in it. Seen from above, or flying, it is at the middle of its box
+(`anchor = "centre"`).
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, get_args
 
 from edgewright.errors import InputError
 from edgewright.printable import brief, printable
 from edgewright.run.crossing import Crossings
-from edgewright.run.events import EventIds
 from edgewright.run.presence import Presence
 from edgewright.run.records import Answer, Event
-from edgewright.run.settings import Point, RuleSettings
+from edgewright.run.settings import Anchor, Point, RuleSettings
 
 MOST_FRAMES = 1000  # of which a rule may ask for some: half a minute at 30 a second
 KINDS = ("zone", "line", "seen")
@@ -37,21 +37,6 @@ class Watch(Protocol):
     def tell(self, answer: Answer) -> tuple[str, dict[str, Any]]:
         """The news in words and figures, after which they are none any more. `answer`: the last one."""
         ...
-
-
-class Rules:
-    """All rules of a service.
-
-    Raises:
-        InputError: one of them cannot be.
-    """
-
-    def __init__(self, settings: Sequence[RuleSettings], ids: EventIds) -> None:
-        self._rules = [Rule(each, ids.next) for each in settings]
-
-    def look(self, answer: Answer) -> list[Event]:
-        """What they have to tell, in their order."""
-        return [event for rule in self._rules if (event := rule.look(answer)) is not None]
 
 
 class Rule:
@@ -118,6 +103,8 @@ def check(settings: RuleSettings) -> None:
         )
     if settings.kind == "line" and frames != 1:
         raise InputError(f"{rule} counts crossings, not frames", got=f"frames_of {some} of {frames}", expected="no frames_of")
+    if settings.anchor not in get_args(Anchor):
+        raise InputError(f"anchor of {rule} is none", got=brief(settings.anchor), expected=" or ".join(get_args(Anchor)))
     if not (math.isfinite(settings.again_after_s) and settings.again_after_s >= 0):
         raise InputError(f"again_after_s of {rule} is no time", got=brief(settings.again_after_s), expected="seconds, 0 or more")
     if not 0 <= settings.score < 1:

@@ -20,6 +20,7 @@ from edgewright.run.camera import WRITING, Camera, Room
 from edgewright.run.companions import Companions
 from edgewright.run.desk import Desk
 from edgewright.run.events import EventIds
+from edgewright.run.faults import Faults
 from edgewright.run.figures import BOUNDS_S, CameraFigures, PairFigures
 from edgewright.run.footprints import key_of
 from edgewright.run.frames import HeldFrame, SharedRing
@@ -27,7 +28,7 @@ from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
-from edgewright.run.rules import Rules
+from edgewright.run.rules import Rule
 from edgewright.run.settings import CameraSettings, ModelSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.succession import Outcome, Succession
 from edgewright.run.worker import Loaded, Order, Result, Worker
@@ -89,7 +90,8 @@ class Service:
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.loop = Loop()
+        self.faults = Faults(lambda text, data: self.say("service", settings.name, text, "error", data=data))
+        self.loop = Loop(lambda error: self.faults.note("what a process said", error))
         self.began_s = clock.monotonic_s()
         self.budget = MemoryBudget(settings.memory_bytes or round(DEFAULT_SHARE * available_bytes()))
         self.recorders = [
@@ -103,7 +105,7 @@ class Service:
         self._wall_offset_s = clock.wall_s() - clock.monotonic_s()
         self._measured_s = self.began_s
         self.used_bytes: dict[str, int] = {}
-        self._rules = Rules(settings.rules, self._ids)
+        self._rules = [Rule(rule, self._ids.next) for rule in settings.rules]
         self._trackers: dict[tuple[str, str], Tracker] = {}
         self._successions: dict[str, Succession] = {}
         self.governor: Governs | None = None
@@ -389,27 +391,40 @@ class Service:
         return worker.settings.score if tracker is None else tracker.wants_above
 
     def answered(self, worker: Worker, result: Result) -> None:
-        """A worker has seen a frame."""
+        """A worker has seen a frame. Whatever fails in what is made of that is no fault of the worker's, and keeps nobody else from it."""
+        frame, answer = result.frame, None
+        with self.faults.met(f"the tracks of {frame.camera}"):
+            answer = self._answer_of(worker, result)
+        if answer is None:
+            if (tracker := self._trackers.get((frame.camera, worker.name))) is not None:
+                tracker.forget()  # or what it fails over would be there in the next frame as well
+            self._dropped(frame, worker.name, "fault")
+            return
+        self.figures[frame.camera].models[worker.name].answer(answer.age_ms / 1e3, result.waited_s, result.stages_ms)
+        self._offer(answer)
+        for rule in self._rules:
+            with self.faults.met(f"rule {rule.settings.name}"):
+                if (event := rule.look(answer)) is not None:
+                    self._offer(event)
+        if self._disk is None or not self._disk.spares_answers:
+            for recorder in self.recorders:
+                with self.faults.met(f"output {recorder.name}"):
+                    recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
+
+    def _answer_of(self, worker: Worker, result: Result) -> Answer:
+        """With tracks, and without the boxes that only a tracker wants to see."""
         frame, loaded = result.frame, worker.loaded
         assert loaded is not None  # noqa: S101 - it has answered
-        pair = self.figures[frame.camera].models[worker.name]
         tracker = self._trackers.get((frame.camera, worker.name))
         track_ids = None if tracker is None else tracker.update(result.detections, frame.time_s)
         needed = np.array(_needed(worker, loaded))
         keep = result.detections.scores > needed[np.clip(result.detections.class_ids, 0, len(needed) - 1)]
         found: Detections = result.detections[keep]
         age_s = self.clock.monotonic_s() - frame.at_s
-        answer = Answer(
+        return Answer(
             *(frame.camera, worker.name, frame.number, frame.wall_s, age_s * 1e3, frame.size_wh, found),
             None if track_ids is None else track_ids[keep],
         )
-        pair.answer(age_s, result.waited_s, result.stages_ms)
-        self._offer(answer)
-        for event in self._rules.look(answer):
-            self._offer(event)
-        if self._disk is None or not self._disk.spares_answers:
-            for recorder in self.recorders:
-                recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
 
     def not_answered(self, worker: Worker, frame: HeldFrame) -> None:
         """A worker is gone, and with it what it was working on."""
@@ -511,6 +526,7 @@ class Service:
                 }
                 for name, worker in self.workers.items()
             },
+            "faults": dict(self.faults.counts),
             "governor": None if self.governor is None else self.governor.status(),
             "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
             "disk": None if self._disk is None else {"day_bytes": self._disk.day_bytes, "bytes_a_day": self._disk.bytes_a_day},
@@ -531,7 +547,8 @@ class Service:
 
     def _offer(self, record: Record) -> None:
         for taker in (*self._takers, *self.companions):
-            taker.offer(record)
+            with self.faults.met(f"what takes records ({type(taker).__name__})"):
+                taker.offer(record)
 
     def _measure(self) -> None:
         """What all processes take together, and whether somebody set the clock."""
@@ -585,7 +602,8 @@ class Service:
     def _dropped(self, frame: HeldFrame, model: str, reason: str) -> None:
         self.figures[frame.camera].models[model].dropped[reason] += 1
         for recorder in self.recorders:
-            recorder.dropped(frame, reason)
+            with self.faults.met(f"output {recorder.name}"):
+                recorder.dropped(frame, reason)
 
 
 def _needed(worker: Worker, loaded: Loaded) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from edgewright.regular_file import is_folder, is_regular
 from edgewright.run.http_layout import http_keys
@@ -11,6 +11,7 @@ from edgewright.run.output_layout import output_kinds
 from edgewright.run.secret_places import SecretPlaces
 from edgewright.run.secrets import Address
 from edgewright.run.settings import (
+    Anchor,
     CameraSettings,
     GovernSettings,
     ModelSettings,
@@ -194,7 +195,7 @@ def _rules() -> dict[str, Keys]:
                 "models": ("models", NAMES),
                 "classes": ("classes", listed(text, 1, MOST_CLASSES, "names of classes")),
                 "score": ("score", _score),
-                **({own: (own, reader)} if own else {}),
+                **({own: (own, reader), "anchor": ("anchor", one_of(*get_args(Anchor)))} if own else {}),
                 **({} if kind == "line" else {"frames_of": ("frames_of", _frames_of)}),
                 "again_after": ("again_after_s", duration(0, 30 * DAY)),
             },

@@ -12,6 +12,7 @@ from edgewright.run.secrets import Address, Secret
 
 Point: TypeAlias = tuple[float, float]  # x, y as shares of the picture's width and height, 0..1: true at every resolution
 Polygon: TypeAlias = tuple[Point, ...]
+Anchor: TypeAlias = Literal["foot", "centre"]  # of a box: the middle of its lower edge, where things stand, or its own
 Box: TypeAlias = tuple[float, float, float, float]  # x1, y1, x2, y2, shares as well
 
 MIB = 1 << 20
@@ -87,7 +88,8 @@ class RuleSettings:
     """What makes an event of detections.
 
     zone: a box of `classes` is inside `polygon` for `frames_of[0]` of the last `frames_of[1]` frames; line: a track crosses `line`, counted
-    by direction; seen: a box of `classes` anywhere on k of n frames. `again_after_s`: how long a rule keeps still once it has spoken.
+    by direction; seen: a box of `classes` anywhere on k of n frames. `anchor`: which point of a box is where it is. `again_after_s`: how
+    long a rule keeps still once it has spoken.
     """
 
     name: str
@@ -98,6 +100,7 @@ class RuleSettings:
     score: float = 0.0
     polygon: Polygon | None = None
     line: tuple[Point, Point] | None = None
+    anchor: Anchor = "foot"
     frames_of: tuple[int, int] = (1, 1)
     again_after_s: float = 0.0
 

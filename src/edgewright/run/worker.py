@@ -6,13 +6,14 @@ and then whether it is still there.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
 from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import HostError, InputError
 from edgewright.run.frames import HeldFrame, SharedRing
-from edgewright.run.kept import Kept
+from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import Footprint, pss_bytes
 from edgewright.run.records import Severity
@@ -206,51 +207,50 @@ class Worker(Kept):
         elif now_s - self._since_s > LOAD_S:
             self._fail(f"it was not loaded within {LOAD_S:.0f} s")
 
-    def _take(self, words: dict[str, Any]) -> None:
-        now_s = self._clock.monotonic_s()
-        said = words["say"]
-        if said == "ready" and self.state == "loading":
-            self._ready(words, now_s)
-        elif said == "done":
-            self._done(words, now_s)
-        elif said == "pong":
-            self.heartbeat_s = now_s
-            if self._frame is None:
-                self._asked_s = None
-        elif said == "refused":
-            self._refused(text_said(words["why"]), count_said(words["exit_code"], 255))
-        else:
-            raise ValueError(said)
+    def _take(self, words: dict[str, Any]) -> Deed:
+        match words["say"]:
+            case "ready" if self.state == "loading":
+                return partial(self._ready, _loaded_said(words))
+            case "done":
+                return partial(self._done, self._result_said(words))
+            case "pong":
+                return self._ponged
+            case "refused":
+                return partial(self._refused, text_said(words["why"]), count_said(words["exit_code"], 255))
+            case said:
+                raise ValueError(said)
 
-    def _ready(self, words: dict[str, Any], now_s: float) -> None:
-        classes, needed = tuple(map(str, words["classes"])), tuple(map(number_said, words["needed"]))
-        if not needed:
-            raise ValueError("ready for no class")
-        footprint = Footprint.from_json(words)
-        load_ms, engine = number_said(words["load_ms"]), text_said(words["engine"], 200)
-        wide, high = (count_said(side, MOST_SIDE) for side in words["size_wh"])
-        ran = count_said(words["threads"], MOST_THREADS), (wide, high), number_said(words["run_ms"])
-        name, digest = text_said(words["name"], 200), text_said(words["digest"], 200)
-        self.loaded = Loaded(name, digest, classes, needed, engine, load_ms, footprint, *ran)
-        self._become("ready")
-        self.heartbeat_s = now_s
-        self._asked_s = None
-        self._hearer.loaded(self, self.loaded)
-        if self.state == "ready":  # whoever was told may have thought better of it
-            self._hearer.idle(self)
-
-    def _done(self, words: dict[str, Any], now_s: float) -> None:
+    def _result_said(self, words: dict[str, Any]) -> Result:
         if words["job"] != self._job or self._frame is None or self._results is None or self.loaded is None:
             raise ValueError(words["job"])
         found = read_result(self._results.slot(0), count_said(words["boxes"]), self.loaded.classes)
         before, model, after = map(number_said, words["ms"])
-        frame, self._frame, self._asked_s = self._frame, None, None
-        self.heartbeat_s = now_s
-        self._backoff.works(now_s)
+        return Result(self._frame, found, max(0.0, self._given_s - self._frame.at_s), (before, model, after))
+
+    def _ready(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self._become("ready")
+        self.heartbeat_s = self._since_s
+        self._asked_s = None
+        self._hearer.loaded(self, loaded)
+        if self.state == "ready":  # whoever was told may have thought better of it
+            self._hearer.idle(self)
+
+    def _done(self, result: Result) -> None:
+        self._frame = self._asked_s = None
+        self.heartbeat_s = self._clock.monotonic_s()
+        self._backoff.works(self.heartbeat_s)
         self._downs = 0
-        self._hearer.answered(self, Result(frame, found, max(0.0, self._given_s - frame.at_s), (before, model, after)))
-        frame.release()
-        self._hearer.idle(self)
+        try:
+            self._hearer.answered(self, result)
+        finally:
+            result.frame.release()
+            self._hearer.idle(self)
+
+    def _ponged(self) -> None:
+        self.heartbeat_s = self._clock.monotonic_s()
+        if self._frame is None:
+            self._asked_s = None
 
     # --- its ends -----------------------------------------------------------------------------------------------------------------------
 
@@ -293,3 +293,14 @@ class Worker(Kept):
     def _become(self, state: State) -> None:
         self.state = state
         self._since_s = self._clock.monotonic_s()
+
+
+def _loaded_said(words: dict[str, Any]) -> Loaded:
+    classes, needed = tuple(map(str, words["classes"])), tuple(map(number_said, words["needed"]))
+    if not needed:
+        raise ValueError("ready for no class")
+    name, digest, engine = (text_said(words[key], 200) for key in ("name", "digest", "engine"))
+    wide, high = (count_said(side, MOST_SIDE) for side in words["size_wh"])
+    load_ms, footprint = number_said(words["load_ms"]), Footprint.from_json(words)
+    ran = count_said(words["threads"], MOST_THREADS), (wide, high), number_said(words["run_ms"])
+    return Loaded(name, digest, classes, needed, engine, load_ms, footprint, *ran)

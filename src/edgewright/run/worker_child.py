@@ -17,14 +17,13 @@ import numpy as np
 from edgewright.detections import Detections, ImageRgb
 from edgewright.detector import Detector, open_detector
 from edgewright.engines.timed import TimedEngine
-from edgewright.errors import EdgewrightError, HostError, ModelError
-from edgewright.printable import printable
-from edgewright.run.channel import Channel, ChannelError, Message, TooMuchError, close_all
+from edgewright.errors import ModelError
+from edgewright.run.channel import Channel, Message, TooMuchError
 from edgewright.run.memory import footprint_of_self
+from edgewright.run.obey import Rings, obey, serve
 from edgewright.run.results import write_result
-from edgewright.run.ring import Ring, RingError
+from edgewright.run.ring import Ring
 
-LONGEST_WHY = 1000  # characters
 WARM_RUNS = 2  # at least, before it says that it is ready: first runs are slow, and reserve what later ones need
 
 
@@ -34,11 +33,12 @@ class _Worker:
     def __init__(self, channel: Channel, load: dict[str, Any]) -> None:
         self._channel = channel
         began_s = time.monotonic()
-        opened = open_detector(load["artifact"], threads=load["threads"])
+        opened = open_detector(Path(load["artifact"]), threads=load["threads"])
         self._engine = TimedEngine(opened.engine)
         self._detector = Detector(opened.artifact, self._engine)
-        self._rings: dict[int, Ring] = {}
+        self._rings = Rings()
         self._results: Ring | None = None
+        self._deeds = {"job": self._work, "ping": self._pong, "results": self._take_results, **self._rings.deeds}
         wide, high = opened.artifact.input.size_wh
         runs_ms = [self._warm(np.zeros((high, wide, 3), np.uint8)) for _ in range(max(WARM_RUNS, load["runs"]))]
         described = self._engine.describe()
@@ -71,30 +71,19 @@ class _Worker:
     def serve(self) -> None:
         """Until the service is gone."""
         while True:
-            message = self._channel.receive()
-            if message is not None:
-                self._obey(message)
+            if (message := self._channel.receive()) is not None:
+                obey(message, self._deeds)
 
-    def _obey(self, message: Message) -> None:
-        words = message.words
-        if "job" in words:
-            self._work(words)
-        elif "ping" in words:
-            self._channel.send({"say": "pong", "ping": words["ping"]})
-        elif "ring" in words:
-            self._rings[words["ring"]] = Ring.attach(message.fds[0], words["slots"], words["slot_bytes"])
-        elif "unring" in words:
-            if (ring := self._rings.pop(words["unring"], None)) is not None:
-                ring.close()
-        elif "results" in words:
-            self._results = Ring.attach(message.fds[0], *words["results"])
-        else:
-            close_all(message.fds)
+    def _pong(self, message: Message) -> None:
+        self._channel.send({"say": "pong", "ping": message.words["ping"]})
 
-    def _work(self, words: dict[str, Any]) -> None:
+    def _take_results(self, message: Message) -> None:
+        self._results = Ring.attach(message.fds[0], *message.words["results"])
+
+    def _work(self, message: Message) -> None:
         assert self._results is not None  # noqa: S101 - said before the first job
-        began_s = time.perf_counter()
-        picture = self._rings[words["ring"]].picture(words["slot"], (words["wh"][0], words["wh"][1]))
+        words, began_s = message.words, time.perf_counter()
+        picture = self._rings.picture(words, (words["wh"][0], words["wh"][1]))
         shown, left_top = _region(picture, words["region"])
         found = self._detector.detect(shown, score_above=words["low"])
         count = write_result(self._results.slot(words["result"]), _moved(found, left_top))
@@ -126,22 +115,12 @@ def _moved(found: Detections, left_top: tuple[int, int]) -> Detections:
 def main() -> int:
     """Serve one model until the service is gone."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    channel = Channel.of_child()
-    try:
-        order = channel.receive()
-        if order is None:
-            return 1
-        load = order.words["load"]
-        cv2.setNumThreads(max(1, load["threads"] or 1))
-        try:
-            _Worker(channel, {**load, "artifact": Path(load["artifact"])}).serve()
-        except EdgewrightError as error:
-            channel.send({"say": "refused", "why": printable(str(error), LONGEST_WHY), "exit_code": error.exit_code})
-        except RingError as error:
-            channel.send({"say": "refused", "why": str(error), "exit_code": HostError.exit_code})
-    except ChannelError:
-        return 0  # the service is gone
-    return 0
+    return serve(_work)
+
+
+def _work(channel: Channel, order: dict[str, Any]) -> None:
+    cv2.setNumThreads(max(1, order["load"]["threads"] or 1))
+    _Worker(channel, order["load"]).serve()
 
 
 if __name__ == "__main__":

@@ -29,14 +29,14 @@ from edgewright.engines.base import TensorSpec, open_artifact
 from edgewright.engines.noise import invent
 from edgewright.errors import EdgewrightError, EngineError, HostError, InputError, ModelError
 from edgewright.printable import printable
-from edgewright.run.channel import MOST_BYTES, Channel, ChannelError, Message, close_all
+from edgewright.run.channel import MOST_BYTES, Channel, Message
 from edgewright.run.memory import footprint_of_self
-from edgewright.run.ring import Ring, RingError
+from edgewright.run.obey import LONGEST_WHY, obey, serve
+from edgewright.run.ring import Ring
 from edgewright.serve.datatypes import datatype_of, datatype_of_engine
 from edgewright.serve.row_by_row import ApartError, check_part, check_rows, prove, rows_of
 from edgewright.serve.slot_layout import Placed, lay_out, read
 
-LONGEST_WHY = 1000  # characters
 MOST_PIXELS = 1 << 25  # of a picture that somebody sends: 33 million, 100 MB once decoded
 WARM_RUNS = 2
 BARE_ENGINE = "onnxruntime"
@@ -56,20 +56,12 @@ class _Opened:
 def main() -> int:
     """Serve one model until the service is gone."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    channel = Channel.of_child()
-    with suppress(ChannelError):  # the service is gone
-        order = channel.receive()
-        if order is None:
-            return 1
-        load = order.words["load"]
-        cv2.setNumThreads(max(1, load["threads"] or 1))
-        try:
-            _Model(channel, load).serve()
-        except EdgewrightError as error:
-            channel.send({"say": "refused", "why": printable(str(error), LONGEST_WHY), "exit_code": error.exit_code})
-        except RingError as error:
-            channel.send({"say": "refused", "why": str(error), "exit_code": HostError.exit_code})
-    return 0
+    return serve(_serve)
+
+
+def _serve(channel: Channel, order: dict[str, Any]) -> None:
+    cv2.setNumThreads(max(1, order["load"]["threads"] or 1))
+    _Model(channel, order["load"]).serve()
 
 
 class _Model:
@@ -109,17 +101,19 @@ class _Model:
                 self._obey(message)
 
     def _obey(self, message: Message) -> None:
-        words = message.words
-        if "job" in words:
-            self._work(words)
-        elif "ping" in words:
-            self._channel.send({"say": "pong", "ping": words["ping"]})
-        elif "inputs" in words:
-            self._inputs = _exchanged(self._inputs, message, words["inputs"])
-        elif "outputs" in words:
-            self._outputs = _exchanged(self._outputs, message, words["outputs"])
-        else:
-            close_all(message.fds)
+        obey(message, {"job": self._take_job, "ping": self._pong, "inputs": self._take_inputs, "outputs": self._take_outputs})
+
+    def _take_job(self, message: Message) -> None:
+        self._work(message.words)
+
+    def _pong(self, message: Message) -> None:
+        self._channel.send({"say": "pong", "ping": message.words["ping"]})
+
+    def _take_inputs(self, message: Message) -> None:
+        self._inputs = _exchanged(self._inputs, message, message.words["inputs"])
+
+    def _take_outputs(self, message: Message) -> None:
+        self._outputs = _exchanged(self._outputs, message, message.words["outputs"])
 
     def _work(self, words: Mapping[str, Any]) -> None:
         began_ns = time.monotonic_ns()

@@ -81,6 +81,10 @@ class Tracker:
     def __len__(self) -> int:
         return len(self._tracks)
 
+    def forget(self) -> None:
+        """Follow nothing of what was there; ids go on."""
+        self._tracks = self._tracks[:0]
+
     def update(self, detections: Detections, time_s: float) -> TrackIds:
         """The track of every box of the next frame, N; `UNTRACKED` for those of none.
 
@@ -119,7 +123,7 @@ class Tracker:
         passed_s = 0.0 if self._frame_s is None else max(0.0, time_s - self._frame_s)
         self._frame_s = time_s
         if passed_s > self.settings.gap_s:
-            self._tracks = self._tracks[:0]
+            self.forget()
         elif passed_s:
             self._now_s += passed_s
             self._tracks = self._tracks.after(min(passed_s, self.settings.lost_s))

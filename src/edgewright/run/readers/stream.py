@@ -1,8 +1,7 @@
 """Cameras by address or device, through OpenCV's own ffmpeg and V4L2. A read may hang for ever: this runs where it can be killed.
 
 What is said here of OpenCV was seen of 5.0 with cameras that hang, garble and break off (tests/camera_bench.py). A camera that changes the
-size of its picture in the middle of a stream is scaled to the size it had, without a word, until it is opened anew; `reader = "ffmpeg"`
-notices it.
+size of its picture in the middle of a stream is opened anew: until then OpenCV scales it to the size it had (`decoder_log`).
 """
 
 import os
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 
 from edgewright.detections import ImageRgb
 from edgewright.run.readers.base import MOST_PIXELS, ReaderLost, SourceOrder
+from edgewright.run.readers.decoder_log import LEVEL, DecoderLog
 
 # Nothing that a stream says leads to a file, or to a protocol that opens one.
 PROTOCOLS = "rtp,rtsp,rtsps,srtp,udp,tcp,tls,http,https,httpproxy,crypto"
-LOG_LEVEL = "16"  # AV_LOG_ERROR: what is wrong with the stream, for the log that is kept
 DECODER_THREADS = 1  # with more, a frame is shown a frame later, and the cores are the detector's
 # What an RTSP stream is, its SDP has said: probing it takes 3 s, in which pictures gather that are old when they come.
 RTSP = {"probesize": "32", "analyzeduration": "0", "fflags": "nobuffer+discardcorrupt", "flags": "low_delay"}
@@ -31,7 +30,7 @@ def open_source(order: SourceOrder) -> "StreamReader":
     timeout_ms = round(order.timeout_s * 1000)
     if "://" not in order.address:
         return StreamReader(_device(order), "OpenCV V4L2", order.timeout_s)
-    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = LOG_LEVEL
+    os.environ["OPENCV_FFMPEG_LOGLEVEL"] = LEVEL
     options = RTSP if order.address.lower().startswith("rtsp") else HTTP
     options = {"protocol_whitelist": PROTOCOLS, **options, "rtsp_transport": order.transport}
     os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"] = "|".join(f"{key};{value}" for key, value in options.items())
@@ -39,7 +38,8 @@ def open_source(order: SourceOrder) -> "StreamReader":
         *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, timeout_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, timeout_ms),
         *(cv2.CAP_PROP_N_THREADS, DECODER_THREADS),
     ]
-    return StreamReader(cv2.VideoCapture(order.address, cv2.CAP_FFMPEG, settings), "OpenCV FFmpeg", order.timeout_s)
+    log = DecoderLog()
+    return StreamReader(cv2.VideoCapture(order.address, cv2.CAP_FFMPEG, settings), "OpenCV FFmpeg", order.timeout_s, log)
 
 
 def _device(order: SourceOrder) -> cv2.VideoCapture:
@@ -59,13 +59,16 @@ class StreamReader:
     frames: int | None = None
     time_s = 0.0
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, timeout_s: float) -> None:
+    def __init__(self, capture: cv2.VideoCapture, name: str, timeout_s: float, log: DecoderLog | None = None) -> None:
         self._capture = capture
         self._timeout_s = timeout_s
+        self._log = log
+        self._first_wh: tuple[int, int] | None = None  # of the pictures that come, by the decoder's log
+        self._last_wh: tuple[int, int] | None = None
         self._pixels: NDArray[np.uint8] | None = None
         self.name = name
         if not capture.isOpened():
-            capture.release()
+            self.close()
             raise ReaderLost("it cannot be opened")
         fps = capture.get(cv2.CAP_PROP_FPS)
         self.fps = fps if 0.01 <= fps <= 1000 else None
@@ -78,9 +81,19 @@ class StreamReader:
             # After its time limit OpenCV says once more that there is a frame, an old one, and is deaf from then on.
             if time.monotonic() - asked_s >= LATE * self._timeout_s:
                 raise ReaderLost(f"it has sent nothing for {self._timeout_s:.0f} s")
+            if self._log is not None:
+                self._log.hear()
             if found:
+                self._notice_size()
                 return True
         raise ReaderLost("it sends no more frames")
+
+    def _notice_size(self) -> None:
+        """Two frames in a row of another size are no garbled one."""
+        before_wh, self._last_wh = self._last_wh, None if self._log is None else self._log.size_wh
+        self._first_wh = self._first_wh or self._last_wh
+        if self._last_wh == before_wh != self._first_wh:
+            raise ReaderLost("its picture has another size now")
 
     def size_wh(self) -> tuple[int, int]:
         pixels = self._decoded()
@@ -99,3 +112,6 @@ class StreamReader:
 
     def close(self) -> None:
         self._capture.release()
+        if self._log is not None:
+            self._log.hear()
+            self._log.close()
