@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.serve.binary import Raw
-from edgewright.serve.connection import Head, Response
+from edgewright.serve.connection import Head, Response, Stream
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.exposition import CONTENT_TYPE, exposed
 from edgewright.serve.gate import Gate
@@ -56,7 +56,7 @@ class Pages:
     def all(self) -> tuple[Page, ...]:
         return tuple(page for page in PAGES if self.has(page))
 
-    async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body, hold: Hold) -> Response:
+    async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body, hold: Hold) -> Response | Stream:
         """Raises EdgewrightError: with the status that says why."""
         return await page.handler(self, Call(head, names, _query(head.target), body, hold, self._most_body_bytes))
 
