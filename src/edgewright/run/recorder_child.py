@@ -111,7 +111,7 @@ class _Recorder:
     def _obey(self, message: Message) -> None:
         words = message.words
         if "job" in words:
-            answer = Answer.from_json(words["answer"])
+            answer = Answer.from_json(words["answer"], words["class_ids"])
             picture = self._rings[words["ring"]].picture(words["slot"], answer.source_wh)
             self._channel.send({"say": "done", "job": words["job"], "state": self._kept.add(picture, answer, words["at_s"])})
         elif "drop" in words:

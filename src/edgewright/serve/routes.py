@@ -16,6 +16,7 @@ from edgewright.serve.gate import Gate
 from edgewright.serve.live_pages import LIVE_PAGES
 from edgewright.serve.metrics import HttpFigures, families
 from edgewright.serve.page import Body, Call, Hold, Page, as_json
+from edgewright.serve.preview_pages import PREVIEW_PAGES
 from edgewright.serve.protocol import EncodedAnswer, parse_object
 from edgewright.serve.refusals import NotAllowedError, NotFoundError, TooLargeError
 
@@ -174,6 +175,7 @@ PAGES: Final = (
     Page("GET", "/v2/health/live", "The process is up", live, is_open=True),
     Page("GET", "/v2/health/ready", "Every model of the start is loaded, and computes", ready, is_open=True),
     *LIVE_PAGES,
+    *PREVIEW_PAGES,
     Page("GET", "/v2/models/stats", "Statistics of all models", statistics),
     *(
         page
