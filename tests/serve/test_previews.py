@@ -22,6 +22,7 @@ from edgewright.run.records import Answer
 from edgewright.run.ring import Ring
 from edgewright.run.secrets import Secret
 from edgewright.serve import previews as module
+from edgewright.serve.live_view import LiveView
 from edgewright.serve.previews import Previews
 from edgewright.vision.drawing import PALETTE
 from model_server import ask, served, wait_until
@@ -100,7 +101,7 @@ def shown(**http):
         previews = Previews(("belt", "door"), clock=SystemClock(), say=say, fault=faults.append)
         with served(wait=False, **http) as server:
             loop, plane = server._loop, server._server.dataplane
-            plane.previews = previews
+            plane.previews, plane.live = previews, LiveView(SystemClock())
 
             def hear():
                 while (message := service.theirs.receive()) is not None:

@@ -67,7 +67,7 @@ class Previews:
         self._is_paused = False
         self._has_ended = False
         self._drawing: set[asyncio.Task[None]] = set()
-        self._thread = ThreadPoolExecutor(1, "edgewright-previews")
+        self._thread = ThreadPoolExecutor(1, "edgewright-previews", _draw_alone)
 
     # --- what pages ask for ---------------------------------------------------------------------------------------------------------------
 
@@ -224,8 +224,15 @@ class Previews:
             sight.news = asyncio.Event()
 
 
+def _draw_alone() -> None:
+    """OpenCV is loaded when somebody first looks, and not while others wait; it would take all cores."""
+    import cv2  # noqa: PLC0415 - as said
+
+    cv2.setNumThreads(1)
+
+
 def _small_copy(frame: ImageRgb) -> ImageRgb:
-    from edgewright.serve.preview_picture import small_copy  # noqa: PLC0415 - OpenCV, loaded aside when somebody first looks
+    from edgewright.serve.preview_picture import small_copy  # noqa: PLC0415 - as above
 
     return small_copy(frame)
 
