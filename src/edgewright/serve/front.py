@@ -30,6 +30,7 @@ from edgewright.serve.live_view import MOST_EVENTS
 from edgewright.serve.url import url_of
 
 FRONT_BYTES: Final = 40 * MIB  # of its process (docs/decisions/0029), promised before it has been measured
+PREVIEW_BYTES: Final = 24 * MIB  # more, once somebody has looked at a camera: OpenCV, and a picture in hand (benchmarks/previews.py)
 STATUS_EVERY_S: Final = 1.0
 EVENTS_AT_ONCE: Final = 20
 START_S: Final = 60.0  # on the slowest board
@@ -88,6 +89,7 @@ class Front(Kept):
         self._is_wanted = bool(doors.tcp)
         self._has_ended = self._has_served = self._is_short = False
         self._watch_own()
+        self._most_bytes = FRONT_BYTES if previews is None else FRONT_BYTES + PREVIEW_BYTES
         if previews is not None:
             previews.joins(self._tell)
 
@@ -100,7 +102,7 @@ class Front(Kept):
     def start(self) -> None:
         """Raises HostError: it does not fit into the memory budget."""
         if self._is_wanted:
-            self._budget.admit(self.name, FRONT_BYTES, "the HTTP front")
+            self._budget.admit(self.name, self._most_bytes, "the HTTP front")
 
     def offer(self, record: Record) -> None:
         if isinstance(record, Event):
@@ -147,7 +149,7 @@ class Front(Kept):
 
     def _start(self, now_s: float) -> None:
         try:
-            self._budget.admit(self.name, FRONT_BYTES, "the HTTP front")
+            self._budget.admit(self.name, self._most_bytes, "the HTTP front")
         except HostError as error:
             self._refuse_guests(str(error))
             return
