@@ -1,16 +1,21 @@
 """What is lent to whoever shows pictures: nothing while nobody looks, few frames of each camera, and none for long."""
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from edgewright.detections import Detections
+from edgewright.run.acting import ServiceActuator
 from edgewright.run.channel import MOST_BYTES
 from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.govern.ladder import OperatingPoint
 from edgewright.run.preview_tap import HELD_S, MOST_BOXES, PREVIEW_FPS, PreviewTap
 from edgewright.run.records import Answer
 from edgewright.run.ring import Ring
+from edgewright.run.settings import ModelSettings
 
 EVERY_S = 1 / 30
 
@@ -154,6 +159,18 @@ def test_while_the_board_is_too_warm_nothing_is_lent_and_whoever_looks_is_told(s
     stage.tap.pause(paused=False)
     stage.frame("belt")
     assert [words.get("previews_paused", "a picture") for words in stage.said if "slots" not in words] == [True, False, "a picture"]
+
+
+def test_the_governor_pauses_previews_as_it_does_films(stage):
+    model = ModelSettings("m", Path("m"))
+    worker = SimpleNamespace(settings=model, state="ready")
+    service = SimpleNamespace(workers={"m": worker}, cameras={}, recorders=[], previews=stage.tap)
+    actuator = ServiceActuator(service, model, (), {"m": Path("m")}, {}, lambda *_: None)
+    for drawing in (False, True):
+        actuator.apply(OperatingPoint(artifact="m", drawing=drawing))
+        assert stage.tap.is_paused != drawing
+    service.previews = None
+    actuator.apply(OperatingPoint(artifact="m", drawing=False))
 
 
 @pytest.mark.parametrize("given", [("belt", 99), ("door", 1)])

@@ -217,6 +217,8 @@ class Previews:
         self._has_ended = True
         self._wake(self._sights.values())
         self._thread.shutdown(wait=False, cancel_futures=True)
+        while self._rings:
+            self._rings.popitem()[1].close()
 
     def _wake(self, sights: Collection[_Sight]) -> None:
         for sight in sights:
