@@ -8,6 +8,7 @@ from typing import Protocol
 from edgewright.run.camera import Camera
 from edgewright.run.govern.ladder import OperatingPoint
 from edgewright.run.govern.pressure import Relief
+from edgewright.run.preview_tap import PreviewTap
 from edgewright.run.recorder import IN_HAND, RecorderProcess
 from edgewright.run.records import Severity
 from edgewright.run.settings import ModelSettings, RecordingOutput
@@ -25,6 +26,7 @@ class Acted(Protocol):
     workers: dict[str, Worker]
     cameras: dict[str, Camera]
     recorders: list[RecorderProcess]
+    previews: PreviewTap | None
 
     def replace(self, model: ModelSettings, done: Callable[[Outcome], None], *, beside: bool) -> bool: ...
     def pause(self, name: str) -> None: ...
@@ -63,6 +65,8 @@ class ServiceActuator:
         for recorder in self._service.recorders:
             if isinstance(recorder.settings, RecordingOutput):
                 recorder.is_paused = not point.drawing
+        if self._service.previews is not None:
+            self._service.previews.pause(paused=not point.drawing)
         self._run(self._settings_of(point))
 
     def relieve(self, relief: Relief) -> None:

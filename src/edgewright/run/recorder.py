@@ -8,6 +8,7 @@ from edgewright.board.profile import usable_cores
 from edgewright.clock import Clock
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.kept import Deed, Kept
+from edgewright.run.lending import Lending, Pace
 from edgewright.run.loop import Loop
 from edgewright.run.records import Answer, Severity
 from edgewright.run.said import count_said, number_said, text_said
@@ -16,7 +17,6 @@ from edgewright.run.settings import RecordingOutput, StretchOutput
 IN_HAND = 2  # frames of live cameras; what comes while it has these is left out, and counted
 SILENT_S = 60.0  # it may be trying encoders, ten frames each
 ADVANCE_EVERY_S = 5.0
-EARLY = 0.5  # of a frame's time
 FILM_FIELDS = ("name", "encoder", "fps", "annotated", "segment_s", "most_bytes")
 STRETCH_FIELDS = ("name", "pictures", "most_bytes")
 # That a recorder may show of a camera's recording, beside what it has to.
@@ -44,10 +44,8 @@ class RecorderProcess(Kept):
         self.is_paused = False  # nothing is drawn or encoded: the board is too warm for it
         self.most_in_hand = IN_HAND
         self._hearer = hearer
-        self._in_hand: dict[int, HeldFrame] = {}
-        self._job = 0
-        self._known: set[int] = set()
-        self._due: dict[str, float] = {}  # of each camera's next frame
+        self._lending = Lending(self._tell)
+        self._pace = None if isinstance(settings, StretchOutput) else Pace(settings.fps)  # a stretch has all frames
         self._asked_s = self._advanced_s = clock.monotonic_s()
         self._has_ended = False
         self._errors: dict[str, str | None] = {}
@@ -58,55 +56,35 @@ class RecorderProcess(Kept):
         """A frame and its answer; taken where one is due and it has a hand free. Of what is not live all are: its source waits for us."""
         if self.settings.cameras and answer.camera not in self.settings.cameras:
             return
-        if not self._is_due(answer.camera, frame.at_s):
+        if self._pace is not None and not self._pace.is_due(answer.camera, frame.at_s):
             return
         self.offered += 1
-        if self.is_paused or self._child is None or (live and len(self._in_hand) >= self.most_in_hand):
+        if self.is_paused or self._child is None or (live and len(self._lending) >= self.most_in_hand):
             self.left_out += 1
             return
-        shared = frame.shared
-        if shared.id not in self._known:
-            self._known.add(shared.id)
-            self._tell({"ring": shared.id, "slots": shared.ring.slots, "slot_bytes": shared.ring.slot_bytes}, (shared.ring.fd,))
-        self._job += 1
-        self._in_hand[self._job] = frame.hold()
         self._asked_s = self._clock.monotonic_s()
-        is_told = False
+        numbers, is_lent = answer.detections.class_ids.tolist(), False
         try:
-            is_told = self._tell({"job": self._job, "ring": shared.id, "slot": frame.slot, "at_s": frame.at_s, "answer": answer.to_json()})
+            words = {"at_s": frame.at_s, "answer": answer.to_json(), "class_ids": numbers}
+            is_lent = self._lending.lend(frame, words) is not None
         finally:
-            if not is_told:
-                self.left_out += 1
-                self._in_hand.pop(self._job).release()
+            self.left_out += not is_lent
 
     def dropped(self, frame: HeldFrame, reason: str) -> None:
         """A frame will not be answered. A film has no place for it, a stretch has."""
         if isinstance(self.settings, StretchOutput):
             self._tell({"drop": [frame.camera, frame.number, frame.wall_s, frame.at_s, reason]})
 
-    def _is_due(self, camera: str, at_s: float) -> bool:
-        """A film has so many frames a second; a stretch has all."""
-        if isinstance(self.settings, StretchOutput):
-            return True
-        period_s = 1 / self.settings.fps
-        due_s = self._due.get(camera, at_s)
-        if at_s < due_s - EARLY * period_s:
-            return False
-        self._due[camera] = max(due_s + period_s, at_s)
-        return True
-
     def forget_ring(self, shared: SharedRing) -> None:
         """It is closed; the process lets its view go."""
-        if shared.id in self._known:
-            self._known.discard(shared.id)
-            self._tell({"unring": shared.id})
+        self._lending.forget_ring(shared)
 
     def advance(self, now_s: float) -> None:
         """What is due: a start, a look at films that get no more frames, a replacement."""
         if self._child is None:
             if now_s >= self._due_s and not self._has_ended:
                 self._start()
-        elif self._in_hand and now_s - max(self._asked_s, self._heard_s) > SILENT_S:
+        elif self._lending and now_s - max(self._asked_s, self._heard_s) > SILENT_S:
             self._fail(f"it took no frame for {SILENT_S:.0f} s")
         elif now_s - self._advanced_s >= ADVANCE_EVERY_S:
             self._advanced_s = now_s
@@ -148,7 +126,7 @@ class RecorderProcess(Kept):
 
     def _take(self, words: dict[str, Any]) -> Deed:
         match words["say"]:
-            case "done" if words["job"] in self._in_hand:
+            case "done" if words["job"] in self._lending:
                 return partial(self._done, words["job"], _state_said(words["state"]))
             case "ended":
                 return partial(self._ended, list(map(_state_said, words["states"])))
@@ -158,7 +136,7 @@ class RecorderProcess(Kept):
                 raise ValueError(said)
 
     def _done(self, job: int, state: dict[str, Any]) -> None:
-        self._in_hand.pop(job).release()
+        self._lending.give_back(job)
         self._backoff.works(self._clock.monotonic_s())
         self._note(state)
 
@@ -190,10 +168,7 @@ class RecorderProcess(Kept):
         self._hearer.output_happened(self.name, f"{self.why}; another is started in {pause_s:.0f} s", "error", data)
 
     def _let_go(self) -> None:
-        while self._in_hand:
-            _, frame = self._in_hand.popitem()
-            frame.release()
-        self._known.clear()
+        self._lending.give_all_back()
 
 
 def _state_said(state: dict[str, Any]) -> dict[str, Any]:

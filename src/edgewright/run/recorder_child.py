@@ -110,7 +110,7 @@ class _Recorder:
 
     def _add(self, message: Message) -> None:
         words = message.words
-        answer = Answer.from_json(words["answer"])
+        answer = Answer.from_json(words["answer"], words["class_ids"])
         picture = self._rings.picture(words, answer.source_wh)
         self._channel.send({"say": "done", "job": words["job"], "state": self._kept.add(picture, answer, words["at_s"])})
 

@@ -1,6 +1,6 @@
 """What a service says: an `Answer` to every frame that a model has seen, an `Event` for what somebody may want to be told of."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
@@ -12,6 +12,7 @@ from edgewright.vision import tracking
 
 Severity: TypeAlias = Literal["info", "warning", "error"]
 TrackIds: TypeAlias = tracking.TrackIds  # N
+MOST_CLASSES = 1 << 16
 UNTRACKED = tracking.UNTRACKED  # the track id of a box that belongs to none yet
 NO_DATA: Mapping[str, Any] = MappingProxyType({})
 
@@ -48,18 +49,18 @@ class Answer:
         }
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any]) -> "Answer":
-        """What `to_json` wrote; classes are numbered anew, by their names.
+    def from_json(cls, fields: Mapping[str, Any], class_ids: Sequence[int] | None = None) -> "Answer":
+        """What `to_json` wrote. Classes are numbered anew, by their names, where the model's own numbers are not given with it.
 
         Raises:
             KeyError, TypeError, ValueError: it is not what `to_json` writes.
         """
         names, tracks = [str(name) for name in fields["classes"]], fields.get("track_ids")
-        classes = tuple(dict.fromkeys(names))
+        classes, numbers = _numbered(names, class_ids)
         found = Detections(
             np.array(fields["boxes_xyxy"], np.float32).reshape(-1, 4),
             np.array(fields["scores"], np.float32),
-            np.array([classes.index(name) for name in names], np.int64),
+            np.array(numbers, np.int64),
             classes,
         )
         ids = None if tracks is None else np.array([UNTRACKED if each is None else int(each) for each in tracks], np.int64)
@@ -102,3 +103,15 @@ class Event:
 
 
 Record: TypeAlias = Answer | Event
+
+
+def _numbered(names: Sequence[str], class_ids: Sequence[int] | None) -> tuple[tuple[str, ...], list[int]]:
+    """Names of all classes up to the last that is needed, and the number of each box's."""
+    if class_ids is None:
+        classes = tuple(dict.fromkeys(names))
+        return classes, [classes.index(name) for name in names]
+    numbers = [int(each) for each in class_ids]
+    if not all(0 <= number < MOST_CLASSES for number in numbers):
+        raise ValueError("no numbers of classes")
+    by_number = dict(zip(numbers, names, strict=True))
+    return tuple(by_number.get(number, "") for number in range(max(numbers, default=-1) + 1)), numbers

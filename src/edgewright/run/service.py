@@ -26,6 +26,7 @@ from edgewright.run.footprints import key_of
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
+from edgewright.run.preview_tap import PreviewTap
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rule
@@ -110,6 +111,7 @@ class Service:
         self._successions: dict[str, Succession] = {}
         self.governor: Governs | None = None
         self.companions = Companions()
+        self.previews = None if settings.http is None else PreviewTap(clock)
         self.workers: dict[str, Worker] = {}
         self._coming: dict[str, Worker] = {}  # that are to follow those
         self.desks: dict[str, Desk] = {}
@@ -410,6 +412,9 @@ class Service:
             for recorder in self.recorders:
                 with self.faults.met(f"output {recorder.name}"):
                     recorder.offer(frame, answer, live=self.cameras[frame.camera].live)
+        if self.previews is not None:
+            with self.faults.met("previews"):
+                self.previews.offer(frame, answer)
 
     def _answer_of(self, worker: Worker, result: Result) -> Answer:
         """With tracks, and without the boxes that only a tracker wants to see."""
@@ -467,6 +472,8 @@ class Service:
             worker.forget_ring(shared)
         for recorder in self.recorders:
             recorder.forget_ring(shared)
+        if self.previews is not None:
+            self.previews.forget_ring(shared)
 
     def camera_happened(self, name: str, text: str, severity: Severity, data: Mapping[str, Any]) -> None:
         """Something happened to a camera."""
@@ -581,8 +588,9 @@ class Service:
         return camera.models or tuple(model.name for model in self.settings.models)
 
     def _slots_of(self, camera: CameraSettings) -> int:
-        """Two that are written, and of each model and each recorder one that waits and one in hand."""
-        return WRITING + 1 + 2 * len(self._models_of(camera)) + 2 * len(self.recorders)
+        """Two that are written, of each model and each recorder one that waits and one in hand, and what is lent to be looked at."""
+        lent = 0 if self.previews is None else self.previews.slots
+        return WRITING + 1 + 2 * len(self._models_of(camera)) + 2 * len(self.recorders) + lent
 
     def _room_for(self, promise: str) -> Callable[[], int]:
         """What a model may take that has not been measured: all that nobody else was promised."""

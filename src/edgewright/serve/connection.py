@@ -1,8 +1,9 @@
 """One client's connection: requests in, answers out, each within its time and size. h11 knows HTTP/1.1; the bytes go through asyncio."""
 
 import asyncio
-from collections.abc import Mapping
-from contextlib import suppress
+import socket
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +25,7 @@ FEW_PIECES, LEAST_PIECE = 4096, 64
 OTHERS_TURN: Final = 64  # pieces, after which whoever else can go on does
 VERSIONS: Final = (b"1.0", b"1.1")
 LINGER_S, LINGER_BYTES = 1.0, 8 << 20  # for a client that still sends a body nobody wants, so that it reads why
+STREAM_BYTES: Final = 64 << 10  # that the system may have of a stream and the client has not: with more, what it sees would be old
 
 Headers = Mapping[str, str]
 
@@ -52,6 +54,15 @@ class Response:
         return sum(map(len, self.pieces))
 
 
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer that goes on: each piece is asked for when the client has taken the one before, so that a slow one makes no queue."""
+
+    pieces: AsyncGenerator[Raw, None]
+    content_type: str
+    status: int = 200
+
+
 class BadRequestError(InputError):
     """What came is no HTTP that we answer otherwise than with this."""
 
@@ -61,7 +72,7 @@ class BadRequestError(InputError):
 
 
 class Connection:
-    """From its first byte to its last. `next_head`, perhaps `body`, `respond`; and again while `goes_on`."""
+    """From its first byte to its last. `next_head`, perhaps `body`, `respond` or `stream`; and again while `goes_on`."""
 
     def __init__(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: HttpSettings, gate: Gate, *, is_own: bool = False
@@ -75,6 +86,7 @@ class Connection:
         self.is_own = is_own  # of a process of our own user, through a socket that nobody else may open
         self.is_idle = True
         self.is_last = False  # after this answer it is over
+        self._ending = asyncio.Event()  # what goes on is to end
 
     @property
     def goes_on(self) -> bool:
@@ -161,15 +173,8 @@ class Connection:
         unread = self._http.their_state is h11.SEND_BODY and not await self._skip()
         if unread or self._http.their_state is h11.ERROR:
             self.is_last = True
-        headers = [
-            ("Content-Type", response.content_type),
-            ("Content-Length", str(response.total_bytes)),
-            ("Cache-Control", "no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            *response.headers,
-            *([("Connection", "close")] if self.is_last else []),
-        ]
-        pieces = [self._http.send(h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))) or b""]
+        more = (("Content-Length", str(response.total_bytes)), *response.headers)
+        pieces = [self._header(response.status, response.content_type, more)]
         if self._method != "HEAD":
             for piece in response.pieces:
                 pieces += self._http.send_with_data_passthrough(h11.Data(data=piece)) or []  # type: ignore[arg-type]
@@ -181,6 +186,62 @@ class Connection:
         self._held_bytes = 0
         if unread:
             await self._linger()
+
+    async def stream(self, stream: Stream) -> None:
+        """Send its pieces until there are no more, the client has gone, or `finish` is called. It is the last answer here.
+
+        Raises:
+            TimeoutError, OSError: the client does not take a piece in time.
+        """
+        self.is_last = True
+        async with aclosing(stream.pieces) as pieces:
+            if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+                return
+            _keep_little(self._writer)
+            self._writer.write(self._header(stream.status, stream.content_type))
+            if self._method == "HEAD" or await self._send_pieces(pieces):
+                self._writer.write(self._http.send(h11.EndOfMessage()) or b"")
+                async with asyncio.timeout(self._settings.write_s):
+                    await self._writer.drain()
+
+    async def _send_pieces(self, pieces: AsyncGenerator[Raw, None]) -> bool:
+        """Whether the client is still there afterwards."""
+        sending = asyncio.create_task(self._send_each(pieces))
+        leaving = asyncio.create_task(self._until_it_leaves())
+        ending = asyncio.create_task(self._ending.wait())
+        tasks = (sending, leaving, ending)
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            has_left, has_ended = leaving.done(), sending.done()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        if has_left:
+            return False
+        if has_ended:
+            sending.result()
+        return True
+
+    async def _send_each(self, pieces: AsyncGenerator[Raw, None]) -> None:
+        async for piece in pieces:
+            self._writer.writelines(self._http.send_with_data_passthrough(h11.Data(data=piece)) or [])  # type: ignore[arg-type]
+            async with asyncio.timeout(self._settings.write_s):
+                await self._writer.drain()
+
+    async def _until_it_leaves(self) -> None:
+        """A stream's client has nothing more to say: what it sends is read only to notice its end."""
+        seen = 0
+        with suppress(OSError):
+            while seen < LINGER_BYTES and (data := await self._reader.read(PIECE)):
+                seen += len(data)
+
+    def finish(self) -> None:
+        """Over after the present answer; a stream ends now, and so does who has asked for nothing."""
+        self.is_last = True
+        self._ending.set()
+        if self.is_idle:
+            self.interrupt()
 
     async def close(self) -> None:
         """For good, whatever the client does."""
@@ -195,6 +256,17 @@ class Connection:
     def interrupt(self) -> None:
         """Close it from without: it is idle, and others need the room."""
         self._writer.close()
+
+    def _header(self, status: int, content_type: str, more: tuple[tuple[str, str], ...] = ()) -> bytes:
+        """Status and headers; without a length among them h11 sends in chunks, or until it closes where the client is of HTTP/1.0."""
+        headers = [
+            ("Content-Type", content_type),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+            *more,
+            *([("Connection", "close")] if self.is_last else []),
+        ]
+        return self._http.send(h11.Response(status_code=status, headers=headers, reason=_reason(status))) or b""
 
     async def _skip(self) -> bool:
         """Whether the body was as good as there, and is gone now."""
@@ -234,6 +306,14 @@ class Connection:
     async def _send(self, event: h11.InformationalResponse) -> None:
         self._writer.write(self._http.send(event) or b"")
         await self._writer.drain()
+
+
+def _keep_little(writer: asyncio.StreamWriter) -> None:
+    """From now on `drain` waits until the system has everything, and the system takes little."""
+    writer.transport.set_write_buffer_limits(0)
+    if (end := writer.get_extra_info("socket")) is not None:
+        with suppress(OSError):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STREAM_BYTES)
 
 
 def _reason(status: int) -> bytes:

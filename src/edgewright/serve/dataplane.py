@@ -20,6 +20,7 @@ from edgewright.serve.jobs import Answered, Job, Port, ServedModel
 from edgewright.serve.live_view import LiveView
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.serve.model_worker import ModelWorker
+from edgewright.serve.previews import Previews
 from edgewright.serve.protocol import EncodedAnswer, InferRequest, encode_answer, parse_request
 from edgewright.serve.refusals import ForbiddenError, NotFoundError, NotNowError
 from edgewright.version import __version__
@@ -61,6 +62,7 @@ class DataPlane:
     ) -> None:
         self.host = host
         self.live = live
+        self.previews: Previews | None = None  # of a live service that shows what its cameras see
         self.clock = clock
         self._may_load = may_load
         self._also_ready = also_ready
@@ -70,6 +72,8 @@ class DataPlane:
     async def close(self) -> None:
         """Every process ends."""
         self._draining = True
+        if self.previews is not None:
+            self.previews.close()
         await self.host.close()
         self._codec.shutdown(wait=False, cancel_futures=True)
 

@@ -18,6 +18,7 @@ from edgewright.run.companions import Companion, Status
 from edgewright.run.kept import Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import MIB, MemoryBudget
+from edgewright.run.preview_tap import PreviewTap
 from edgewright.run.records import NO_DATA, Event, Record, Severity
 from edgewright.run.said import count_said, text_said
 from edgewright.run.secrets import hide_credentials
@@ -29,6 +30,7 @@ from edgewright.serve.live_view import MOST_EVENTS
 from edgewright.serve.url import url_of
 
 FRONT_BYTES: Final = 40 * MIB  # of its process (docs/decisions/0029), promised before it has been measured
+PREVIEW_BYTES: Final = 24 * MIB  # more, once somebody has looked at a camera: OpenCV, and a picture in hand (benchmarks/previews.py)
 STATUS_EVERY_S: Final = 1.0
 EVENTS_AT_ONCE: Final = 20
 START_S: Final = 60.0  # on the slowest board
@@ -50,7 +52,10 @@ class Hearer(Protocol):
 
 
 class Front(Kept):
-    """From the start of a service to its end. `status`: what it is told; `doors`: where clients come in, which stay the service's."""
+    """From the start of a service to its end.
+
+    `status`: what it is told; `doors`: where clients come in, which stay the service's; `previews`: who lends it frames to show.
+    """
 
     MODULE = "edgewright.serve.front_child"
     NOUN = "HTTP"
@@ -65,11 +70,14 @@ class Front(Kept):
         budget: MemoryBudget,
         hearer: Hearer,
         status: Status,
+        previews: PreviewTap | None = None,
     ) -> None:
         super().__init__("front", loop=loop, clock=clock)
         self.state: State = "resting"
         self.counted: Counter[tuple[str, str]] = Counter()  # events by kind and severity
         self._settings, self._doors, self._budget, self._hearer, self._status = settings, doors, budget, hearer, status
+        self._previews = previews
+        self._cameras = frozenset(camera.name for camera in settings.cameras)
         self._out: deque[dict[str, Any]] = deque()  # pieces of one document that the channel has not taken yet
         self._events: deque[dict[str, Any]] = deque(maxlen=MOST_EVENTS)
         self._untold = 0  # of those, the latest that its process has not been told
@@ -81,6 +89,9 @@ class Front(Kept):
         self._is_wanted = bool(doors.tcp)
         self._has_ended = self._has_served = self._is_short = False
         self._watch_own()
+        self._most_bytes = FRONT_BYTES if previews is None else FRONT_BYTES + PREVIEW_BYTES
+        if previews is not None:
+            previews.joins(self._tell)
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
 
@@ -91,7 +102,7 @@ class Front(Kept):
     def start(self) -> None:
         """Raises HostError: it does not fit into the memory budget."""
         if self._is_wanted:
-            self._budget.admit(self.name, FRONT_BYTES, "the HTTP front")
+            self._budget.admit(self.name, self._most_bytes, "the HTTP front")
 
     def offer(self, record: Record) -> None:
         if isinstance(record, Event):
@@ -101,6 +112,8 @@ class Front(Kept):
 
     def advance(self, now_s: float) -> None:
         """What is due: a start, something to say, a rest, a replacement."""
+        if self._previews is not None:
+            self._previews.advance(now_s)
         if self._has_ended:
             return
         if self._child is None:
@@ -136,7 +149,7 @@ class Front(Kept):
 
     def _start(self, now_s: float) -> None:
         try:
-            self._budget.admit(self.name, FRONT_BYTES, "the HTTP front")
+            self._budget.admit(self.name, self._most_bytes, "the HTTP front")
         except HostError as error:
             self._refuse_guests(str(error))
             return
@@ -190,6 +203,10 @@ class Front(Kept):
             self._backoff.works(now_s)
             self._promise(_parts_of(words["promised"]))
             self._used = _parts_of(words["used"])
+        elif said == "look" and self._previews is not None:
+            self._previews.look(self._cameras.intersection(words["cameras"]))
+        elif said == "done" and self._previews is not None:
+            self._previews.done(words["camera"], words["job"])
         elif said == "fault":
             self._fault(str(words["text"])[:LONGEST_FAULT], now_s)
         elif said == "refused":
@@ -235,6 +252,8 @@ class Front(Kept):
             self._hearer.say("http", self.name, f"{self.why}; another is started in {pause_s:.0f} s", "warning", data=data)
 
     def _let_go(self) -> None:
+        if self._previews is not None:
+            self._previews.let_go()
         self._out.clear()
         self._used = {}
         self._promise({})
@@ -304,7 +323,16 @@ def front_of(settings: ServiceSettings) -> Iterator[Callable[[Service, Status], 
         except OSError as error:
             why = printable((error.strerror or str(error)).lower())
             service.say("http", "front", f"there is no socket in the state folder: {why}", "warning")
-        return Front(settings, doors, loop=service.loop, clock=service.clock, budget=service.budget, hearer=service, status=status)
+        return Front(
+            settings,
+            doors,
+            loop=service.loop,
+            clock=service.clock,
+            budget=service.budget,
+            hearer=service,
+            status=status,
+            previews=service.previews,
+        )
 
     try:
         yield beside

@@ -13,7 +13,7 @@ from typing import Any, Final
 from edgewright.clock import SystemClock
 from edgewright.errors import EdgewrightError
 from edgewright.printable import printable
-from edgewright.run.channel import Channel, ChannelError
+from edgewright.run.channel import Channel, ChannelError, Message, close_all
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import Doors
 from edgewright.serve.front_words import FrontOrder, Gathered
@@ -22,6 +22,7 @@ from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.live_view import LiveView
 from edgewright.serve.model_host import ModelHost
 from edgewright.serve.model_settings import HostSettings
+from edgewright.serve.previews import Previews
 
 LONGEST_WHY: Final = 1000  # characters
 LONGEST_FAULT: Final = 4000
@@ -47,6 +48,8 @@ class FrontProcess:
         )
         self._host = ModelHost(host, clock=self._clock)
         self._plane = DataPlane(self._host, clock=self._clock, may_load=order.settings.load, live=self.live)
+        if order.cameras is not None:
+            self._plane.previews = Previews(order.cameras, clock=self._clock, say=self._say, fault=self._fault)
         self._server = HttpServer(self._plane, HttpSettings.of(order.settings), self._fault, doors)
         self._gathered = Gathered()
         self._ending = asyncio.Event()
@@ -76,17 +79,20 @@ class FrontProcess:
                 message = self._channel.receive()
                 if message is None:
                     return
-                self._obey(message.words)
+                self._obey(message)
         except ChannelError:  # the service is gone
             self._ending.set()
 
-    def _obey(self, words: dict[str, Any]) -> None:
+    def _obey(self, message: Message) -> None:
+        words = message.words
         if "piece" in words:
             if (document := self._gathered.take(words)) is not None:
                 self._learn(document)
         elif "end" in words:
             self._within_s = float(words["end"])
             self._ending.set()
+        elif self._plane.previews is None or not self._plane.previews.obey(message):
+            close_all(message.fds)
 
     def _learn(self, document: dict[str, Any]) -> None:
         if "status" in document:
@@ -111,9 +117,12 @@ class FrontProcess:
     def _fault(self, text: str) -> None:
         self._say({"say": "fault", "text": text[-LONGEST_FAULT:]})
 
-    def _say(self, words: dict[str, Any]) -> None:
+    def _say(self, words: dict[str, Any]) -> bool:
+        """Whether it was told."""
         with suppress(ChannelError):  # the service is gone, which is heard at once
             self._channel.send(words)
+            return True
+        return False
 
 
 def main() -> int:

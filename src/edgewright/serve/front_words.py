@@ -62,11 +62,13 @@ class FrontOrder:
     state: Path
     models: tuple[tuple[str, Path, int | None], ...]  # name, where, threads
     room_bytes: int
+    cameras: tuple[str, ...] | None  # that can be looked at; None: there are no previews
 
     @classmethod
     def of(cls, service: ServiceSettings, room_bytes: int) -> "FrontOrder":
         models = tuple((model.name, model.artifact.absolute(), model.threads) for model in service.models)
-        return cls(service.http or FrontSettings(), service.name, service.state.absolute(), models, room_bytes)
+        cameras = None if service.http is None else tuple(camera.name for camera in service.cameras)
+        return cls(service.http or FrontSettings(), service.name, service.state.absolute(), models, room_bytes, cameras)
 
     def to_json(self) -> dict[str, Any]:
         own = self.settings
@@ -75,7 +77,8 @@ class FrontOrder:
             **{name: None if path is None else str(path.absolute()) for name, path in (("certificate", own.certificate), ("key", own.key))},
         }
         models = [[name, str(path), threads] for name, path, threads in self.models]
-        return {"settings": plain, "service": self.service, "state": str(self.state), "models": models, "room_bytes": self.room_bytes}
+        where = {"service": self.service, "state": str(self.state), "cameras": self.cameras}
+        return {"settings": plain, **where, "models": models, "room_bytes": self.room_bytes}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> "FrontOrder":
@@ -87,4 +90,6 @@ class FrontOrder:
             **{name: None if plain[name] is None else Path(plain[name]) for name in ("certificate", "key")},
         }
         models = tuple((name, Path(path), threads) for name, path, threads in fields["models"])
-        return cls(FrontSettings(**(plain | made)), fields["service"], Path(fields["state"]), models, int(fields["room_bytes"]))
+        cameras = None if fields["cameras"] is None else tuple(fields["cameras"])
+        where = fields["service"], Path(fields["state"])
+        return cls(FrontSettings(**(plain | made)), *where, models, int(fields["room_bytes"]), cameras)

@@ -17,6 +17,7 @@ from edgewright.serve.refusals import ForbiddenError, NotNowError, TooManyError,
 
 MOST_ADDRESSES: Final = 4096  # whose pace is remembered
 BURST_S: Final = 2.0
+STREAM_AGAIN_S: Final = 10.0  # a stream ends when its client leaves
 BEARER: Final = "bearer "
 
 
@@ -27,6 +28,7 @@ class Gate:
         self._settings = settings
         self._paces = None if settings.rate_per_s is None else Paces(settings.rate_per_s, clock)
         self.at_once = 0
+        self.streams = 0
         self.held_bytes = 0
 
     def check(self, headers: Mapping[str, str], address: str, *, is_open: bool) -> None:
@@ -68,6 +70,21 @@ class Gate:
             yield
         finally:
             self.at_once -= 1
+
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """One stream more is being sent.
+
+        Raises:
+            TooManyError: so many are already.
+        """
+        if self.streams >= self._settings.most_streams:
+            raise TooManyError("too many streams at once", got=f"{self.streams}", retry_after_s=STREAM_AGAIN_S)
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
 
     def hold(self, count: int) -> None:
         """So many bytes more of a body have come.

@@ -21,7 +21,7 @@ from typing import Final, Self
 from edgewright.errors import EdgewrightError, HostError
 from edgewright.printable import printable
 from edgewright.run.secrets import hide_credentials
-from edgewright.serve.connection import Connection, Head, Response
+from edgewright.serve.connection import Connection, Head, Response, Stream
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import BACKLOG, Doors, listen_at
 from edgewright.serve.gate import Gate
@@ -91,10 +91,7 @@ class HttpServer:
         for server in self._servers:
             server.close()
         for connection in list(self._open):
-            if connection.is_idle:
-                connection.interrupt()
-            else:
-                connection.is_last = True
+            connection.finish()
         if self._open:
             await asyncio.wait(self._open.values(), timeout=self.settings.drain_s if within_s is None else within_s)
         for task in list(self._open.values()):
@@ -150,6 +147,9 @@ class HttpServer:
                 return
             began_s = self.dataplane.clock.monotonic_s()
             page, response = await self._answer(connection, head)
+            if isinstance(response, Stream):
+                await self._stream(connection, page, response, began_s)
+                return
             try:
                 connection.hold(response.total_bytes)
             except NotNowError as error:
@@ -161,7 +161,22 @@ class HttpServer:
             if not connection.goes_on:
                 return
 
-    async def _answer(self, connection: Connection, head: Head) -> tuple[str, Response]:
+    async def _stream(self, connection: Connection, page: str, stream: Stream, began_s: float) -> None:
+        """Counted when it begins: how long somebody looks is no time that we took."""
+        try:
+            with self._gate.streaming():
+                self.figures.streams = self._gate.streams
+                self.figures.answered(page, stream.status, self.dataplane.clock.monotonic_s() - began_s)
+                await connection.stream(stream)
+        except TooManyError as error:
+            await stream.pieces.aclose()
+            connection.is_last = True
+            self.figures.answered(page, error.http_status, self.dataplane.clock.monotonic_s() - began_s)
+            await connection.respond(as_response(error))
+        finally:
+            self.figures.streams = self._gate.streams
+
+    async def _answer(self, connection: Connection, head: Head) -> tuple[str, Response | Stream]:
         """The path of the page, as it is counted, and its answer."""
         shown = UNKNOWN_PAGE
         try:

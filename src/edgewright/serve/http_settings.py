@@ -24,7 +24,8 @@ class HttpSettings:
     """`host` other than this machine itself needs a `token`; `port` 0 takes a free one.
 
     `names`: by which else the server may be called (`Host` of a request), where there is no token. `most_body_bytes`: of one request;
-    `most_held_bytes`: of all that have not been answered. `idle_s`: for a connection between requests; `header_s`, `body_s`: until a
+    `most_held_bytes`: of all that have not been answered. `most_streams`: answers that go on, such as live pictures, at once.
+    `idle_s`: for a connection between requests; `header_s`, `body_s`: until a
     request's header and body are whole; `write_s`: until a client has taken a part of its answer. `rate_per_s`: requests of one
     address, with as many at once as come in two seconds. `drain_s`: at the end, for what was asked.
     """
@@ -38,6 +39,7 @@ class HttpSettings:
     most_held_bytes: int = 256 * MIB
     most_connections: int = 512
     most_at_once: int = 128
+    most_streams: int = 16
     rate_per_s: float | None = None
     idle_s: float = 75.0
     header_s: float = 10.0

@@ -26,6 +26,7 @@ class HttpFigures:
     taken: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(Histogram))
     connections: int = 0
     refused_connections: int = 0
+    streams: int = 0
 
     def answered(self, page: str, status: int, seconds: float) -> None:
         self.requests[page, status] += 1
@@ -94,6 +95,7 @@ def _of_http(http: HttpFigures) -> Iterable[Family]:
         taken.add_histogram(histogram, page=page)
     yield from (requests, taken)
     yield Family("edgewright_http_connections", "gauge", "Open connections.").add(http.connections)
+    yield Family("edgewright_http_streams", "gauge", "Answers that go on: live pictures.").add(http.streams)
     refused = Family("edgewright_http_connections_refused_total", "counter", "Connections beyond the most there may be.")
     yield refused.add(http.refused_connections)
 

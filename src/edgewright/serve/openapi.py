@@ -77,6 +77,10 @@ def _operation(page: "Page") -> dict[str, Any]:
             {"name": "model", "in": "query", "required": False, "schema": {"type": "string"}},
             {"name": "score", "in": "query", "required": False, "schema": {"type": "number", "minimum": 0, "maximum": 1}},
         ]
+    elif page.path.endswith("/preview"):
+        parameters.append({"name": "one", "in": "query", "required": False, "allowEmptyValue": True, "schema": {"type": "string"}})
+        picture = {"schema": {"type": "string", "format": "binary"}}
+        found["responses"]["200"]["content"] = {"multipart/x-mixed-replace": picture, "image/jpeg": picture}
     elif page.path.endswith("/infer"):
         parameters.append({"name": "Inference-Header-Content-Length", "in": "header", "required": False, "schema": {"type": "integer"}})
         found["requestBody"] = {

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from edgewright.serve.connection import Head, Response
+from edgewright.serve.connection import Head, Response, Stream
 
 if TYPE_CHECKING:
     from edgewright.serve.routes import Pages
@@ -27,7 +27,7 @@ class Call:
     most_body_bytes: int
 
 
-Handler: TypeAlias = Callable[["Pages", Call], Awaitable[Response]]
+Handler: TypeAlias = Callable[["Pages", Call], Awaitable[Response | Stream]]
 
 
 @dataclass(frozen=True, slots=True)

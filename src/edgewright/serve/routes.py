@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.serve.binary import Raw
-from edgewright.serve.connection import Head, Response
+from edgewright.serve.connection import Head, Response, Stream
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.exposition import CONTENT_TYPE, exposed
 from edgewright.serve.gate import Gate
 from edgewright.serve.live_pages import LIVE_PAGES
 from edgewright.serve.metrics import HttpFigures, families
 from edgewright.serve.page import Body, Call, Hold, Page, as_json
+from edgewright.serve.preview_pages import PREVIEW_PAGES
 from edgewright.serve.protocol import EncodedAnswer, parse_object
 from edgewright.serve.refusals import NotAllowedError, NotFoundError, TooLargeError
 
@@ -56,7 +57,7 @@ class Pages:
     def all(self) -> tuple[Page, ...]:
         return tuple(page for page in PAGES if self.has(page))
 
-    async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body, hold: Hold) -> Response:
+    async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body, hold: Hold) -> Response | Stream:
         """Raises EdgewrightError: with the status that says why."""
         return await page.handler(self, Call(head, names, _query(head.target), body, hold, self._most_body_bytes))
 
@@ -174,6 +175,7 @@ PAGES: Final = (
     Page("GET", "/v2/health/live", "The process is up", live, is_open=True),
     Page("GET", "/v2/health/ready", "Every model of the start is loaded, and computes", ready, is_open=True),
     *LIVE_PAGES,
+    *PREVIEW_PAGES,
     Page("GET", "/v2/models/stats", "Statistics of all models", statistics),
     *(
         page
