@@ -190,6 +190,8 @@ class Front(Kept):
             self._backoff.works(now_s)
             self._promise(_parts_of(words["promised"]))
             self._used = _parts_of(words["used"])
+        elif said == "note":
+            self._hearer.say("http", self.name, text_said(words["text"]), "warning")
         elif said == "fault":
             self._fault(str(words["text"])[:LONGEST_FAULT], now_s)
         elif said == "refused":
