@@ -23,6 +23,7 @@ MOST_STEPS: Final = round(KEPT_S / STEP_S)
 MOST_POINTS: Final = 360
 BINS_S: Final = (5, 10, 30, 60, 300, 600, 3600)
 SAVE_EVERY_S: Final = 60.0
+SPARED: Final = ("still", "fps_cap")  # frames that somebody asked not to be looked at: they are not dropped
 TIMES: Final = ("age", *STAGES)
 MOST_COUNT: Final = 1 << 40  # of anything in one step
 
@@ -179,7 +180,7 @@ def step_between(before: Status, now: Status, seconds: float) -> Step | None:
             for model, pair in camera["models"].items()
             if (found := _pair_between(earlier["models"].get(model), pair)) is not None
         }
-        dropped = sum(camera["dropped"].values()) - sum(earlier["dropped"].values())
+        dropped = _dropped(camera) - _dropped(earlier)
         cameras[name] = CameraStep(max(0, camera["captured"] - earlier["captured"]), max(0, dropped), models)
     governor, board = now.get("governor") or {}, now.get("board") or {}
     rung, rungs = governor.get("rung"), governor.get("rungs") or []
@@ -234,14 +235,18 @@ def _chosen(models: Mapping[str, PairStep], model: str | None) -> Iterable[PairS
 
 
 def _pair_between(before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> PairStep | None:
-    answered, dropped, times = now["answered"], sum(now["dropped"].values()), _times(now)
+    answered, dropped, times = now["answered"], _dropped(now), _times(now)
     if times.shape[1] != len(BOUNDS_S) + 1:
         return None
     if before is not None:
-        answered, dropped, times = answered - before["answered"], dropped - sum(before["dropped"].values()), times - _times(before)
+        answered, dropped, times = answered - before["answered"], dropped - _dropped(before), times - _times(before)
     if answered < 0 or dropped < 0 or times.min() < 0:  # the model was unloaded between, and counts anew
         return None
     return PairStep(answered, dropped, _counts(times))
+
+
+def _dropped(counted: Mapping[str, Any]) -> int:
+    return sum(count for reason, count in counted["dropped"].items() if reason not in SPARED)
 
 
 def _times(pair: Mapping[str, Any]) -> NDArray[np.int64]:

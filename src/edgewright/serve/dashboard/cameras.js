@@ -1,6 +1,6 @@
 // A card a camera: its picture, its pace, how old its answers are and why, and what was dropped.
 
-import { element, hide, Kept, say, show } from "./dom.js";
+import { byId, element, Kept, say, show } from "./dom.js";
 import { brief, drops, perSecond, time, whole, words } from "./figures.js";
 
 const STAGES = ["wait", "preprocess", "model", "postprocess", "service"];
@@ -9,11 +9,15 @@ const CALM = { up: "good", ended: "calm", starting: "calm" };
 export class Cards {
   constructor(parent, previews) {
     this.previews = previews;
+    this.count = byId("how-many");
     this.kept = new Kept(parent, (name) => new Card(name, previews));
-    this.parent = parent;
   }
 
   see(lately) {
+    const all = Object.values(lately.now.cameras);
+    const up = all.filter((camera) => camera.state === "up" || camera.state === "ended").length;
+    say(this.count, all.length > 1 || up < all.length ? `${up} of ${all.length} up` : "");
+    this.count.classList.toggle("alarm", up < all.length);
     const names = Object.keys(lately.now.cameras);
     for (const [name, card] of this.kept.see(names)) card.see(lately, name);
   }
@@ -22,7 +26,7 @@ export class Cards {
 class Card {
   constructor(name, previews) {
     this.previews = previews;
-    this.image = element("img", { alt: `Live picture of ${name}, with what was found`, hidden: true, decoding: "async" });
+    this.image = element("img", { alt: `Live picture of ${name}, with what was found`, hidden: true });
     this.note = element("p", { class: "none" });
     this.place = element("div", { class: "view" }, this.note, this.image);
     this.state = element("span", { class: "state" });
@@ -65,7 +69,7 @@ class Card {
     const models = Object.keys(camera.models);
     say(this.state, camera.state);
     this.state.className = `state ${CALM[camera.state] ?? "bad"}`;
-    this.place.classList.toggle("dim", camera.state !== "up");
+    this.previews.see(this.place, camera.state === "up" && pace.answeredFps !== 0);
     say(this.note, camera.state === "up" || camera.state === "ended" ? "No picture" : (camera.why ?? "No frames yet"));
     const { answered, captured, p50, p99 } = this.figures;
     show(answered.value, perSecond(pace.answeredFps), pace.answeredFps);

@@ -53,7 +53,7 @@ export function panel({ height, axis, width, timesS, binS, lines, band = null, l
   const [top, step] = roundTop(Math.max(0, ...found, limit ?? 0) * 1.04);
   const y = (value) => height - 1 - (value / top) * (height - 8);
   const root = svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true" });
-  for (let value = 0; value <= top * 1.001; value += step) {
+  for (let value = 0; value <= top * 1.001; value += height < 80 ? top : step) {
     root.append(svg("line", { class: value === 0 ? "base" : "grid", x1: LEFT, x2: width - RIGHT, y1: y(value), y2: y(value) }));
     root.append(svg("text", { class: "number", x: LEFT - 8, y: Math.min(height - 2, Math.max(9, y(value) + 4)) }, brief(value)));
   }

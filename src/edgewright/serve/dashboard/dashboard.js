@@ -19,7 +19,7 @@ class Dashboard {
     this.previews = new Previews();
     this.tiles = new Tiles(byId("now"));
     this.cards = null;
-    this.models = new Rows(byId("model-rows"), ["Model", "State", "Engine", "Waiting", "Restarts"], "No models.");
+    this.models = new Rows(byId("model-rows"), ["Model", "State", "Waiting", "Restarts"], "No models.");
     this.outputs = new Rows(byId("output-rows"), ["Output", "State", "Delivered", "Waiting", "Lost"], "No outputs.");
     this.memory = new Memory(byId("memory-rows"));
     this.board = new Board(byId("board-rows"));
@@ -75,10 +75,12 @@ class Dashboard {
 
   hear(status) {
     const isAnew = this.lately.now && status.uptime_s < this.lately.now.uptime_s;
-    if (isAnew) {
+    const fronts = status.front?.restarts;
+    if (isAnew || fronts !== this.fronts) {
       this.isGap = true;
-      this.previews.hold(true);
+      this.previews.again();
     }
+    this.fronts = fronts;
     this.fault = null;
     this.heardMs = performance.now();
     this.heardAtS = status.time_s;

@@ -100,6 +100,9 @@ export class Lately {
   }
 }
 
+/** What somebody asked not to be looked at. */
+const SPARED = ["still", "fps_cap"];
+
 /** All that was dropped of a camera's frames: before any model could be asked, and by each model. */
 export function drops(camera) {
   const found = { ...camera.dropped };
@@ -109,7 +112,8 @@ export function drops(camera) {
   return found;
 }
 
-export const droppedOf = (camera) => sum(Object.values(drops(camera)));
+/** How many of those nobody asked for. */
+export const droppedOf = (camera) => sum(Object.entries(drops(camera)).map(([reason, count]) => (SPARED.includes(reason) ? 0 : count)));
 
 // --- words ---------------------------------------------------------------------------------------------------------------------------------
 

@@ -108,15 +108,14 @@ export function modelRows(status) {
     name,
     [
       { state: model.state },
-      engine(model.engine),
       { text: whole(model.waiting), value: model.waiting, key: "waiting" },
       { text: whole(model.restarts), value: model.restarts, key: "restarts" },
     ],
-    model.why,
+    [engine(model.engine), model.why].filter(Boolean).join(": "),
   ]);
 }
 
-const engine = (found) => (Array.isArray(found) ? found.slice(0, 3).join(" ") : (found ?? NONE));
+const engine = (found) => (Array.isArray(found) ? found.slice(0, 3).join(" ") : found);
 const LOST = ["refused", "overflowed", "turned_away", "spared", "damaged"];
 
 export function outputRows(status) {

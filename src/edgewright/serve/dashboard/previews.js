@@ -31,6 +31,21 @@ export class Previews {
     this.views.delete(place);
   }
 
+  /** Whether the camera has pictures to give: asking for what is not there is an error in the browser's log. */
+  see(place, hasPictures) {
+    const view = this.views.get(place);
+    if (view.hasPictures === hasPictures) return;
+    view.hasPictures = hasPictures;
+    this.arrange();
+  }
+
+  /** Streams begin anew: whoever sent them has been replaced, and a browser does not say that one has ended. */
+  again() {
+    const isHeld = this.isHeld;
+    this.hold(true);
+    this.hold(isHeld);
+  }
+
   /** While the service does not answer, nothing is asked for; afterwards streams begin anew. */
   hold(isHeld) {
     if (isHeld === this.isHeld) return;
@@ -41,7 +56,7 @@ export class Previews {
   arrange() {
     let streams = 0;
     for (const view of this.views.values()) {
-      if (this.isHeld || document.hidden || !view.inView) view.show("nothing");
+      if (this.isHeld || document.hidden || !view.inView || !view.hasPictures) view.show("nothing");
       else if (streams < MOST_STREAMS) {
         streams += 1;
         view.show("stream");
@@ -55,6 +70,7 @@ class View {
     this.path = `/live/cameras/${encodeURIComponent(name)}/preview`;
     this.image = image;
     this.inView = false;
+    this.hasPictures = false;
     this.how = "nothing";
     this.asked = 0;
     this.timer = null;
