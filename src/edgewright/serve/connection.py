@@ -263,6 +263,7 @@ class Connection:
             ("Content-Type", content_type),
             ("Cache-Control", "no-store"),
             ("X-Content-Type-Options", "nosniff"),
+            ("Cross-Origin-Resource-Policy", "same-origin"),  # no page of another site shows a camera's picture
             *more,
             *([("Connection", "close")] if self.is_last else []),
         ]

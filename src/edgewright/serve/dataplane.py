@@ -16,6 +16,7 @@ from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import InputError
 from edgewright.serve.binary import Raw
+from edgewright.serve.history import History
 from edgewright.serve.jobs import Answered, Job, Port, ServedModel
 from edgewright.serve.live_view import LiveView
 from edgewright.serve.model_host import VERSION, ModelHost
@@ -59,10 +60,12 @@ class DataPlane:
         may_load: bool = True,
         also_ready: Callable[[], bool] = lambda: True,
         live: LiveView | None = None,
+        history: History | None = None,
     ) -> None:
         self.host = host
         self.live = live
         self.previews: Previews | None = None  # of a live service that shows what its cameras see
+        self.history = history
         self.clock = clock
         self._may_load = may_load
         self._also_ready = also_ready

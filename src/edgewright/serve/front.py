@@ -207,6 +207,8 @@ class Front(Kept):
             self._previews.look(self._cameras.intersection(words["cameras"]))
         elif said == "done" and self._previews is not None:
             self._previews.done(words["camera"], words["job"])
+        elif said == "note":
+            self._hearer.say("http", self.name, text_said(words["text"]), "warning")
         elif said == "fault":
             self._fault(str(words["text"])[:LONGEST_FAULT], now_s)
         elif said == "refused":

@@ -1,7 +1,7 @@
 """The HTTP front of a live service: a process that answers clients from what the service tells it. It stops nobody when it dies.
 
 The service says {"doors": [tcp, own]} with the sockets, pieces of documents (`front_words`: the order, then a status a second and events
-as they come), and {"end": seconds}; this process says serves, heard (of each status, with what its models take), fault and refused.
+as they come), and {"end": seconds}; this process says serves, heard (of each status, with what its models take), note, fault and refused.
 """
 
 import asyncio
@@ -17,6 +17,8 @@ from edgewright.run.channel import Channel, ChannelError, Message, close_all
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import Doors
 from edgewright.serve.front_words import FrontOrder, Gathered
+from edgewright.serve.history import History
+from edgewright.serve.history_file import HistoryFile
 from edgewright.serve.http import HttpServer
 from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.live_view import LiveView
@@ -47,7 +49,12 @@ class FrontProcess:
             memory_bytes=order.room_bytes,
         )
         self._host = ModelHost(host, clock=self._clock)
-        self._plane = DataPlane(self._host, clock=self._clock, may_load=order.settings.load, live=self.live)
+        self._loop = asyncio.get_running_loop()
+        self._file = HistoryFile(order.state, clock=self._clock, say=self._note)
+        kept = self._file.load()
+        self._history = History(self._clock, self._file.save, kept=kept.steps, told=kept.events)
+        self.live.listeners.append(self._history)
+        self._plane = DataPlane(self._host, clock=self._clock, may_load=order.settings.load, live=self.live, history=self._history)
         if order.cameras is not None:
             self._plane.previews = Previews(order.cameras, clock=self._clock, say=self._say, fault=self._fault)
         self._server = HttpServer(self._plane, HttpSettings.of(order.settings), self._fault, doors)
@@ -71,7 +78,9 @@ class FrontProcess:
         await self._ending.wait()
         loop.remove_reader(self._channel.fileno())
         telling.cancel()
+        self._history.save()
         await self._server.close(within_s=self._within_s)
+        self._file.close()
 
     def _hear(self) -> None:
         try:
@@ -113,6 +122,10 @@ class FrontProcess:
             await asyncio.sleep(TELL_EVERY_S)
             if self._told != self._host.budget.promises:
                 self._tell_parts()
+
+    def _note(self, text: str) -> None:
+        """From any thread: a sentence for the log."""
+        self._loop.call_soon_threadsafe(self._say, {"say": "note", "text": text[:LONGEST_WHY]})
 
     def _fault(self, text: str) -> None:
         self._say({"say": "fault", "text": text[-LONGEST_FAULT:]})

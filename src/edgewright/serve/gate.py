@@ -14,11 +14,14 @@ from edgewright.clock import Clock
 from edgewright.run.secrets import Secret
 from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.refusals import ForbiddenError, NotNowError, TooManyError, UnauthorizedError
+from edgewright.serve.sessions import Sessions
 
 MOST_ADDRESSES: Final = 4096  # whose pace is remembered
 BURST_S: Final = 2.0
 STREAM_AGAIN_S: Final = 10.0  # a stream ends when its client leaves
 BEARER: Final = "bearer "
+READS: Final = ("GET", "HEAD")
+SIGN_IN_PER_S, SIGN_IN_BURST_S = 0.2, 25.0  # of one address: five at once, then one every five seconds
 
 
 class Gate:
@@ -27,12 +30,14 @@ class Gate:
     def __init__(self, settings: HttpSettings, *, clock: Clock) -> None:
         self._settings = settings
         self._paces = None if settings.rate_per_s is None else Paces(settings.rate_per_s, clock)
+        self._sign_ins = Paces(SIGN_IN_PER_S, clock, SIGN_IN_BURST_S)
+        self.sessions = Sessions(clock, is_secure=settings.tls is not None)
         self.at_once = 0
         self.streams = 0
         self.held_bytes = 0
 
-    def check(self, headers: Mapping[str, str], address: str, *, is_open: bool) -> None:
-        """`is_open`: the page is for everybody who can reach it, such as a health probe.
+    def check(self, headers: Mapping[str, str], address: str, *, is_open: bool, method: str = "POST") -> None:
+        """`is_open`: the page is for everybody who can reach it, such as a health probe. `method`: what a session may do is read.
 
         Raises:
             TooManyError, UnauthorizedError, ForbiddenError: it may not.
@@ -41,17 +46,49 @@ class Gate:
             return
         if self._paces is not None:
             self._paces.take(address)
-        if self._settings.token is not None:
-            check_token(headers.get("authorization", ""), self._settings.token)
-        else:
+        if self._settings.token is None:
             self._check_caller(headers)
+        elif method not in READS or "authorization" in headers or not self.has_session(headers):
+            check_token(headers.get("authorization", ""), self._settings.token)
+
+    def has_session(self, headers: Mapping[str, str]) -> bool:
+        """Whether a browser asks that has shown the token, for a page of ours."""
+        site = headers.get("sec-fetch-site", "none")  # browsers say so where a page cannot make them lie
+        return site in ("same-origin", "none") and is_of_same_origin(headers) and self.sessions.knows(headers)
+
+    @property
+    def wants_token(self) -> bool:
+        return self._settings.token is not None
+
+    def sign_in(self, token: str, headers: Mapping[str, str], address: str) -> str:
+        """The value of a `Set-Cookie` for a browser that shows the token.
+
+        Raises:
+            TooManyError, ForbiddenError, UnauthorizedError: it tries too often, from a page of another site, or with another token.
+        """
+        if not is_of_same_origin(headers):
+            raise ForbiddenError("a page of another site may not ask")
+        self._sign_ins.take(address)
+        if self._settings.token is not None:
+            check_token(BEARER + token, self._settings.token)
+        return self.sessions.begin(headers.get("host", ""))
+
+    def sign_out(self, headers: Mapping[str, str]) -> str:
+        """The value of a `Set-Cookie`.
+
+        Raises:
+            ForbiddenError: a page of another site asks.
+        """
+        if not is_of_same_origin(headers):
+            raise ForbiddenError("a page of another site may not ask")
+        return self.sessions.end(headers)
 
     def _check_caller(self, headers: Mapping[str, str]) -> None:
         """Without a token, a page in this machine's browser must not be able to ask: neither from its own origin nor by a name that its
         owner has made to lead here (DNS rebinding).
         """
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        host = headers.get("host", "")
+        if not is_of_same_origin(headers):
             raise ForbiddenError("a page of another site may not ask")
         if not _is_address(name := _host_name(host)) and name not in {"localhost", *self._settings.names}:
             raise ForbiddenError("the server is not known by this name", expected="its address, or a name in its settings")
@@ -100,6 +137,15 @@ class Gate:
         self.held_bytes -= count
 
 
+def is_of_same_origin(headers: Mapping[str, str]) -> bool:
+    """Whether no page of another site asks, as far as the browser says where from."""
+    origin = headers.get("origin")
+    try:
+        return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
+    except ValueError:
+        return False
+
+
 def check_token(authorization: str, token: Secret) -> None:
     """Raises UnauthorizedError: it is not there, or another one. How long that takes tells nothing of the token."""
     given = authorization[len(BEARER) :].strip() if authorization[: len(BEARER)].lower() == BEARER else ""
@@ -109,15 +155,16 @@ def check_token(authorization: str, token: Secret) -> None:
 
 @dataclass(slots=True)
 class Paces:
-    """A bucket an address: it holds `BURST_S` seconds' worth of requests and fills at `per_s`."""
+    """A bucket an address: it holds `burst_s` seconds' worth of requests and fills at `per_s`."""
 
     per_s: float
     clock: Clock
+    burst_s: float = BURST_S
     _buckets: OrderedDict[str, tuple[float, float]] = field(default_factory=OrderedDict)  # address -> (level, when)
 
     def take(self, address: str) -> None:
         """Raises TooManyError: it asks too often."""
-        now_s, full = self.clock.monotonic_s(), max(1.0, self.per_s * BURST_S)
+        now_s, full = self.clock.monotonic_s(), max(1.0, self.per_s * self.burst_s)
         level, when_s = self._buckets.pop(address, (full, now_s))
         level = min(full, level + (now_s - when_s) * self.per_s)
         self._buckets[address] = (level - 1 if level >= 1 else level, now_s)

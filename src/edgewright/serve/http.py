@@ -22,6 +22,7 @@ from edgewright.errors import EdgewrightError, HostError
 from edgewright.printable import printable
 from edgewright.run.secrets import hide_credentials
 from edgewright.serve.connection import Connection, Head, Response, Stream
+from edgewright.serve.dashboard_pages import is_browser_at_home, login_page
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import BACKLOG, Doors, listen_at
 from edgewright.serve.gate import Gate
@@ -183,6 +184,8 @@ class HttpServer:
             page, names = self._found(head, connection)
             shown = page.path
             return shown, await self._pages.answer(page, names, head, lambda: self._body(connection, head), connection.hold)
+        except UnauthorizedError as error:
+            return shown, login_page(error) if is_browser_at_home(head) else as_response(error)
         except EdgewrightError as error:
             return shown, as_response(error)
         except Exception:  # noqa: BLE001 - a fault of ours is this client's, and nobody else's
@@ -194,9 +197,9 @@ class HttpServer:
         try:
             page, names = self._pages.find(head)
         except EdgewrightError:
-            self._gate.check(head.headers, head.address, is_open=connection.is_own)
+            self._gate.check(head.headers, head.address, is_open=connection.is_own, method=head.method)
             raise
-        self._gate.check(head.headers, head.address, is_open=page.is_open or connection.is_own)
+        self._gate.check(head.headers, head.address, is_open=page.is_open or connection.is_own, method=head.method)
         return page, names
 
     async def _body(self, connection: Connection, head: Head) -> bytearray:

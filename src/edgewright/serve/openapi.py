@@ -20,6 +20,7 @@ HTML_HEADERS: Final = (
 )
 STATUSES: Final = {
     "200": "Done",
+    "303": "Done; it goes on elsewhere",
     "400": "The request is wrong",
     "401": "The token is missing or wrong",
     "404": "No such model or page",
@@ -61,10 +62,10 @@ def home_page(pages: Sequence["Page"], models: Sequence[dict[str, str]], *, read
 
 
 def _operation(page: "Page") -> dict[str, Any]:
-    codes = [code for code in STATUSES if code != "401" or not page.is_open]
+    codes = [code for code in STATUSES if (code != "401" or not page.is_open) and (code != "303" or page.path in ("/login", "/logout"))]
     found: dict[str, Any] = {
         "summary": page.summary,
-        "responses": {code: {"description": STATUSES[code], **({} if code == "200" else {"content": _ERROR})} for code in codes},
+        "responses": {code: {"description": STATUSES[code], **({} if code < "400" else {"content": _ERROR})} for code in codes},
     }
     parameters = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -90,6 +91,9 @@ def _operation(page: "Page") -> dict[str, Any]:
                 "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
             },
         }
+    elif page.path == "/login" and page.method == "POST":
+        form = {"type": "object", "required": ["token"], "properties": {"token": {"type": "string"}}}
+        found["requestBody"] = {"required": True, "content": {"application/x-www-form-urlencoded": {"schema": form}}}
     elif page.method == "POST":
         found["requestBody"] = {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
     return found | ({"parameters": parameters} if parameters else {})

@@ -10,6 +10,7 @@ from edgewright.errors import InputError
 from edgewright.printable import printable
 from edgewright.serve.binary import Raw
 from edgewright.serve.connection import Head, Response, Stream
+from edgewright.serve.dashboard_pages import DASHBOARD_PAGES
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.exposition import CONTENT_TYPE, exposed
 from edgewright.serve.gate import Gate
@@ -157,15 +158,8 @@ async def openapi(pages: Pages, _call: Call) -> Response:
     return as_json(document(pages.all))
 
 
-async def home(pages: Pages, _call: Call) -> Response:
-    from edgewright.serve.openapi import HTML_HEADERS, home_page  # noqa: PLC0415 - as above
-
-    text = home_page(pages.all, pages.dataplane.repository_index(), ready=pages.dataplane.is_ready())
-    return Response(200, (text.encode(),), "text/html; charset=utf-8", HTML_HEADERS)
-
-
 PAGES: Final = (
-    Page("GET", "/", "What is here, for people", home),
+    *DASHBOARD_PAGES,
     Page("GET", "/openapi.json", "What is here, for tools", openapi),
     Page("GET", "/healthz", "The process is up", live, is_open=True),
     Page("GET", "/readyz", "Every model of the start is loaded, and computes", ready, is_open=True),
