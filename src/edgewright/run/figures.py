@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -40,6 +40,10 @@ class Histogram:
         self.counts[bisect_left(BOUNDS_S, seconds)] += 1
         self.total_s += seconds
 
+    def to_json(self) -> dict[str, Any]:
+        """How many samples lie in each bucket (the first up to `BOUNDS_S[0]`, the last beyond all bounds), and their sum."""
+        return {"counts": list(self.counts), "sum_s": round(self.total_s, 6)}
+
     def quantiles_ms(self) -> dict[str, float | None]:
         """p50, p90, p99 of the latest samples."""
         recent = self._latest[: self.count]
@@ -67,6 +71,13 @@ class PairFigures:
         for stage, seconds in zip(STAGES, (waited_s, *of_worker, age_s - waited_s - sum(of_worker)), strict=True):
             self.stages[stage].add(max(0.0, seconds))
 
+    def quantiles(self) -> dict[str, Any]:
+        stages = {stage: histogram.quantiles_ms() for stage, histogram in self.stages.items()}
+        return {"age_ms": self.age.quantiles_ms(), "stages_ms": stages}
+
+    def buckets(self) -> dict[str, Any]:
+        return {"age": self.age.to_json(), "stages": {stage: histogram.to_json() for stage, histogram in self.stages.items()}}
+
 
 @dataclass(slots=True)
 class CameraFigures:
@@ -91,17 +102,19 @@ class CameraFigures:
         return self.offered - pair.before - pair.answered - pair.dropped.total()
 
     def to_json(self) -> dict[str, Any]:
+        """Counts, and quantiles of the latest samples."""
+        return self._with(PairFigures.quantiles)
+
+    def buckets_to_json(self) -> dict[str, Any]:
+        """Counts, and all samples in buckets: of two such moments, what came between them can be told."""
+        return self._with(PairFigures.buckets)
+
+    def _with(self, times: Callable[[PairFigures], dict[str, Any]]) -> dict[str, Any]:
         return {
             "captured": self.captured,
             "dropped": dict(self.dropped),
             "models": {
-                name: {
-                    "answered": pair.answered,
-                    "dropped": dict(pair.dropped),
-                    "on_the_way": self.on_the_way(name),
-                    "age_ms": pair.age.quantiles_ms(),
-                    "stages_ms": {stage: histogram.quantiles_ms() for stage, histogram in pair.stages.items()},
-                }
+                name: {"answered": pair.answered, "dropped": dict(pair.dropped), "on_the_way": self.on_the_way(name), **times(pair)}
                 for name, pair in self.models.items()
             },
         }

@@ -6,11 +6,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, TypeAlias
 
 from edgewright.clock import Clock, SystemClock
 from edgewright.errors import InputError
 from edgewright.printable import printable
+from edgewright.run.companions import Companion, Status
 from edgewright.run.footprints import RememberedFootprints
 from edgewright.run.govern.ladder import Measured
 from edgewright.run.governing import Governing, governs_heat
@@ -29,6 +30,8 @@ from edgewright.whole_file import InUseError, locked, make_folder
 FIRST_READING_S = 5.0
 OUTLETS_S = 2.0  # that outputs get at the end to deliver, or to put aside, what they hold
 
+Beside: TypeAlias = Callable[[Service, Status], Companion | None]
+
 
 def live(
     settings: ServiceSettings,
@@ -38,8 +41,11 @@ def live(
     quiet: bool = False,
     clock: Clock | None = None,
     sensing: Sensing | None = None,
+    beside: Beside | None = None,
 ) -> dict[str, Any]:
-    """Run it until it is stopped or every source has ended; its last status. `sensing`: who reads the board (default: this machine's).
+    """Run it until it is stopped or every source has ended; its last status.
+
+    `sensing`: who reads the board (default: this machine's). `beside`: makes who goes along with it, such as the HTTP front.
 
     Raises:
         InputError: a model or a file is wrong, or another service has this state folder.
@@ -64,10 +70,12 @@ def live(
             if not quiet and (line := summary.look(service.figures)) is not None:
                 log.offer(Event("", clock.wall_s(), "status", settings.name, line))  # for the log alone: it is no event
 
-        for warning in settings.warnings:
-            service.say("service", settings.name, warning, "warning")
         with (sensing or Sensing()) if settings.govern.enabled else nullcontext() as board:
             try:
+                if beside is not None and (companion := beside(service, lambda: _now(service, outlets, board))) is not None:
+                    service.companions.join(companion)
+                for warning in settings.warnings:
+                    service.say("service", settings.name, warning, "warning")
                 if board is not None:
                     govern(service, board, is_stopped, lambda: notifier.beat(is_ready=False, is_alive=True))
                 service.start()
@@ -80,6 +88,13 @@ def live(
     if wrong is not None:
         raise wrong
     return {**status, "outputs": [asdict(state) for state in outlets.states()]}
+
+
+def _now(service: Service, outlets: Outlets, board: Sensing | None) -> dict[str, Any]:
+    """All that there is to tell of it. Asked by its one thread, which waits for no disk."""
+    sensed = None if board is None else board.last(service.clock.monotonic_s())
+    states = [asdict(state) for state in outlets.states(within_s=0.0)]
+    return {**service.status(buckets=True), "outputs": states, "board": None if sensed is None else sensed.to_json()}
 
 
 def govern(service: Service, board: Sensing, is_stopped: Callable[[], bool], every_turn: Callable[[], None] = lambda: None) -> None:

@@ -104,15 +104,15 @@ class Alarm:
 def footprint_of_self() -> Footprint:
     """Of this process, which holds one model that has run: PSS now, and how much higher its peak was."""
     resident = pss_bytes(os.getpid()) or 0
-    status = _fields(Path("/proc/self/status"))
+    status = _fields("/proc/self/status")
     return Footprint(resident, max(0, status.get("VmHWM", 0) - status.get("VmRSS", 0)))
 
 
 def pss_bytes(pid: int, root: Path = Path("/")) -> int | None:
     """The process's memory, pages it shares counted by share; RSS where the kernel tells no PSS, None where there is no such process."""
-    folder = root / f"proc/{pid}"
     for name, key in (("smaps_rollup", "Pss"), ("status", "VmRSS")):
-        if (found := _fields(folder / name).get(key)) is not None:
+        # Not a Path: those intern their parts, and the interpreter's table of interned words grows with every process that ever was.
+        if (found := _fields(f"{root}/proc/{pid}/{name}").get(key)) is not None:
             return found
     return None
 
@@ -126,7 +126,7 @@ def available_bytes(root: Path = Path("/")) -> int:
     return min((left for left in (machine, group) if left is not None), default=UNKNOWN_BYTES)
 
 
-def _fields(path: Path) -> dict[str, int]:
+def _fields(path: str) -> dict[str, int]:
     """`Name:  123 kB` lines, in bytes."""
     found = {}
     for line in _text(path).splitlines():
@@ -137,8 +137,9 @@ def _fields(path: Path) -> dict[str, int]:
     return found
 
 
-def _text(path: Path) -> str:
+def _text(path: str) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")[: 1 << 16]
+        with open(path, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as said above
+            return file.read(1 << 16)
     except OSError:
         return ""

@@ -20,7 +20,7 @@ from edgewright.clock import Clock
 from edgewright.run.letter import Letter
 from edgewright.run.records import Severity
 from edgewright.run.sinks.base import RefusedError, Sink, SinkError, UndeliveredError, shown
-from edgewright.run.spool import Spool
+from edgewright.run.spool import STATE_WITHIN_S, Spool
 
 ROOM_BYTES = 1 << 20  # of what was offered and is not yet in the spool: it is there for milliseconds
 FIRST_RETRY_S = 1.0
@@ -217,9 +217,9 @@ class Outlet:
 
     # --- told -----------------------------------------------------------------------------------------------------------------------------
 
-    def state(self) -> OutletState:
-        """What became of all that was offered."""
-        waiting = self.spool.state()
+    def state(self, within_s: float = STATE_WITHIN_S) -> OutletState:
+        """What became of all that was offered; waited for no longer than `within_s`."""
+        waiting = self.spool.state(within_s)
         with self._lock:
             room, room_bytes = len(self._room), self._room_bytes
         return OutletState(

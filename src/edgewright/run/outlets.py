@@ -22,7 +22,7 @@ from edgewright.run.records import Event, Record, Severity
 from edgewright.run.settings import Output, OutputSettings, RecordingOutput, ServiceSettings, StretchOutput
 from edgewright.run.sinks import Place, Sink, open_sink
 from edgewright.run.sinks.base import secrets_of
-from edgewright.run.spool import Spool
+from edgewright.run.spool import STATE_WITHIN_S, Spool
 from edgewright.run.wear import Wear
 
 LONGEST_WAIT_S = 1.0  # for a wake that never comes
@@ -85,8 +85,9 @@ class Outlets:
             if letter.kind == "event" or outlet.sink.gather_s == 0 or outlet.is_crowded:
                 self._new.set()
 
-    def states(self) -> tuple[OutletState, ...]:
-        return tuple(outlet.state() for _, outlet in self._routed)
+    def states(self, within_s: float = STATE_WITHIN_S) -> tuple[OutletState, ...]:
+        """Of each; what a disk that hangs holds up is told as it last was, after `within_s`."""
+        return tuple(outlet.state(within_s) for _, outlet in self._routed)
 
     @property
     def unwritable(self) -> int:

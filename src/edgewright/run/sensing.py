@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from edgewright.board.busy_cores import BusyCores
 from edgewright.board.sensors import ROOT, Reading, Sensors
+from edgewright.board.throttle import FLAGS
 
 EVERY_S = 1.0
 STALE_S = 5.0
@@ -22,6 +23,17 @@ class Sensed:
 
     reading: Reading
     busy_cores: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """What pages and metrics show of the board: temperatures by zone, and each throttle flag there is, up or not."""
+        throttle = self.reading.throttle
+        flags = () if throttle is None else dict.fromkeys((*FLAGS, *throttle.since_start, *throttle.now))
+        return {
+            "zones_c": {zone.name: zone.temp_c for zone in self.reading.zones if zone.temp_c is not None},
+            "throttled": {flag: throttle is not None and flag in throttle.now for flag in flags},
+            "power_w": self.reading.power_w,
+            "busy_cores": self.busy_cores,
+        }
 
 
 class Sensing:

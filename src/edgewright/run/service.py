@@ -17,9 +17,10 @@ from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import EdgewrightError, HostError, InputError
 from edgewright.run.camera import WRITING, Camera, Room
+from edgewright.run.companions import Companions
 from edgewright.run.desk import Desk
 from edgewright.run.events import EventIds
-from edgewright.run.figures import CameraFigures, PairFigures
+from edgewright.run.figures import BOUNDS_S, CameraFigures, PairFigures
 from edgewright.run.footprints import key_of
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
@@ -37,7 +38,8 @@ CAPTURE_BYTES: Final = 64 * MIB  # of a capture process, promised before one has
 RECORDER_BYTES: Final = 128 * MIB  # of a recorder and its encoder (55 to 60 MiB: docs/reference/recording.md)
 MEASURE_EVERY_S: Final = 5.0  # memory, the machine's clock
 JUMP_S: Final = 2.0  # of the wall clock against the other
-DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, and for films
+DRAIN_S: Final = 1.0  # at the end, for frames that workers have in hand, for films, and for companions
+FINISH_S: Final = 0.8  # that companions get at the end, beside all that
 
 
 class Taker(Protocol):
@@ -105,6 +107,7 @@ class Service:
         self._trackers: dict[tuple[str, str], Tracker] = {}
         self._successions: dict[str, Succession] = {}
         self.governor: Governs | None = None
+        self.companions = Companions()
         self.workers: dict[str, Worker] = {}
         self._coming: dict[str, Worker] = {}  # that are to follow those
         self.desks: dict[str, Desk] = {}
@@ -129,6 +132,8 @@ class Service:
             self.budget.admit(f"output {recorder.name}", RECORDER_BYTES, f"the recorder of {recorder.name}")
         for worker in self.workers.values():
             self._promise(worker)
+        for companion in self.companions:
+            companion.start()
         cameras, models = len(self.cameras), len(self.workers)
         self.say("service", self.settings.name, f"begins with {_counted(cameras, 'camera')} and {_counted(models, 'model')}", "info")
 
@@ -152,6 +157,8 @@ class Service:
             camera.advance(now_s)
         for recorder in self.recorders:
             recorder.advance(now_s)
+        for companion in self.companions:
+            companion.advance(now_s)
         if self.governor is not None:
             self.governor.look(now_s)
         if now_s - self._measured_s >= MEASURE_EVERY_S:
@@ -193,6 +200,8 @@ class Service:
     def end(self) -> None:
         """No more frames; what is in hand is waited for, but not long; then no process is left."""
         self._stopping = True
+        for companion in self.companions:
+            companion.finish(FINISH_S)
         for camera in self.cameras.values():
             camera.end()
         for desk in self.desks.values():
@@ -207,6 +216,9 @@ class Service:
         self._drain(lambda: all(recorder.has_finished for recorder in self.recorders))
         for recorder in self.recorders:
             recorder.end()
+        self._drain(lambda: self.companions.have_finished)
+        for companion in self.companions:
+            companion.end()
         self.say("service", self.settings.name, "ends", "info", data=self.totals())
         self.loop.close()
 
@@ -466,16 +478,20 @@ class Service:
         """What became of every frame."""
         return {name: figures.to_json() for name, figures in self.figures.items()}
 
-    def status(self) -> dict[str, Any]:
-        """How it is now: what pages, metrics and `watch` show."""
+    def status(self, *, buckets: bool = False) -> dict[str, Any]:
+        """How it is now. `buckets`: times as all samples since the start, in buckets, for pages, metrics and `watch`, which look again and
+        again; otherwise as quantiles of the latest.
+        """
         now_s = self.clock.monotonic_s()
         return {
             "name": self.settings.name,
             "ready": self.is_ready,
             "uptime_s": round(now_s - self.began_s, 3),
+            "time_s": round(self.clock.wall_s(), 3),
+            **({"bounds_s": BOUNDS_S} if buckets else {}),
             "cameras": {
                 name: {
-                    **self.figures[name].to_json(),
+                    **(self.figures[name].buckets_to_json() if buckets else self.figures[name].to_json()),
                     "state": camera.state,
                     "reader": camera.reader,
                     "size_wh": camera.size_wh,
@@ -514,7 +530,7 @@ class Service:
         self._offer(Event(self._ids.next(wall_s), wall_s, kind, name, text, severity, camera, data))
 
     def _offer(self, record: Record) -> None:
-        for taker in self._takers:
+        for taker in (*self._takers, *self.companions):
             taker.offer(record)
 
     def _measure(self) -> None:
@@ -522,9 +538,9 @@ class Service:
         pids = {"service": None, **{f"model {name}": worker.pid for name, worker in self.workers.items()}}
         pids |= {f"model {name}, next": worker.pid for name, worker in self._coming.items()}
         pids |= {f"camera {name}": camera.pid for name, camera in self.cameras.items()}
-        pids |= {f"output {recorder.name}": recorder.pid for recorder in self.recorders}
+        pids |= {f"output {recorder.name}": recorder.pid for recorder in self.recorders} | self.companions.pids
         taken = {name: pss_bytes(os.getpid()) if name == "service" else pid and pss_bytes(pid) for name, pid in pids.items()}
-        self.used_bytes = {name: found for name, found in taken.items() if found}
+        self.used_bytes = {name: found for name, found in taken.items() if found} | self.companions.used_bytes
         used, total = sum(self.used_bytes.values()), self.budget.total_bytes
         changed = self._alarm.look(used, total)
         if changed is not None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
+from edgewright.run.http_layout import check_http
 from edgewright.run.secrets import Address
 from edgewright.run.settings import (
     CameraSettings,
@@ -65,6 +66,8 @@ def check_together(values: Mapping[str, Any], settings: ServiceSettings) -> None
         _known("camera", cameras, output.cameras, ("output", place, "cameras"))
         _goes_together(values["output"][place], output, ("output", place))
     _write_apart(settings.outputs)
+    if settings.http is not None:
+        check_http(values["http"], settings.http)
 
 
 def _names_differ(section: str, named: Iterable[_Named]) -> None:

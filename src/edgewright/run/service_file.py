@@ -109,6 +109,7 @@ def _service(values: dict[str, Any], layout: Layout, folder: Path) -> ServiceSet
     sections: dict[str, tuple[str, Reader]] = {
         "service": ("service", layout.service),
         "govern": ("govern", layout.govern),
+        "http": ("http", layout.http),
         "model": ("models", _several("model", layout.model, MOST_MODELS)),
         "camera": ("cameras", _several("camera", layout.camera, MOST_CAMERAS)),
         "rule": ("rules", _several("rule", _of_kind(layout.rules), MOST_RULES)),
@@ -215,5 +216,7 @@ def _warnings(document: Document, settings: ServiceSettings, shown: str) -> Iter
                     holds = "its password" if key in ("source", "url") else "it"
                     line = document.line((section, place, key))
                     yield f'{shown}, line {line}: {section} "{table["name"]}": {key}: {holds} stands in the file; {TAKEN_FROM}'
+    if literal_secret(document.values.get("http", {}).get("token")):
+        yield f"{shown}, line {document.line(('http', 'token'))}: http: token: it stands in the file; {TAKEN_FROM}"
     if not settings.outputs:
         yield f"{shown}: there is no [[output]]: what is seen goes nowhere"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgewright.regular_file import is_folder, is_regular
+from edgewright.run.http_layout import http_keys
 from edgewright.run.output_layout import output_kinds
 from edgewright.run.secret_places import SecretPlaces
 from edgewright.run.secrets import Address
@@ -58,6 +59,7 @@ class Layout:
 
     service: Keys
     govern: Keys
+    http: Keys
     model: Keys
     camera: Keys
     rules: dict[str, Keys]
@@ -67,7 +69,7 @@ class Layout:
     def around(cls, places: SecretPlaces) -> "Layout":
         """The layout of a file in `places.folder`."""
         path = _path(places.folder)
-        return cls(_service(path), _GOVERN, _model(path), _camera(places), _rules(), output_kinds(places, path))
+        return cls(_service(path), _GOVERN, http_keys(places, path), _model(path), _camera(places), _rules(), output_kinds(places, path))
 
 
 def _service(path: Reader) -> Keys:

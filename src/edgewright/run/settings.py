@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
+from edgewright.run.front_settings import FrontSettings
 from edgewright.run.secrets import Address, Secret
 
 Point: TypeAlias = tuple[float, float]  # x, y as shares of the picture's width and height, 0..1: true at every resolution
@@ -199,5 +200,6 @@ class ServiceSettings:
     memory_bytes: int | None = None  # default: 80 % of what the machine, or its control group, has left
     disk_bytes_a_day: int = 4 * GIB  # written, of all outputs together: SD cards wear
     govern: GovernSettings = field(default_factory=GovernSettings)
+    http: FrontSettings | None = None  # None: nothing listens but a socket of ours in `state`
     frames: int | None = None  # of each camera; then it stops (replay and tests)
     warnings: tuple[str, ...] = ()  # what is odd about how it was asked for, a sentence each, for the log

@@ -180,9 +180,9 @@ class Spool:
                 self._save()
             return taken
 
-    def state(self) -> Waiting:
-        """What waits now; while a disk that hangs holds everything up, what last did."""
-        if self._lock.acquire(timeout=STATE_WITHIN_S):
+    def state(self, within_s: float = STATE_WITHIN_S) -> Waiting:
+        """What waits now; while a disk that hangs holds everything up, what last did. Waited for no longer than `within_s`."""
+        if self._lock.acquire(timeout=within_s):
             try:
                 records = sum(segment.end - max(segment.first, self._head) for segment in self._segments) + len(self._pending)
                 size = sum(segment.size_bytes - segment.offset(max(segment.first, self._head)) for segment in self._segments)

@@ -63,13 +63,16 @@ class BadRequestError(InputError):
 class Connection:
     """From its first byte to its last. `next_head`, perhaps `body`, `respond`; and again while `goes_on`."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: HttpSettings, gate: Gate) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, settings: HttpSettings, gate: Gate, *, is_own: bool = False
+    ) -> None:
         self._reader, self._writer, self._settings, self._gate = reader, writer, settings, gate
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEADER_BYTES)
         self._held_bytes = 0
         self._method = "GET"
         peer = writer.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
+        self.is_own = is_own  # of a process of our own user, through a socket that nobody else may open
         self.is_idle = True
         self.is_last = False  # after this answer it is over
 

@@ -17,6 +17,7 @@ from edgewright.detections import Detections
 from edgewright.errors import InputError
 from edgewright.serve.binary import Raw
 from edgewright.serve.jobs import Answered, Job, Port, ServedModel
+from edgewright.serve.live_view import LiveView
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.serve.model_worker import ModelWorker
 from edgewright.serve.protocol import EncodedAnswer, InferRequest, encode_answer, parse_request
@@ -47,10 +48,19 @@ class Detected:
 
 
 class DataPlane:
-    """One server's truth. `also_ready`: what else must be so before it is ready, such as the cameras of a live service."""
+    """One server's truth. `also_ready`: what else must be so before it is ready; `live`: what is known of a live service."""
 
-    def __init__(self, host: ModelHost, *, clock: Clock, may_load: bool = True, also_ready: Callable[[], bool] = lambda: True) -> None:
+    def __init__(
+        self,
+        host: ModelHost,
+        *,
+        clock: Clock,
+        may_load: bool = True,
+        also_ready: Callable[[], bool] = lambda: True,
+        live: LiveView | None = None,
+    ) -> None:
         self.host = host
+        self.live = live
         self.clock = clock
         self._may_load = may_load
         self._also_ready = also_ready
@@ -71,7 +81,8 @@ class DataPlane:
 
     def is_ready(self) -> bool:
         """Every model of the start is loaded, and each has lately proved that it computes."""
-        return not self._draining and all(self._is_well(name) for name in self.host.required) and self._also_ready()
+        is_live_ready = self.live is None or self.live.is_ready
+        return not self._draining and all(self._is_well(name) for name in self.host.required) and is_live_ready and self._also_ready()
 
     def is_model_ready(self, name: str, version: str | None = None) -> bool:
         """Raises NotFoundError: there is no such model."""
@@ -173,6 +184,7 @@ class DataPlane:
 
     async def infer(self, name: str, version: str | None, request: InferRequest) -> EncodedAnswer:
         """Raises InputError, HostError: with the status that says why."""
+        await self.demand(name)
         worker = self.host.worker(name, version)
         served = self._served(worker)
         names = [port.name for port in served.outputs] if request.outputs is None else [each.name for each in request.outputs]
@@ -189,6 +201,10 @@ class DataPlane:
         Raises:
             InputError, HostError: with the status that says why.
         """
+        if name is None and not self.host.workers and len(self.host.settings.models) == 1:
+            name = next(iter(self.host.settings.models))
+        if name is not None:
+            await self.demand(name)
         worker = self.host.worker(name) if name is not None else self._only_detector()
         served = self._served(worker)
         if served.classes is None:
@@ -204,6 +220,20 @@ class DataPlane:
         return await asyncio.get_running_loop().run_in_executor(self._codec, partial(work, *arguments, **named))
 
     # --- its parts ------------------------------------------------------------------------------------------------------------------------
+
+    async def demand(self, name: str) -> None:
+        """Somebody asks for this model: it is loaded first where that is done on demand, and waited for as long as an answer is.
+
+        Raises:
+            InputError, HostError: with the status that says why it is not there.
+        """
+        if self._draining:
+            return
+        try:
+            async with asyncio.timeout(self.host.settings.deadline_s):
+                await self.host.demand(name)
+        except TimeoutError:
+            raise NotNowError(f"{name} is loading") from None
 
     async def _ask(self, worker: ModelWorker, job: Job) -> Answered:
         if self._draining:

@@ -1,6 +1,6 @@
 """Figures as Prometheus reads them: text format 0.0.4, base units, `_total` for what only grows."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, Literal
@@ -25,11 +25,14 @@ class Family:
         return self
 
     def add_histogram(self, histogram: Histogram, /, **labels: str) -> "Family":
+        return self.add_buckets(histogram.counts, histogram.total_s, **labels)
+
+    def add_buckets(self, counts: Sequence[int], total_s: float, /, **labels: str) -> "Family":
         bounds = [*map(_number, BOUNDS_S), "+Inf"]
-        for bound, count in zip(bounds, accumulate(histogram.counts), strict=True):
+        for bound, count in zip(bounds, accumulate(counts), strict=True):
             self.lines.append(f"{self.name}_bucket{_labels({**labels, 'le': bound})} {count}")
-        self.lines.append(f"{self.name}_sum{_labels(labels)} {_number(histogram.total_s)}")
-        self.lines.append(f"{self.name}_count{_labels(labels)} {histogram.count}")
+        self.lines.append(f"{self.name}_sum{_labels(labels)} {_number(total_s)}")
+        self.lines.append(f"{self.name}_count{_labels(labels)} {sum(counts)}")
         return self
 
 

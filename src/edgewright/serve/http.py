@@ -9,25 +9,28 @@ Errors carry their HTTP status, so there is one place that turns one into an ans
 import asyncio
 import json
 import math
-import ssl
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
-from edgewright.errors import EdgewrightError, HostError, InputError
+from edgewright.errors import EdgewrightError, HostError
 from edgewright.printable import printable
 from edgewright.run.secrets import hide_credentials
 from edgewright.serve.connection import Connection, Head, Response
 from edgewright.serve.dataplane import DataPlane
+from edgewright.serve.doors import BACKLOG, Doors, listen_at
 from edgewright.serve.gate import Gate
-from edgewright.serve.http_settings import HttpSettings, Tls
+from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.metrics import HttpFigures
+from edgewright.serve.page import Page
 from edgewright.serve.refusals import NotAllowedError, NotNowError, TooManyError, UnauthorizedError
-from edgewright.serve.routes import Page, Pages
+from edgewright.serve.routes import Pages
+from edgewright.serve.tls import tls_context
 
 UNKNOWN_PAGE: Final = "other"
 BUFFER: Final = 1 << 20  # bytes that a connection reads ahead
@@ -39,9 +42,13 @@ Say = Callable[[str], None]
 
 
 class HttpServer:
-    """`start` and `close` inside a running asyncio loop; `serve_http` has one of its own."""
+    """`start` and `close` inside a running asyncio loop; `serve_http` has one of its own.
 
-    def __init__(self, dataplane: DataPlane, settings: HttpSettings, say: Say) -> None:
+    `doors`: what listens already (default: the settings' address is listened at). Whoever comes through `doors.own` is the same user, and
+    needs no token and no TLS.
+    """
+
+    def __init__(self, dataplane: DataPlane, settings: HttpSettings, say: Say, doors: Doors | None = None) -> None:
         self.dataplane = dataplane
         self.settings = settings
         self.figures = HttpFigures()
@@ -50,7 +57,8 @@ class HttpServer:
         self._gate = Gate(settings, clock=dataplane.clock)
         self._pages = Pages(dataplane, self.figures, self._gate, settings.most_body_bytes)
         self._open: dict[Connection, asyncio.Task[None]] = {}
-        self._server: asyncio.Server | None = None
+        self._doors = doors
+        self._servers: list[asyncio.Server] = []
 
     async def start(self) -> None:
         """Listen, and begin to load the models.
@@ -59,28 +67,36 @@ class HttpServer:
             InputError, HostError: the certificate, or the address, cannot be used.
         """
         tls = None if self.settings.tls is None else tls_context(self.settings.tls)
-        own = self.settings
-        timing = {} if tls is None else {"ssl_handshake_timeout": HANDSHAKE_S}
-        try:
-            self._server = await asyncio.start_server(self._met, own.host, own.port, limit=BUFFER, ssl=tls, backlog=256, **timing)
-        except OSError as error:
-            what = f"cannot listen at {printable(own.host)}:{own.port}"
-            raise HostError(what, got=(error.strerror or str(error)).lower(), fix="choose another port or address") from error
-        self.port = self._server.sockets[0].getsockname()[1]
+        handshake_s = None if tls is None else HANDSHAKE_S
+        doors = self._doors or Doors(listen_at(self.settings.host, self.settings.port))
+        self.port = doors.port or self.port
+        for each in doors.tcp:
+            server = await asyncio.start_server(
+                self._met, sock=each, limit=BUFFER, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
+            )
+            self._servers.append(server)
+        if doors.own is not None:
+            met = partial(self._met, is_own=True)
+            self._servers.append(await asyncio.start_server(met, sock=doors.own, limit=BUFFER, backlog=BACKLOG))
         await self.dataplane.host.start()
 
-    async def close(self) -> None:
-        """Take nothing new, answer what was asked, end every process."""
+    @property
+    def connections(self) -> int:
+        """Open ones."""
+        return len(self._open)
+
+    async def close(self, within_s: float | None = None) -> None:
+        """Take nothing new, answer what was asked (for `within_s`, by default `drain_s`), end every process."""
         self.dataplane.drain()
-        if self._server is not None:
-            self._server.close()
+        for server in self._servers:
+            server.close()
         for connection in list(self._open):
             if connection.is_idle:
                 connection.interrupt()
             else:
                 connection.is_last = True
         if self._open:
-            await asyncio.wait(self._open.values(), timeout=self.settings.drain_s)
+            await asyncio.wait(self._open.values(), timeout=self.settings.drain_s if within_s is None else within_s)
         for task in list(self._open.values()):
             task.cancel()
         if self._open:
@@ -89,12 +105,12 @@ class HttpServer:
 
     # --- one connection -------------------------------------------------------------------------------------------------------------------
 
-    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_own: bool = False) -> None:
         if len(self._open) >= self.settings.most_connections and not self._make_room():
             self.figures.refused_connections += 1
             writer.transport.abort()
             return
-        connection = Connection(reader, writer, self.settings, self._gate)
+        connection = Connection(reader, writer, self.settings, self._gate, is_own=is_own)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as one
         self._open[connection] = task
@@ -149,7 +165,7 @@ class HttpServer:
         """The path of the page, as it is counted, and its answer."""
         shown = UNKNOWN_PAGE
         try:
-            page, names = self._found(head)
+            page, names = self._found(head, connection)
             shown = page.path
             return shown, await self._pages.answer(page, names, head, lambda: self._body(connection, head), connection.hold)
         except EdgewrightError as error:
@@ -158,14 +174,14 @@ class HttpServer:
             self._say(f"a fault of edgewright's, while it answered {shown}:\n{traceback.format_exc()}")
             return shown, as_response(EdgewrightError("a fault of edgewright's; its log says more"))
 
-    def _found(self, head: Head) -> tuple[Page, Mapping[str, str]]:
+    def _found(self, head: Head, connection: Connection) -> tuple[Page, Mapping[str, str]]:
         """The page, if this caller may have it; who may not learns nothing of what there is."""
         try:
             page, names = self._pages.find(head)
         except EdgewrightError:
-            self._gate.check(head.headers, head.address, is_open=False)
+            self._gate.check(head.headers, head.address, is_open=connection.is_own)
             raise
-        self._gate.check(head.headers, head.address, is_open=page.is_open)
+        self._gate.check(head.headers, head.address, is_open=page.is_open or connection.is_own)
         return page, names
 
     async def _body(self, connection: Connection, head: Head) -> bytearray:
@@ -189,23 +205,6 @@ def as_response(error: EdgewrightError) -> Response:
         headers.append(("Allow", error.allowed))
     words = {"error": printable(hide_credentials(str(error)), LONGEST_ERROR)}
     return Response(status, (json.dumps(words).encode(),), headers=tuple(headers))
-
-
-def tls_context(tls: Tls) -> ssl.SSLContext:
-    """TLS 1.2 or newer.
-
-    Raises:
-        InputError: the certificate or its key cannot be read.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(tls.certificate, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        got = (getattr(error, "strerror", None) or str(error)).lower()
-        fix = "give a PEM file with the certificate chain, and one with its key"
-        raise InputError("the certificate of the server cannot be used", got=printable(got, 200), fix=fix) from error
-    return context
 
 
 class Serving:

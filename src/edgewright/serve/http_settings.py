@@ -1,15 +1,14 @@
 """Where the server listens, whom it answers, and its limits. The values are for a board of 1 GB, and one user's network."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 
 from edgewright.errors import InputError
 from edgewright.printable import printable
+from edgewright.run.front_settings import SHORTEST_TOKEN, FrontSettings, is_long_enough, is_this_machine
 from edgewright.run.secrets import Secret
 
 MIB = 1 << 20
-SHORTEST_TOKEN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +46,18 @@ class HttpSettings:
     drain_s: float = 10.0
 
     def __post_init__(self) -> None:
-        if self.token is not None and len(self.token.reveal()) < SHORTEST_TOKEN:
+        if self.token is not None and not is_long_enough(self.token):
             raise InputError("the token is too short", expected=f"at least {SHORTEST_TOKEN} characters")
         if self.token is None and not is_this_machine(self.host):
             raise InputError(f"{printable(self.host)} is open to others", expected="a token", fix="set one, or listen on 127.0.0.1")
 
-
-def is_this_machine(host: str) -> bool:
-    """Whether only processes of this machine reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    @classmethod
+    def of(cls, front: FrontSettings) -> "HttpSettings":
+        """As [http] of a service.toml has it."""
+        tls = None if front.certificate is None else Tls(front.certificate, front.key)
+        return cls(
+            *(front.host, front.port, front.token, tls, front.names),
+            rate_per_s=front.rate_per_s,
+            most_body_bytes=front.most_body_bytes,
+            most_connections=front.most_connections,
+        )

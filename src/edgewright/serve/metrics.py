@@ -7,6 +7,8 @@ from functools import partial
 
 from edgewright.run.figures import Histogram
 from edgewright.serve.exposition import Family
+from edgewright.serve.live_metrics import live_families, memory_families
+from edgewright.serve.live_view import Status
 from edgewright.serve.model_figures import STAGES, ModelFigures
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.version import __version__
@@ -28,11 +30,13 @@ class HttpFigures:
         self.taken[page].add(seconds)
 
 
-def families(host: ModelHost, http: HttpFigures, *, ready: bool) -> Iterable[Family]:
-    """All of them."""
+def families(host: ModelHost, http: HttpFigures, *, ready: bool, live: Status | None = None) -> Iterable[Family]:
+    """All of them; `live`: how a live service says that it is."""
     yield Family("edgewright_info", "gauge", "Which edgewright this is.").add(1, version=__version__)
     yield Family("edgewright_ready", "gauge", "Whether all that is required is loaded and computes.").add(ready)
     yield from _of_models(host)
+    yield _restarts(host, live)
+    yield from _of_memory(host) if live is None else live_families(live)
     yield from _of_http(http)
     yield from _as_triton(host)
 
@@ -48,16 +52,27 @@ def _of_models(host: ModelHost) -> Iterable[Family]:
             requests.add(count, model=name, result=reason.lower())
     ready = Family("edgewright_model_ready", "gauge", "Whether the model answers.")
     resident = Family("edgewright_model_resident_bytes", "gauge", "Memory of the model's process, shared pages by share.")
-    restarts = Family("edgewright_worker_restarts_total", "counter", "How often the model's process was replaced.")
     waiting = Family("edgewright_model_waiting_requests", "gauge", "Requests that wait for the model.")
     for name, worker in host.workers.items():
         ready.add(worker.state == "ready", model=name)
         resident.add(worker.taken_bytes or 0, model=name)
-        restarts.add(worker.restarts, model=name)
         waiting.add(worker.waiting, model=name)
-    budget = Family("edgewright_memory_budget_bytes", "gauge", "What all models together may take.").add(host.budget.total_bytes)
-    promised = Family("edgewright_memory_promised_bytes", "gauge", "What of it is promised.").add(host.budget.promised_bytes)
-    yield from (stages, requests, ready, resident, restarts, waiting, budget, promised)
+    yield from (stages, requests, ready, resident, waiting)
+
+
+def _restarts(host: ModelHost, live: Status | None) -> Family:
+    """Of a model that watches cameras and is asked over HTTP as well, both."""
+    restarts = Family("edgewright_worker_restarts_total", "counter", "How often a process of the model was replaced.")
+    counted = Counter({name: worker.restarts for name, worker in host.workers.items()})
+    counted.update({name: model["restarts"] for name, model in ({} if live is None else live["models"]).items()})
+    for name, count in counted.items():
+        restarts.add(count, model=name)
+    return restarts
+
+
+def _of_memory(host: ModelHost) -> Iterable[Family]:
+    used = {f"model {name}": worker.taken_bytes or 0 for name, worker in host.workers.items()}
+    yield from memory_families(host.budget.total_bytes, host.budget.promises, used)
 
 
 def _of_http(http: HttpFigures) -> Iterable[Family]:

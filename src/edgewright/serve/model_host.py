@@ -23,6 +23,7 @@ from edgewright.whole_file import is_own_file, is_own_folder
 
 TICK_S: Final = 0.1
 DRAIN_S: Final = 10.0
+REFUSED_S: Final = 30.0
 MOST_LISTED: Final = 1000
 VERSION: Final = "1"  # each model has this one
 MODEL_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", re.ASCII)
@@ -90,6 +91,7 @@ class ModelHost:
         self._turned = asyncio.Event()
         # Without which the server is not ready: what is loaded at the start, until somebody unloads it.
         self.required = set(settings.models if settings.at_start is None else settings.at_start)
+        self._refused: dict[str, tuple[EdgewrightError, float]] = {}  # on demand, and until when
         self._locks: dict[str, asyncio.Lock] = {}  # a model is loaded or unloaded by one at a time
 
     async def start(self) -> None:
@@ -111,6 +113,27 @@ class ModelHost:
             fix = "load it" if name in self.repository.names() else None
             raise NotFoundError(f"{what} is not loaded", expected=f"one of {', '.join(list(self.workers)[:20]) or 'none'}", fix=fix)
         return worker
+
+    async def demand(self, name: str) -> None:
+        """Load a model that somebody asks for, if that is done here and it is not there yet; one that failed is not tried again at once.
+
+        Raises:
+            InputError, HostError: why it cannot be served.
+        """
+        worker = self.workers.get(name)
+        is_coming = worker is not None and worker.served is None and worker.state == "loading"
+        if not self.settings.on_demand or name not in self.settings.models or not (worker is None or is_coming):
+            return
+        refusal, until_s = self._refused.get(name, (None, 0.0))
+        if refusal is not None and self.clock.monotonic_s() < until_s:
+            raise refusal
+        try:
+            async with self._lock_of(name):
+                if (worker := self.workers.get(name) or self._begin(name)).state != "ready":
+                    await self._settled(worker)
+        except EdgewrightError as error:
+            self._refused[name] = error, self.clock.monotonic_s() + REFUSED_S
+            raise
 
     async def load(self, name: str) -> None:
         """Until the model is ready, also when it was loaded before: then its process is begun anew.

@@ -9,7 +9,7 @@ from edgewright.serve.datatypes import DATATYPES
 from edgewright.version import __version__
 
 if TYPE_CHECKING:
-    from edgewright.serve.routes import Page
+    from edgewright.serve.page import Page
 
 HTML_HEADERS: Final = (
     (

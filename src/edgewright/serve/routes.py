@@ -1,12 +1,9 @@
 """Which page does what: the Open Inference Protocol's paths, Triton's where it has none, and our own."""
 
-import json
 import math
-import re
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from edgewright.errors import InputError
@@ -16,7 +13,9 @@ from edgewright.serve.connection import Head, Response
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.exposition import CONTENT_TYPE, exposed
 from edgewright.serve.gate import Gate
+from edgewright.serve.live_pages import LIVE_PAGES
 from edgewright.serve.metrics import HttpFigures, families
+from edgewright.serve.page import Body, Call, Hold, Page, as_json
 from edgewright.serve.protocol import EncodedAnswer, parse_object
 from edgewright.serve.refusals import NotAllowedError, NotFoundError, TooLargeError
 
@@ -25,38 +24,6 @@ MOST_QUERY: Final = 2000  # characters
 MOST_ORDER_BYTES: Final = 1 << 16  # of a request to load, or to list
 NOWHERE: Final = "*"
 WIDEST: Final = 4  # bytes of a tensor for one of JSON: "1," is a double
-Body: TypeAlias = Callable[[], Awaitable[bytearray]]
-Hold: TypeAlias = Callable[[int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request for one page."""
-
-    head: Head
-    names: Mapping[str, str]  # that stand in the path
-    query: Mapping[str, str]
-    body: Body
-    hold: Hold  # so many bytes more, until it is answered
-    most_body_bytes: int
-
-
-Handler: TypeAlias = Callable[["Pages", Call], Awaitable[Response]]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """A path with {names} in it. `is_open`: also without a token."""
-
-    method: str
-    path: str
-    summary: str
-    handler: Handler
-    is_open: bool = False
-
-    @property
-    def pattern(self) -> re.Pattern[str]:
-        return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path.replace(".", r"\.")))
 
 
 class Pages:
@@ -72,7 +39,7 @@ class Pages:
         """Raises NotFoundError, NotAllowedError."""
         path = _path(head.target)
         method = "GET" if head.method == "HEAD" else head.method
-        found = [(page, match) for page, pattern in PATTERNS if (match := pattern.fullmatch(path))]
+        found = [(page, match) for page, pattern in PATTERNS if (match := pattern.fullmatch(path)) and self.has(page)]
         for page, match in found:
             if page.method == method:
                 return page, {name: unquote(value) for name, value in match.groupdict().items()}
@@ -80,6 +47,14 @@ class Pages:
             allowed = ", ".join(sorted({page.method for page, _ in found}))
             raise NotAllowedError(f"{printable(head.method, 20)} does nothing here", allowed)
         raise NotFoundError(f"there is no page {printable(path)}", fix="see /openapi.json")
+
+    def has(self, page: Page) -> bool:
+        """Whether it is one of this server's."""
+        return self.dataplane.live is not None or not page.is_live
+
+    @property
+    def all(self) -> tuple[Page, ...]:
+        return tuple(page for page in PAGES if self.has(page))
 
     async def answer(self, page: Page, names: Mapping[str, str], head: Head, body: Body, hold: Hold) -> Response:
         """Raises EdgewrightError: with the status that says why."""
@@ -90,38 +65,41 @@ class Pages:
 
 
 async def live(pages: Pages, _call: Call) -> Response:
-    return _json({"live": pages.dataplane.is_live()})
+    return as_json({"live": pages.dataplane.is_live()})
 
 
 async def ready(pages: Pages, _call: Call) -> Response:
     is_ready = pages.dataplane.is_ready()
-    return _json({"ready": is_ready}, 200 if is_ready else 503, () if is_ready else (("Retry-After", "1"),))
+    return as_json({"ready": is_ready}, 200 if is_ready else 503, () if is_ready else (("Retry-After", "1"),))
 
 
 async def model_ready(pages: Pages, call: Call) -> Response:
     is_ready = pages.dataplane.is_model_ready(call.names["model"], call.names.get("version"))
     words = {"name": call.names["model"], "ready": is_ready}
-    return _json(words, 200 if is_ready else 503, () if is_ready else (("Retry-After", "1"),))
+    return as_json(words, 200 if is_ready else 503, () if is_ready else (("Retry-After", "1"),))
 
 
 async def server(pages: Pages, _call: Call) -> Response:
-    return _json(pages.dataplane.server_metadata())
+    return as_json(pages.dataplane.server_metadata())
 
 
 async def model(pages: Pages, call: Call) -> Response:
-    return _json(pages.dataplane.model_metadata(call.names["model"], call.names.get("version")))
+    await pages.dataplane.demand(call.names["model"])
+    return as_json(pages.dataplane.model_metadata(call.names["model"], call.names.get("version")))
 
 
 async def config(pages: Pages, call: Call) -> Response:
-    return _json(pages.dataplane.model_config(call.names["model"], call.names.get("version")))
+    await pages.dataplane.demand(call.names["model"])
+    return as_json(pages.dataplane.model_config(call.names["model"], call.names.get("version")))
 
 
 async def statistics(pages: Pages, call: Call) -> Response:
-    return _json(pages.dataplane.statistics(call.names.get("model"), call.names.get("version")))
+    return as_json(pages.dataplane.statistics(call.names.get("model"), call.names.get("version")))
 
 
 async def metrics(pages: Pages, _call: Call) -> Response:
-    text = exposed(families(pages.dataplane.host, pages.figures, ready=pages.dataplane.is_ready()))
+    plane = pages.dataplane
+    text = exposed(families(plane.host, pages.figures, ready=plane.is_ready(), live=None if plane.live is None else plane.live.status))
     return Response(200, (text.encode(),), CONTENT_TYPE)
 
 
@@ -130,7 +108,7 @@ async def metrics(pages: Pages, _call: Call) -> Response:
 
 async def index(pages: Pages, call: Call) -> Response:
     order = await _order(call, pages)
-    return _json(pages.dataplane.repository_index(only_ready=order.get("ready") is True))
+    return as_json(pages.dataplane.repository_index(only_ready=order.get("ready") is True))
 
 
 async def load(pages: Pages, call: Call) -> Response:
@@ -138,13 +116,13 @@ async def load(pages: Pages, call: Call) -> Response:
     if given := [name for name in order.get("parameters") or {} if name == "config" or str(name).startswith("file:")]:
         raise InputError(f"a model is not loaded with {printable(str(given[0]), 40)}", expected="no config and no files: only its name")
     await pages.dataplane.load(call.names["model"])
-    return _json({})
+    return as_json({})
 
 
 async def unload(pages: Pages, call: Call) -> Response:
     await _order(call, pages)
     await pages.dataplane.unload(call.names["model"])
-    return _json({})
+    return as_json({})
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------------------------
@@ -166,22 +144,22 @@ async def detect(pages: Pages, call: Call) -> Response:
     body = await _plain(await call.body(), call, pages)
     with pages.gate.answering():
         found = await pages.dataplane.detect(call.query.get("model"), memoryview(body), score=score)
-        return _json(found.to_json())
+        return as_json(found.to_json())
 
 
 # --- pages for people and tools ---------------------------------------------------------------------------------------------------------
 
 
-async def openapi(_pages: Pages, _call: Call) -> Response:
+async def openapi(pages: Pages, _call: Call) -> Response:
     from edgewright.serve.openapi import document  # noqa: PLC0415 - it describes this module
 
-    return _json(document(PAGES))
+    return as_json(document(pages.all))
 
 
 async def home(pages: Pages, _call: Call) -> Response:
     from edgewright.serve.openapi import HTML_HEADERS, home_page  # noqa: PLC0415 - as above
 
-    text = home_page(PAGES, pages.dataplane.repository_index(), ready=pages.dataplane.is_ready())
+    text = home_page(pages.all, pages.dataplane.repository_index(), ready=pages.dataplane.is_ready())
     return Response(200, (text.encode(),), "text/html; charset=utf-8", HTML_HEADERS)
 
 
@@ -195,6 +173,7 @@ PAGES: Final = (
     Page("GET", "/v2", "Name, version, extensions", server),
     Page("GET", "/v2/health/live", "The process is up", live, is_open=True),
     Page("GET", "/v2/health/ready", "Every model of the start is loaded, and computes", ready, is_open=True),
+    *LIVE_PAGES,
     Page("GET", "/v2/models/stats", "Statistics of all models", statistics),
     *(
         page
@@ -236,10 +215,6 @@ def _query(target: str) -> dict[str, str]:
         return {name: values[-1] for name, values in parse_qs(text, max_num_fields=20).items()}
     except ValueError:
         raise InputError("the query has too many fields") from None
-
-
-def _json(words: Any, status: int = 200, headers: tuple[tuple[str, str], ...] = ()) -> Response:
-    return Response(status, (json.dumps(words, separators=(",", ":")).encode(),), headers=headers)
 
 
 async def _order(call: Call, pages: Pages) -> dict[str, Any]:
