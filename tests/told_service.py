@@ -10,13 +10,15 @@ import socket
 import ssl
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 from edgewright.run.events import EventIds
-from edgewright.run.figures import BOUNDS_S, CameraFigures, Histogram, PairFigures
+from edgewright.run.figures import CameraFigures, Histogram, PairFigures
+from edgewright.run.recent import BOUNDS_S
 
 MIB = 1 << 20
 
@@ -138,6 +140,7 @@ class ToldService:
     ) -> None:
         self.figures = Figures(cameras)
         self.token, self.asked, self.connections = token, list[str](), 0
+        self.open: list[socket.socket] = []
         self.answer: tuple[int, bytes] | bytes | None = None
         self.slowly: float | None = None
         self.hangs_up = False  # after each answer, without saying so
@@ -177,6 +180,9 @@ class ToldService:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+        for connection in self.open:  # kept ones as well
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         if self._folder is not None:
             (self._folder / "http.sock").unlink(missing_ok=True)
@@ -196,6 +202,7 @@ class Pages(BaseHTTPRequestHandler):
     def setup(self):
         super().setup()
         self.server.told.connections += 1
+        self.server.told.open.append(self.connection)
 
     def do_GET(self):
         told = self.server.told

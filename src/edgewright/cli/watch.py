@@ -26,7 +26,7 @@ EXAMPLES = """
 
   edgewright watch https://line-3.plant.example:8000 --token-file token --ca-file line-3.pem
 
-  EDGEWRIGHT_TOKEN=... edgewright watch https://line-3.plant.example:8000 --once
+  EDGEWRIGHT_HTTP_TOKEN=... edgewright watch https://line-3.plant.example:8000 --once
 
   edgewright watch --json - | jq .cameras.belt.answered
 
@@ -49,7 +49,7 @@ def watch(
         typer.Argument(metavar="[STATE_DIR|URL]", help="A service's state folder, or its address.", show_default="edgewright-state"),
     ] = None,
     token_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A file whose first line is the token; without it, EDGEWRIGHT_TOKEN is.")
+        Path | None, typer.Option(metavar="FILE", help="A file whose first line is the token; without it, EDGEWRIGHT_HTTP_TOKEN is.")
     ] = None,
     ca_file: Annotated[
         Path | None,

@@ -7,15 +7,24 @@ the one that nobody sets; when it goes back, another service has begun, and so d
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from edgewright.watch.recent import Quantiles, quantiles_ms
+from edgewright.run.recent import recent
 from edgewright.watch.said import STAGES, Buckets, CameraSaid, ModelSaid, Said
 
 NOW_S: Final = 5.0  # what "now" is: at ten frames a second, one second has nine, ten or eleven of them
 MINUTE_S: Final = 60.0
 SLACK_S: Final = 0.5  # statuses come about once a second
 MOST_SAMPLES: Final = 3600
+
+
+class Quantiles(NamedTuple):
+    """In milliseconds; None where nothing was timed."""
+
+    p50: float | None
+    p99: float | None
+
+
 NOTHING: Final = Quantiles(None, None)
 
 
@@ -88,6 +97,14 @@ def counts_of(said: Said) -> Counts:
                 stages[model, stage] = together(stages.get((model, stage), ()), buckets)
     captured = {camera.name: camera.captured for camera in said.cameras if camera.captured is not None}
     return Counts(said.uptime_s or 0.0, said.bounds_s, captured, dropped, answered, ages, stages)
+
+
+def quantiles_ms(bounds_s: tuple[float, ...], now: Buckets, before: Buckets) -> Quantiles:
+    """Of what is in the buckets now and was not before."""
+    if not bounds_s or len(now) != len(bounds_s) + 1:
+        return NOTHING
+    found = recent(now, before or None, bounds_s)
+    return Quantiles(None if found.p50_s is None else found.p50_s * 1e3, None if found.p99_s is None else found.p99_s * 1e3)
 
 
 def together(some: Buckets, others: Buckets) -> Buckets:

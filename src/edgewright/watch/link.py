@@ -17,8 +17,10 @@ from edgewright.version import __version__
 from edgewright.watch.where import Place, Where
 
 WITHIN_S: Final = 5.0  # for a whole answer, however it trickles
+FIRST_S: Final = 30.0  # for one after none: a service may begin its HTTP process when somebody comes, on the slowest board
 MOST_BYTES: Final = 8 << 20
 MOST_REASON: Final = 200  # characters
+NOBODY: Final = "nobody is there"
 REFUSALS: Final = {
     401: "the token is missing or wrong",
     403: "it does not let us in",
@@ -39,8 +41,11 @@ class LinkError(Exception):
 class Link:
     """To the service at a place."""
 
-    def __init__(self, where: Where, *, within_s: float = WITHIN_S, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._place, self._within_s, self._now_s = where.place, within_s, now_s
+    def __init__(
+        self, where: Where, *, within_s: float = WITHIN_S, first_s: float = FIRST_S, now_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._place, self._within_s, self._first_s, self._now_s = where.place, within_s, first_s, now_s
+        self._has_answered = False
         self._headers: dict[str, str | bytes] = {"Accept": "application/json", "User-Agent": f"edgewright-watch/{__version__}"}
         if where.token is not None:
             self._headers["Authorization"] = b"Bearer " + where.token.reveal().encode()
@@ -52,7 +57,8 @@ class Link:
         Raises:
             LinkError: with the reason, in words that may be shown.
         """
-        until_s = self._now_s() + self._within_s
+        until_s = self._now_s() + (self._within_s if self._has_answered else self._first_s)
+        self._has_answered = False
         try:
             is_kept = self._connection is not None
             try:
@@ -63,6 +69,7 @@ class Link:
                     raise
                 self.close()
                 response, body = self._ask(path, until_s)
+            self._has_answered = True
             return _document(response, body)
         except (OSError, HTTPException, ValueError) as error:
             raise LinkError(why(error)) from None
@@ -88,6 +95,8 @@ class Link:
         body = response.read(MOST_BYTES + 1)
         if len(body) > MOST_BYTES:
             raise LinkError(f"it says more than {MOST_BYTES >> 20} MiB at once")
+        if response.length:
+            raise LinkError("what it answers is cut off")
         connection.is_at_rest = not response.will_close
         return response, body
 
@@ -135,7 +144,9 @@ def why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it does not answer in time"
     if isinstance(error, ConnectionRefusedError | FileNotFoundError):
-        return "nobody is there"
+        return NOBODY
+    if isinstance(error, ConnectionError):
+        return "it hangs up"
     if isinstance(error, OSError):
         return printable(error.strerror or str(error) or type(error).__name__, MOST_REASON)
     if isinstance(error, HTTPException):

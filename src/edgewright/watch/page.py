@@ -115,10 +115,10 @@ def _header(view: View, look: Look) -> Line:
 
 def _trouble(view: View) -> list[Line]:
     if view.lately is None:
-        return [line(Span(f"waiting for the service: {view.trouble}", "warning") if view.trouble else "asking the service ...")]
+        return [line(Span(f"waiting for the service; {view.trouble}", "warning") if view.trouble else "asking the service ...")]
     if view.trouble is None:
         return []
-    return [line(Span(f"no answer: {view.trouble}; what is shown is {amounts.span(view.age_s)} old", "bad"))]
+    return [line(Span(f"{view.trouble}; what is shown is {amounts.span(view.age_s)} old", "bad"))]
 
 
 def _chart(view: View, look: Look, rows: int) -> list[Line]:

@@ -11,6 +11,8 @@ from edgewright.watch.spans import Line, Span, Style, line, width_of
 from edgewright.watch.table import Column, table
 
 LABEL: Final = 9  # columns for what a line is about
+NAME: Final = 8  # columns that a name is cut to
+WHY: Final = 20  # and a sentence
 BAR: Final = 24  # columns of the memory's bar, at most
 BETWEEN: Final = "   "  # facts
 NEAR_C: Final = 3.0  # below the limit
@@ -41,17 +43,17 @@ def cameras(lately: Lately, width: int) -> list[Line]:
     minute = "dropped in a minute" if lately.minute_s > 55 or not lately.minute_s else f"dropped in {amounts.span(lately.minute_s)}"
     size = [f"{each.said.size_wh[0]}x{each.said.size_wh[1]}" if each.said.size_wh else amounts.NONE for each in rows]
     columns = [
-        Column("camera", tuple(Span(each.said.name) for each in rows), right=False, cuts=True),
+        Column("camera", tuple(Span(each.said.name) for each in rows), right=False, cuts_to=NAME),
         Column("state", tuple(_state(each.said.state) for each in rows), right=False),
-        Column("fps", tuple(_fps(each) for each in rows)),
-        Column("age ms", tuple(Span(amounts.ms(each.now.p50)) for each in rows), rank=3),
-        Column("p50", tuple(Span(amounts.ms(each.minute.p50)) for each in rows), rank=2),
-        Column("p99", tuple(Span(amounts.ms(each.minute.p99)) for each in rows)),
-        Column("restarts", tuple(_restarts(each.said.restarts) for each in rows), rank=4),
-        Column("cap", tuple(Span(amounts.rate(each.said.fps_cap)) for each in rows), rank=6),
-        Column("size", tuple(Span(each) for each in size), rank=7),
-        Column("reader", tuple(Span(each.said.reader or amounts.NONE) for each in rows), rank=8, right=False, cuts=True),
-        Column(minute, tuple(_dropped(each) for each in rows), rank=1, right=False, cuts=True),
+        Column("fps", tuple(_fps(each) for each in rows), rank=1),
+        Column("age ms", tuple(Span(amounts.ms(each.now.p50)) for each in rows), rank=5),
+        Column("p50", tuple(Span(amounts.ms(each.minute.p50)) for each in rows), rank=4),
+        Column("p99", tuple(Span(amounts.ms(each.minute.p99)) for each in rows), rank=2),
+        Column("restarts", tuple(_restarts(each.said.restarts) for each in rows), rank=6),
+        Column("cap", tuple(Span(amounts.rate(each.said.fps_cap)) for each in rows), rank=7),
+        Column("size", tuple(Span(each) for each in size), rank=8),
+        Column("reader", tuple(Span(each.said.reader or amounts.NONE) for each in rows), rank=9, right=False, cuts_to=NAME),
+        Column(minute, tuple(_dropped(each) for each in rows), rank=3, right=False, cuts_to=WHY),
     ]
     return table(columns, width)
 
@@ -86,19 +88,21 @@ def models(models: Sequence[ModelLately], width: int) -> list[Line]:
         Column(title, tuple(Span(amounts.ms(each.stages[stage].p50)) for each in rows), rank=rank)
         for stage, (title, rank) in STAGES.items()
     ]
+    p99 = Column("p99", tuple(Span(amounts.ms(each.stages["model"].p99)) for each in rows), rank=8)
     columns = [
-        Column("model", tuple(Span(each.said.name) for each in rows), right=False, cuts=True),
+        Column("model", tuple(Span(each.said.name) for each in rows), right=False, cuts_to=NAME),
         Column("state", tuple(_state(each.said.state) for each in rows), right=False),
-        Column("engine", tuple(Span(each.said.engine or amounts.NONE) for each in rows), rank=6, right=False, cuts=True),
-        Column("fps", tuple(Span(amounts.rate(each.fps)) for each in rows), rank=2),
-        *stages,
-        Column("p99", tuple(Span(amounts.ms(each.stages["model"].p99)) for each in rows), rank=8),
-        Column("waiting", tuple(Span(amounts.count(each.said.waiting)) for each in rows), rank=1),
-        Column("restarts", tuple(_restarts(each.said.restarts) for each in rows), rank=7),
+        Column("engine", tuple(Span(each.said.engine or amounts.NONE) for each in rows), rank=4, right=False, cuts_to=NAME),
+        Column("fps", tuple(Span(amounts.rate(each.fps)) for each in rows), rank=3),
+        *stages[:3],  # up to the model's own
+        p99,
+        *stages[3:],
+        Column("waiting", tuple(Span(amounts.count(each.said.waiting)) for each in rows), rank=2),
+        Column("restarts", tuple(_restarts(each.said.restarts) for each in rows), rank=9),
     ]
     if any(each.said.why for each in rows):
         why = tuple(Span(each.said.why or "", "warning") for each in rows)
-        columns.append(Column("why", why, rank=1, right=False, cuts=True))
+        columns.append(Column("why", why, rank=2, right=False, cuts_to=WHY))
     return table(columns, width)
 
 
@@ -115,14 +119,14 @@ def outputs(said: Said, width: int) -> list[Line]:
     why = [Span(each.why or "", "warning" if each.failing_since_s else "faint") for each in sinks]
     why += [Span("paused" if each.is_paused else "", "warning") for each in films]
     columns = [
-        Column("output", tuple(map(Span, names)), right=False, cuts=True),
+        Column("output", tuple(map(Span, names)), right=False, cuts_to=NAME),
         Column("delivered", tuple(map(Span, delivered)), rank=1),
         Column("waiting", tuple(map(Span, waiting)), rank=2),
         Column("spooled", tuple(map(Span, spooled)), rank=3),
         Column("lost", tuple(lost)),
     ]
     if any(each.text for each in why):
-        columns.append(Column("why", tuple(why), rank=4, right=False, cuts=True))
+        columns.append(Column("why", tuple(why), rank=4, right=False, cuts_to=WHY))
     return table(columns, width)
 
 

@@ -11,7 +11,7 @@ from edgewright.errors import HostError, InputError
 from edgewright.watch.asker import EVERY_S, Answered, Asker, ask, last_id
 from edgewright.watch.bell import ENDS, Bell, stop_as_asked
 from edgewright.watch.chart import SCALES_S, Glyphs
-from edgewright.watch.link import Link
+from edgewright.watch.link import NOBODY, Link
 from edgewright.watch.page import Look, page
 from edgewright.watch.said import Happened
 from edgewright.watch.terminal import Terminal, TerminalGoneError
@@ -19,6 +19,7 @@ from edgewright.watch.view import View, Watched
 from edgewright.watch.where import Where
 
 LATEST_S: Final = 1.5  # a page is drawn anew after as long, answer or not: its clock goes on
+LOOKS: Final = 10  # at most, for two statuses: a service that has just begun has said nothing yet
 QUIT: Final = frozenset("qQ\x03\x04")
 
 
@@ -113,20 +114,23 @@ def look_once(where: Where, pause: Callable[[float], None] = time.sleep) -> Watc
     """
     link, watched = Link(where), Watched(str(where.place), time.time, time.monotonic)
     after: str | None = None
+    heard = 0
     try:
-        for look in range(2):
-            if look:
-                pause(EVERY_S + 0.1)  # the service says something new every second
+        for _ in range(LOOKS):
             answer = ask(link, after)
             if answer.refused:
                 raise _refused(where, answer)
-            watched.hear(answer)
-            after = last_id(answer.events)
-            if (trouble := watched.view().trouble) is not None:
-                raise HostError(f"no answer from {where.place}: {trouble}", fix="is the service running? `edgewright serve` starts one")
+            heard += watched.hear(answer)
+            after = last_id(answer.events) or after
+            if heard == 2:
+                return watched
+            if answer.failure == NOBODY:
+                break
+            pause(EVERY_S)
     finally:
         link.close()
-    return watched
+    fix = "is the service running? `edgewright serve` starts one"
+    raise HostError(f"{where.place}: {watched.view().trouble or 'it says nothing new'}", fix=fix)
 
 
 def _refused(where: Where, answer: Answered) -> InputError:

@@ -7,18 +7,17 @@ from typing import Final
 from edgewright.watch.spans import Line, Span, columns_of, padded
 
 GAP: Final = 2
-SHORTEST_TEXT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """`rank`: 0 stays, however narrow it gets; of the others those with the highest go first. `cuts`: its texts may be cut."""
+    """`rank`: 0 stays, however narrow it gets; of the others those with the highest go first. `cuts_to`: its texts may be cut, to so many columns."""
 
     title: str
     cells: tuple[Span, ...]
     rank: int = 0
     right: bool = True
-    cuts: bool = False
+    cuts_to: int | None = None
 
     @property
     def width(self) -> int:
@@ -28,7 +27,7 @@ class Column:
     @property
     def least(self) -> int:
         """What it can do with."""
-        return min(self.width, max(columns_of(self.title), SHORTEST_TEXT)) if self.cuts else self.width
+        return self.width if self.cuts_to is None else min(self.width, max(columns_of(self.title), self.cuts_to))
 
 
 def table(columns: Sequence[Column], width: int) -> list[Line]:

@@ -45,12 +45,12 @@ class Watched:
 
     def hear(self, answer: Answered) -> bool:
         """Whether it was a new status."""
-        self._failure = answer.failure
+        self._failure = None if answer.failure is None else f"no answer: {answer.failure}"
         for event in happened(answer.events, MOST_EVENTS):
             self._note(event)
         status = None if answer.status is None else said(answer.status)
         if status is None:
-            self._failure = answer.failure or "what it says of itself is no status"
+            self._failure = self._failure or "what it says of itself is no status"
             return False
         return self._hear(status, answer.status)
 

@@ -7,20 +7,19 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from edgewright.errors import InputError
 from edgewright.printable import printable
+from edgewright.run.front_settings import is_this_machine
+from edgewright.run.own_socket import SOCKET, short_path
 from edgewright.run.secret_places import SecretPlaces
 from edgewright.run.secrets import Secret, hide_in_address
 from edgewright.run.toml_values import Unfit
 
-SOCKET_NAME: Final = "http.sock"
-TOKEN_VARIABLE: Final = "EDGEWRIGHT_TOKEN"  # noqa: S105 - the variable's name
-MOST_PATH_BYTES: Final = 100  # of a socket's address; sun_path has 108 (unix(7))
+TOKEN_VARIABLE: Final = "EDGEWRIGHT_HTTP_TOKEN"  # noqa: S105 - the variable's name; `serve` takes its token from it as well
 PORTS: Final = {"http": 80, "https": 443}
 EXPECTED: Final = "a service's state folder, or http://HOST:PORT or https://HOST:PORT"
 
@@ -46,14 +45,11 @@ class SocketPlace:
         Raises:
             OSError: nobody is there.
         """
-        path = self.folder / SOCKET_NAME
         found = socket.socket(socket.AF_UNIX)
         try:
             found.settimeout(within_s)
-            if len(bytes(path)) <= MOST_PATH_BYTES:
-                found.connect(str(path))
-            else:
-                _connect_far(found, path)
+            with short_path(self.folder / SOCKET) as short:
+                found.connect(short)
         except BaseException:
             found.close()
             raise
@@ -61,17 +57,6 @@ class SocketPlace:
 
     def __str__(self) -> str:
         return printable(str(self.folder), 200)
-
-
-def _connect_far(found: socket.socket, path: Path) -> None:
-    """To a socket whose path is longer than an address holds: through its folder, opened (proc_pid_fd(5))."""
-    import os  # noqa: PLC0415 - seldom
-
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        found.connect(f"/proc/self/fd/{folder}/{path.name}")
-    finally:
-        os.close(folder)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +72,6 @@ class NetPlace:
     def host(self) -> str:
         name = f"[{self.name}]" if ":" in self.name else self.name
         return name if self.port == PORTS["http" if self.tls is None else "https"] else f"{name}:{self.port}"
-
-    @property
-    def is_near(self) -> bool:
-        """Whether nothing that is sent leaves the machine."""
-        try:
-            return ip_address(self.name).is_loopback
-        except ValueError:
-            return self.name == "localhost"
 
     def connect(self, within_s: float) -> socket.socket:
         """A connection.
@@ -127,7 +104,7 @@ class Where:
     @property
     def warning(self) -> str | None:
         """What whoever uses it should know."""
-        if self.token is None or isinstance(self.place, SocketPlace) or self.place.tls is not None or self.place.is_near:
+        if self.token is None or isinstance(self.place, SocketPlace) or self.place.tls is not None or is_this_machine(self.place.name):
             return None
         return f"the token goes to {self.place} in the clear: whoever is on the way reads it; https:// hides it"
 
@@ -150,7 +127,7 @@ def where(what: str, *, token_file: Path | None = None, ca_file: Path | None = N
 
 def _socket_place(folder: Path) -> SocketPlace:
     shown = printable(str(folder), 200)
-    if folder.name == SOCKET_NAME:
+    if folder.name == SOCKET:
         folder = folder.parent
     if not folder.is_dir():
         fix = "name the folder that `state` of service.toml says, or start the service first"

@@ -17,7 +17,7 @@ def one_line(view: View, new: Sequence[Happened]) -> str:
     """How it is, and what has happened since the line before."""
     words = [time_of_day(view.now_s)]
     if view.lately is None or view.trouble is not None:
-        words.append(f"no answer: {view.trouble or 'not yet'}")
+        words.append(view.trouble or "no answer yet")
     else:
         said = view.lately.said
         parts = [f"{said.name} {'ready' if said.is_ready else 'not ready'}"]
@@ -35,7 +35,7 @@ def one_line(view: View, new: Sequence[Happened]) -> str:
 def _camera(camera: CameraLately) -> str:
     if camera.said.state != "up":
         return f"{camera.said.name} {camera.said.state}"
-    captured = "" if camera.fps_captured is None else f" of {amounts.rate(camera.fps_captured)}"
+    captured = "" if camera.fps_captured is None else f"/{amounts.rate(camera.fps_captured)}"
     return f"{camera.said.name} {amounts.rate(camera.fps)}{captured} fps, {amounts.ms(camera.now.p50)} ms, p99 {amounts.ms(camera.now.p99)}"
 
 
