@@ -26,10 +26,10 @@ from fit_evidence import (
     threshold,
     whole_evidence,
 )
+from report_page import Page
 
 from edgewright.bench.report import DASH, MINUS, Example, ReportMaterial, render_report
 from edgewright.detections import Detections
-from page import Page
 
 HOSTILE = '<script>alert("x")</script>\x1b[31m\u202eevil\ud800 & \'"'
 

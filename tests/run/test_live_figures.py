@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgewright.run.figures import BOUNDS_S, RECENT, CameraFigures, Histogram, PairFigures
+from edgewright.run.figures import RECENT, CameraFigures, Histogram, PairFigures
+from edgewright.run.recent import BOUNDS_S
 
 seconds = st.floats(0, 1000) | st.sampled_from(BOUNDS_S) | st.sampled_from([np.nextafter(b, 1e9) for b in BOUNDS_S])
 

@@ -12,7 +12,22 @@ from edgewright.errors import InputError
 from edgewright.version import __version__
 
 # Modules of this package, in the order of the work.
-VERBS = ("board", "fit", "calibrate", "recover", "quantize", "bench", "eval", "inspect", "detect", "serve", "record", "export", "doctor")
+VERBS = (
+    "board",
+    "fit",
+    "calibrate",
+    "recover",
+    "quantize",
+    "bench",
+    "eval",
+    "inspect",
+    "detect",
+    "serve",
+    "watch",
+    "record",
+    "export",
+    "doctor",
+)
 
 
 def command_line(verbs: Sequence[str] = VERBS) -> typer.Typer:

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from edgewright.run.recent import BOUNDS_S
+
 RECENT: Final = 2000  # samples that quantiles are of
-# Upper bounds in seconds, from 1 ms to 100 s, six a decade: each is half as much again as the one before.
-BOUNDS_S: Final = tuple(round(0.001 * 10 ** (i / 6), 6) for i in range(31))
 STAGES: Final = ("wait", "preprocess", "model", "postprocess", "service")
 
 

@@ -21,12 +21,13 @@ from edgewright.run.companions import Companions
 from edgewright.run.desk import Desk
 from edgewright.run.events import EventIds
 from edgewright.run.faults import Faults
-from edgewright.run.figures import BOUNDS_S, CameraFigures, PairFigures
+from edgewright.run.figures import CameraFigures, PairFigures
 from edgewright.run.footprints import key_of
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.loop import Loop
 from edgewright.run.memory import DEFAULT_SHARE, MIB, Alarm, Footprint, MemoryBudget, available_bytes, pss_bytes
 from edgewright.run.preview_tap import PreviewTap
+from edgewright.run.recent import BOUNDS_S
 from edgewright.run.recorder import RecorderProcess
 from edgewright.run.records import NO_DATA, Answer, Event, Record, Severity
 from edgewright.run.rules import Rule

@@ -4,20 +4,18 @@ They are opened before anything else begins, so that a port in use is one senten
 clients wait for a front that is replaced, and are not turned away.
 """
 
-import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from edgewright.errors import HostError
 from edgewright.printable import printable
+from edgewright.run.own_socket import SOCKET, short_path
 
 BACKLOG: Final = 256
 MOST_ADDRESSES: Final = 3  # of one name; with the socket in the folder, as many as a message takes
-SOCKET: Final = "http.sock"  # in the state folder
 
 
 @dataclass(slots=True)
@@ -92,13 +90,3 @@ def listen_in(folder: Path) -> tuple[socket.socket, Path]:
         listening.close()
         raise
     return listening, path
-
-
-@contextmanager
-def short_path(path: Path) -> Iterator[str]:
-    """A path that fits into an address of a socket, which takes 107 bytes (unix(7)); for `bind` and `connect`."""
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{descriptor}/{path.name}"
-    finally:
-        os.close(descriptor)

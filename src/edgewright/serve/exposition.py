@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, Literal
 
-from edgewright.run.figures import BOUNDS_S, Histogram
+from edgewright.run.figures import Histogram
+from edgewright.run.recent import BOUNDS_S
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Labels = Mapping[str, str]

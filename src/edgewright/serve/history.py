@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.clock import Clock
-from edgewright.run.figures import BOUNDS_S, STAGES
+from edgewright.run.figures import STAGES
+from edgewright.run.recent import BOUNDS_S, quantile_s
 from edgewright.serve.live_view import MOST_EVENTS, Status, Told
-from edgewright.serve.recent import quantile_s
 
 STEP_S: Final = 5.0
 KEPT_S: Final = 3600.0

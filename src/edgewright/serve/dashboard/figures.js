@@ -2,7 +2,7 @@
 
 const LATELY_S = 10;
 
-/** The share of samples, in milliseconds, as serve/recent.py has it: evenly spread within a bucket; null where there are none. */
+/** The share of samples, in milliseconds, as run/recent.py has it: evenly spread within a bucket; null where there are none. */
 export function quantileMs(counts, share, boundsS) {
   const total = sum(counts);
   if (!total) return null;

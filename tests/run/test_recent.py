@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgewright.run.figures import BOUNDS_S, Histogram
-from edgewright.serve.recent import NOTHING, quantile_s, recent
+from edgewright.run.figures import Histogram
+from edgewright.run.recent import BOUNDS_S, NOTHING, quantile_s, recent
 
 seconds = st.lists(st.floats(0, 120), max_size=200)
 
