@@ -12,7 +12,7 @@ from edgewright.door import admission
 from tiny_detector import build_tiny_detector
 
 ALWAYS = ("fit", "calibrate", "quantize", "bench", "eval", "inspect", "detect")  # what needs no PyTorch
-VERBS = ("board", "fit", "calibrate", "recover", *ALWAYS[2:], "serve", "record", "doctor")
+VERBS = ("board", "fit", "calibrate", "recover", *ALWAYS[2:], "serve", "watch", "record", "doctor")
 
 
 def words_for(verb, model, data, out):

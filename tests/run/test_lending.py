@@ -90,3 +90,11 @@ def test_a_pace_takes_as_many_as_it_says_of_each_camera(fps, every_s, frames, ta
         for camera in counted:
             counted[camera] += pace.is_due(camera, 7.0 + number * every_s)
     assert all(abs(count - taken) <= 1 for count in counted.values())
+
+
+def test_a_pace_goes_on_where_a_source_begins_again():
+    pace = Pace(5)
+    before = [pace.is_due("belt", number * 0.04) for number in range(500)]
+    after = [pace.is_due("belt", number * 0.04) for number in range(500)]
+    assert after == before
+    assert sum(after) == pytest.approx(100, abs=1)

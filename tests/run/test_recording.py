@@ -103,6 +103,24 @@ def test_a_camera_that_stays_away_ends_its_film(fast, tmp_path):
     assert [frames_in(film) for film in recording._segments.films] == [2]
 
 
+def test_a_source_that_begins_again_begins_another_film(fast, tmp_path):
+    recording = recording_in(tmp_path, fast, segment_s=3600)
+    for frame, at_s in enumerate([10.0, 10.1, 10.2, 0.0, 0.1]):
+        recording.add(moving_pattern(SIZE, frame), answer_to(frame, SIZE), at_s, frame / 10)
+    recording.close()
+    assert [frames_in(film) for film in recording._segments.films] == [3, 2]
+
+
+@pytest.mark.parametrize("every_s", [0.001, 4.0], ids=["fast", "slow"])
+def test_a_film_is_as_long_as_its_source_however_long_the_answers_take(every_s, fast, tmp_path):
+    recording = recording_in(tmp_path, fast, segment_s=3600)
+    for frame in range(20):
+        recording.add(moving_pattern(SIZE, frame), answer_to(frame, SIZE), frame / 10, 1000 + frame * every_s)
+        recording.advance(1000 + frame * every_s)
+    recording.close()
+    assert [frames_in(film) for film in recording._segments.films] == [20]
+
+
 def test_another_size_is_another_film(fast, tmp_path):
     recording = recording_in(tmp_path, fast, segment_s=3600)
     record(recording, [0, 1])

@@ -132,6 +132,14 @@ def test_a_film_is_answered_frame_by_frame(blinking, model, tmp_path):
         assert [answer["classes"] for answer in service.answers()] == [["red"] if number // 4 % 2 == 0 else [] for number in range(80)]
 
 
+def test_the_film_of_a_film_is_as_long_as_it_is(blinking, model, tmp_path):
+    outputs = {"films": {"kind": "recording", "fps": 20}}
+    with LiveService(tmp_path, models=tiny(model), cameras={"film": {"source": blinking}}, outputs=outputs) as service:
+        assert service.wait() == 0
+        (film,) = (path for path in (service.state / "recordings").rglob("*") if path.suffix in (".mp4", ".mkv", ".webm"))
+        assert pictures_in(film) == 80
+
+
 def test_a_film_waits_for_a_model_that_takes_long(blinking, model, tmp_path):
     film = {"source": blinking, "stall": "1 s"}
     with LiveService(tmp_path, models=tiny(model), cameras={"film": film}, outputs=ANSWERS) as service:

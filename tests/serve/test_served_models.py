@@ -18,6 +18,7 @@ from edgewright.graph.describe import describe_detector
 from edgewright.run.memory import MIB
 from edgewright.serve import connection
 from edgewright.serve.model_host import Repository
+from edgewright.serve.model_worker import times_said
 from model_server import ask, asked, floats, infer, request, served, wait_until, worker_of
 from tiny_detector import save_tiny_detector
 
@@ -282,3 +283,14 @@ def test_a_folder_offers_what_lies_in_it_and_no_links(tmp_path):
     assert found.names() == ["other", "sum"]
     with pytest.raises(InputError, match="no model"):
         found.find("../outside")
+
+
+def test_a_machine_that_has_run_for_years_still_tells_the_time():
+    began_ns = 10 * 365 * 86_400 * 10**9
+    assert times_said([began_ns, 1, 2, 3]) == (began_ns, (1, 2, 3))
+
+
+@pytest.mark.parametrize("said", [[1, 2, 3], [1, 2, 3, 4, 5], [-1, 2, 3, 4], [1, 2, 3, 1 << 60], [1, 2.5, 3, 4], [1 << 70, 2, 3, 4], 7])
+def test_what_are_no_times_is_not_taken_for_times(said):
+    with pytest.raises((ValueError, TypeError)):
+        times_said(said)

@@ -15,6 +15,7 @@ Tell: TypeAlias = Callable[[dict[str, Any], tuple[int, ...]], bool]
 """Say it to the process, with descriptors; whether it was told."""
 
 EARLY = 0.5  # of a frame's time
+SET_BACK = 1.0 + EARLY  # as early as that only one comes whose source has begun again
 
 
 class Lending:
@@ -72,9 +73,11 @@ class Pace:
     _due: dict[str, float] = field(default_factory=dict)  # of each camera's next one
 
     def is_due(self, camera: str, at_s: float) -> bool:
-        """Whether this one is to be taken, which is counted as done."""
+        """Whether this one is to be taken, which is counted as done. A source whose time is set back has begun again."""
         period_s = 1 / self.fps
         due_s = self._due.get(camera, at_s)
+        if at_s < due_s - SET_BACK * period_s:
+            due_s = at_s
         if at_s < due_s - EARLY * period_s:
             return False
         self._due[camera] = max(due_s + period_s, at_s)

@@ -93,18 +93,14 @@ class PreviewTap:
         if self._looked:
             self._tell({"previews_paused": self._is_paused}, ())
 
-    def done(self, camera: str, job: int) -> None:
-        """The frame is not needed any more.
+    def has_lent(self, camera: str, job: int) -> bool:
+        return (lent := self._lent.get(camera)) is not None and lent.job == job
 
-        Raises:
-            KeyError: nothing like that was lent.
-        """
-        lent = self._lent[camera]
-        if lent.job != job:
-            raise KeyError(job)
-        del self._lent[camera]
-        if not lent.is_back:
-            self._lending.give_back(job)
+    def done(self, camera: str, job: int) -> None:
+        """The frame that was lent is not needed any more."""
+        if self._lent.pop(camera).is_back:
+            return
+        self._lending.give_back(job)
 
     def advance(self, now_s: float) -> None:
         """Take back what was lent for too long; its camera is lent no more of until an answer comes."""

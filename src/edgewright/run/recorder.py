@@ -56,7 +56,7 @@ class RecorderProcess(Kept):
         """A frame and its answer; taken where one is due and it has a hand free. Of what is not live all are: its source waits for us."""
         if self.settings.cameras and answer.camera not in self.settings.cameras:
             return
-        if self._pace is not None and not self._pace.is_due(answer.camera, frame.at_s):
+        if self._pace is not None and not self._pace.is_due(answer.camera, frame.time_s):
             return
         self.offered += 1
         if self.is_paused or self._child is None or (live and len(self._lending) >= self.most_in_hand):
@@ -65,7 +65,7 @@ class RecorderProcess(Kept):
         self._asked_s = self._clock.monotonic_s()
         numbers, is_lent = answer.detections.class_ids.tolist(), False
         try:
-            words = {"at_s": frame.at_s, "answer": answer.to_json(), "class_ids": numbers}
+            words = {"at_s": frame.time_s, "answer": answer.to_json(), "class_ids": numbers}
             is_lent = self._lending.lend(frame, words) is not None
         finally:
             self.left_out += not is_lent
@@ -73,7 +73,7 @@ class RecorderProcess(Kept):
     def dropped(self, frame: HeldFrame, reason: str) -> None:
         """A frame will not be answered. A film has no place for it, a stretch has."""
         if isinstance(self.settings, StretchOutput):
-            self._tell({"drop": [frame.camera, frame.number, frame.wall_s, frame.at_s, reason]})
+            self._tell({"drop": [frame.camera, frame.number, frame.wall_s, frame.time_s, reason]})
 
     def forget_ring(self, shared: SharedRing) -> None:
         """It is closed; the process lets its view go."""

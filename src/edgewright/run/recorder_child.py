@@ -6,6 +6,7 @@ done (with what there is to show), refused and ended.
 """
 
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class _Films:
         recording = self._recordings.get(answer.camera)
         if recording is None:
             recording = self._recordings[answer.camera] = Recording(answer.camera, self._settings, self._segments, self._choose)
-        recording.add(picture, answer, at_s)
+        recording.add(picture, answer, at_s, time.monotonic())
         return _shown(recording.state)
 
     def drop(self, facts: FrameFacts) -> None:

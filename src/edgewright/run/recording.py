@@ -4,9 +4,10 @@
     recording = Recording("line 1", settings, segments, choose)
     recording.add(image_rgb, answer, at_s)     # never raises, whatever the disk or the encoder does
 
-A film ends after `segment_s`, when the picture changes its size, and where frames stay away for longer than `GAP_S`; a shorter gap shows
-the last frame on. What fails ends the film, of which all that plays is kept, and is tried again after `retry_s`; until it succeeds, `state`
-says why.
+A film follows the time of its source: that of a file is as long as the file, however fast its frames are answered. It ends after
+`segment_s`, when the picture changes its size, where the source begins again, and where frames stay away for longer than `GAP_S`; a shorter
+gap shows the last frame on. What fails ends the film, of which all that plays is kept, and is tried again after `retry_s`; until it
+succeeds, `state` says why.
 """
 
 import errno
@@ -31,6 +32,7 @@ from edgewright.run.settings import MIB, RecordingOutput
 from edgewright.whole_file import disk_error, telling_of_the_disk
 
 GAP_S = 30.0
+BACK_S = 1.0  # a source whose time is set back by more has begun again
 LOOK_S = 1.0  # between two looks at the disk
 RETRY_S = 30.0
 KEEP_FREE_BYTES = 64 * MIB  # films are the largest by far: they stop before they take the last from everything else
@@ -67,7 +69,7 @@ class _Film:
     encoder: Encoder
     sidecar: "Sidecar"
     began_s: float
-    looked_s: float
+    looked_s: float  # at the disk, on our clock
     frame: int = -1
     at_s: float = 0.0
     picture: ImageRgb | None = None
@@ -105,7 +107,11 @@ class Sidecar:
 
 
 class Recording:
-    """One camera's. All calls come from one thread; `at_s` is the monotonic time a frame was captured at."""
+    """One camera's. All calls come from one thread.
+
+    `at_s`: a frame's time on its source's clock, which is the monotonic one for a camera, for a file the time in it; `now_s`: on the
+    monotonic one, where that is another.
+    """
 
     def __init__(
         self,
@@ -123,31 +129,33 @@ class Recording:
         self._film: _Film | None = None
         self._choice_for: tuple[int, int] | None = None
         self._avoid: frozenset[str] = frozenset()
-        self._retry_at_s = float("-inf")
+        self._retry_at_s = self._now_s = float("-inf")
         self._cpu_s, self._encoded = 0.0, 0
 
-    def add(self, image_rgb: ImageRgb, answer: Answer, at_s: float) -> bool:
+    def add(self, image_rgb: ImageRgb, answer: Answer, at_s: float, now_s: float | None = None) -> bool:
         """Record a frame (H x W x 3) and what a model says of it; False where it is not recorded, as `state` says. Takes what it keeps."""
-        if at_s < self._retry_at_s:
+        self._now_s = at_s if now_s is None else now_s
+        if self._now_s < self._retry_at_s:
             self._count(dropped=1)
             return False
         try:
             self._add(image_rgb, answer, at_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, the service goes on, and says what it was
             self._count(dropped=1)
-            self._fail(error, at_s)
+            self._fail(error)
             return False
         return True
 
     def advance(self, now_s: float) -> None:
         """End a film that gets no more frames."""
-        if self._film is not None and now_s - self._film.at_s > GAP_S:
-            self._end_or_fail(now_s, CLOSE_S)
+        if self._film is not None and now_s - self._now_s > GAP_S:
+            self._now_s = now_s
+            self._end_or_fail(CLOSE_S)
 
     def close(self, *, within_s: float = CLOSE_S) -> None:
         """End the film; it is whole, or kept as far as it plays."""
         if self._film is not None:
-            self._end_or_fail(self._film.at_s, within_s)
+            self._end_or_fail(within_s)
 
     def _add(self, image_rgb: ImageRgb, answer: Answer, at_s: float) -> None:
         if self._film is not None and answer.frame < self._film.frame:
@@ -163,12 +171,12 @@ class Recording:
             self._film = self._begin(image_rgb, answer, at_s)
         self._show(self._film)
         self._take(self._film, image_rgb, answer, at_s)
-        if at_s - self._film.looked_s >= LOOK_S:
-            self._look(self._film, at_s)
+        if self._now_s - self._film.looked_s >= LOOK_S:
+            self._look(self._film)
 
     def _is_over(self, film: _Film, image_rgb: ImageRgb, at_s: float) -> bool:
-        too_long = at_s - film.began_s >= self._settings.segment_s or at_s - film.at_s > GAP_S
-        return too_long or even_size(image_rgb) != film.encoder.size_wh
+        too_long = at_s - film.began_s >= self._settings.segment_s
+        return too_long or not -BACK_S <= at_s - film.at_s <= GAP_S or even_size(image_rgb) != film.encoder.size_wh
 
     def _begin(self, image_rgb: ImageRgb, answer: Answer, at_s: float) -> _Film:
         size_wh = even_size(image_rgb)
@@ -190,7 +198,7 @@ class Recording:
             self._segments.give_up(path)
             raise
         self.state = replace(self.state, film=path.name, error=None)
-        return _Film(path, encoder, sidecar, at_s, at_s)
+        return _Film(path, encoder, sidecar, at_s, self._now_s)
 
     def _take(self, film: _Film, image_rgb: ImageRgb, answer: Answer, at_s: float) -> None:
         """The frame is the next to be shown."""
@@ -215,9 +223,9 @@ class Recording:
         film.answers.clear()
         film.picture = None
 
-    def _look(self, film: _Film, at_s: float) -> None:
+    def _look(self, film: _Film) -> None:
         """At the disk, and at the cap: a film that alone is more than it allows ends, to be the next to go."""
-        film.looked_s = at_s
+        film.looked_s = self._now_s
         self._check_space()
         if not self._segments.grew(film.path):
             self._show(film)
@@ -238,19 +246,19 @@ class Recording:
         self._tally(film, self._segments.finish(film.path))
         self._count(films=1)
 
-    def _end_or_fail(self, at_s: float, within_s: float) -> None:
+    def _end_or_fail(self, within_s: float) -> None:
         if self._film is None:
             return
         try:
             self._end(self._film, within_s)
         except Exception as error:  # noqa: BLE001 - as in `add`
-            self._fail(error, at_s)
+            self._fail(error)
 
-    def _fail(self, error: Exception, at_s: float) -> None:
+    def _fail(self, error: Exception) -> None:
         """Nothing is recorded for a while; what there is of the film is kept."""
         film, self._film = self._film, None
         sentence = str(error) if isinstance(error, EdgewrightError) else f"{type(error).__name__}: {printable(str(error), 200)}"
-        self._retry_at_s = at_s + self._retry_s
+        self._retry_at_s = self._now_s + self._retry_s
         self.state = replace(self.state, error=sentence, film=None, failures=self.state.failures + 1)
         if isinstance(error, HostError) and not isinstance(error, DiskError):
             self._choose_anew()

@@ -8,6 +8,7 @@ connected there; the socket is the service's, so nobody is turned away meanwhile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib.util import find_spec
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -15,13 +16,12 @@ from edgewright.clock import Clock
 from edgewright.errors import HostError
 from edgewright.printable import printable
 from edgewright.run.companions import Companion, Status
-from edgewright.run.kept import Kept
+from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import MIB, MemoryBudget
 from edgewright.run.preview_tap import PreviewTap
 from edgewright.run.records import NO_DATA, Event, Record, Severity
 from edgewright.run.said import count_said, text_said
-from edgewright.run.secrets import hide_credentials
 from edgewright.run.service import Service
 from edgewright.run.settings import ServiceSettings
 from edgewright.serve.doors import Doors, listen_at, listen_in
@@ -38,6 +38,7 @@ SILENT_S: Final = 20.0  # it answers every status
 REST_S: Final = 60.0  # without a client, after which it ends where it only runs for clients
 MOST_PARTS: Final = 256  # of its memory
 LONGEST_FAULT: Final = 4000  # characters
+FAULT_LINES: Final = 20
 FAULTS_EVERY_S: Final = 10.0
 PACKAGE: Final = "h11"
 PIP: Final = "run: pip install 'edgewright[serve]'"
@@ -192,39 +193,43 @@ class Front(Kept):
         promises = self._budget.promises
         return self._budget.room_bytes + sum(promises.get(part, 0) for part in self._parts)
 
-    def _take(self, words: dict[str, Any]) -> None:
-        now_s = self._clock.monotonic_s()
-        said = words["say"]
-        if said == "serves":
-            self._serves(now_s)
-        elif said == "heard":
-            if words["busy"]:
-                self._busy_s = now_s
-            self._backoff.works(now_s)
-            self._promise(_parts_of(words["promised"]))
-            self._used = _parts_of(words["used"])
-        elif said == "look" and self._previews is not None:
-            self._previews.look(self._cameras.intersection(words["cameras"]))
-        elif said == "done" and self._previews is not None:
-            self._previews.done(words["camera"], words["job"])
-        elif said == "note":
-            self._hearer.say("http", self.name, text_said(words["text"]), "warning")
-        elif said == "fault":
-            self._fault(str(words["text"])[:LONGEST_FAULT], now_s)
-        elif said == "refused":
-            self._fail(text_said(words["why"]))
-        else:
-            raise ValueError(said)
+    def _take(self, words: dict[str, Any]) -> Deed:  # noqa: PLR0911 - a deed a word
+        match words["say"]:
+            case "serves":
+                return self._serves
+            case "heard":
+                return partial(self._heard, _parts_of(words["promised"]), _parts_of(words["used"]), is_busy=bool(words["busy"]))
+            case "look" if self._previews is not None:
+                return partial(self._previews.look, self._cameras.intersection(words["cameras"]))
+            case "done" if self._previews is not None and self._previews.has_lent(camera := words["camera"], job := words["job"]):
+                return partial(self._previews.done, camera, job)
+            case "note":
+                return partial(self._hearer.say, "http", self.name, text_said(words["text"]), "warning")
+            case "fault":
+                return partial(self._fault, [text_said(line, 300) for line in _fault_said(words["text"])])
+            case "refused":
+                return partial(self._fail, text_said(words["why"]))
+            case said:
+                raise ValueError(said)
 
-    def _serves(self, now_s: float) -> None:
+    def _serves(self) -> None:
         self.state, self._downs = "serving", 0
-        self._backoff.works(now_s)
+        self._backoff.works(self._clock.monotonic_s())
         if self._has_served or not self._doors.tcp:
             return
         self._has_served = True
         assert self._settings.http is not None  # noqa: S101 - or it would not listen
         url = url_of(self._settings.http, self._doors.port)
         self._hearer.say("http", self.name, f"listens at {url}", data={"url": url})
+
+    def _heard(self, promised: dict[str, int], used: dict[str, int], *, is_busy: bool) -> None:
+        """It has taken a status in, and says what its models take."""
+        now_s = self._clock.monotonic_s()
+        if is_busy:
+            self._busy_s = now_s
+        self._backoff.works(now_s)
+        self._promise(promised)
+        self._used = used
 
     def _promise(self, parts: dict[str, int]) -> None:
         """Its models have their part of the one budget. Where there is no room it is told so, and gives them up."""
@@ -235,12 +240,12 @@ class Front(Kept):
             with suppress(HostError):
                 self._budget.admit(part, count, part)
 
-    def _fault(self, text: str, now_s: float) -> None:
+    def _fault(self, lines: list[str]) -> None:
         """A fault of ours in there; one that comes again and again is said now and then."""
+        now_s = self._clock.monotonic_s()
         if now_s - self._fault_s >= FAULTS_EVERY_S:
             self._fault_s = now_s
-            lines = [printable(hide_credentials(line), 300) for line in text.splitlines()]
-            self._hearer.say("http", self.name, "a fault of edgewright's", "error", data={"lines": lines[-20:]})
+            self._hearer.say("http", self.name, "a fault of edgewright's", "error", data={"lines": lines})
 
     def _fail(self, why: str) -> None:
         if self._has_ended:
@@ -349,6 +354,11 @@ def check_tls(settings: ServiceSettings) -> None:
         from edgewright.serve.tls import tls_context  # noqa: PLC0415 - some megabytes, for those who have a certificate
 
         tls_context(Tls(settings.http.certificate, settings.http.key))
+
+
+def _fault_said(text: Any) -> list[str]:
+    """Its last lines."""
+    return str(text)[:LONGEST_FAULT].splitlines()[-FAULT_LINES:]
 
 
 def _parts_of(words: Any) -> dict[str, int]:

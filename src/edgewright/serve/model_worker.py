@@ -8,17 +8,21 @@ its own run after all. All of this runs in the server's one thread and waits for
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgewright.clock import Clock
 from edgewright.errors import EdgewrightError, HostError, InputError
 from edgewright.printable import printable
-from edgewright.run.kept import Kept
+from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
 from edgewright.run.memory import MIB, MemoryBudget, pss_bytes
 from edgewright.run.ring import Ring
+from edgewright.run.said import count_said
 from edgewright.serve.jobs import Answered, Job, Run, ServedModel
 from edgewright.serve.model_figures import ModelFigures
 from edgewright.serve.model_settings import ServedModelSettings
@@ -31,9 +35,37 @@ PING_EVERY_S: Final = 2.0
 MEASURE_EVERY_S: Final = 1.0  # its memory
 IN_HAND: Final = 2
 LEAST_SLOT: Final = 1 << 20
-LONGEST_NS: Final = 1 << 50
+LONGEST_NS: Final = 1 << 50  # of anything that it does
+LATEST_NS: Final = 1 << 62  # on the monotonic clock, which counts from the machine's start: 146 years
 
 State: TypeAlias = Literal["waiting", "loading", "ready", "draining", "refused", "ended"]
+
+
+def times_said(said: Any) -> tuple[int, tuple[int, int, int]]:
+    """When a run began, on the monotonic clock, and what was before, in and after the model; nanoseconds.
+
+    Raises:
+        ValueError: these are no times.
+    """
+    began_ns, before_ns, model_ns, after_ns = said
+    stages_ns = (count_said(before_ns, LONGEST_NS), count_said(model_ns, LONGEST_NS), count_said(after_ns, LONGEST_NS))
+    return count_said(began_ns, LATEST_NS), stages_ns
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """What its process says of a run that it has done.
+
+    `answers`: tensors by the run's jobs; `began_ns`: when, on the monotonic clock; `stages_ns`: before, in and after the model;
+    `alone_ns`: of a trial, what the runs took that were computed alone.
+    """
+
+    number: int
+    run: Run
+    answers: list[list[tuple[int, NDArray[Any]]]]
+    began_ns: int
+    stages_ns: tuple[int, int, int]
+    alone_ns: int | None
 
 
 class ModelWorker(Kept):
@@ -169,28 +201,47 @@ class ModelWorker(Kept):
                 self.line.keep_apart("together they outgrew the memory budget")
             self._fail(f"it has outgrown the memory budget: {error.got}")
 
-    def _take(self, words: dict[str, Any]) -> None:
+    def _take(self, words: dict[str, Any]) -> Deed:  # noqa: PLR0911 - a deed a word
         self.heartbeat_s = self._clock.monotonic_s()
-        said = words["say"]
-        if said == "ready":
-            self._ready(ServedModel.from_json(words))
-        elif said == "done":
-            self._done(words)
-        elif said == "failed":
-            self._failed(words)
-        elif said == "apart":
-            self._come_apart(int(words["job"]), self._said(words["why"]), is_final=bool(words["is_final"]))
-        elif said == "larger":
-            self._enlarge(int(words["job"]), int(words["bytes"]))
-        elif said == "pong":
-            if not self._in_hand:
-                self._busy_since_s = None
-            self._pinged = False
-        elif said == "refused":
-            why, is_input = self._said(words["why"]), words["exit_code"] == InputError.exit_code
-            self._refuse(InputError(why) if is_input else HostError(why)) if self.served is None else self._fail(why)
-        else:
-            raise ValueError(said)
+        match words["say"]:
+            case "ready":
+                return partial(self._ready, ServedModel.from_json(words))
+            case "done":
+                return partial(self._done, self._done_said(words))
+            case "failed":
+                is_input = words["status"] == InputError.http_status
+                return partial(self._failed, self._number_said(words), self._said(words["why"]), is_input=is_input)
+            case "apart" if self._in_hand[number := self._number_said(words)].size > 1:
+                return partial(self._come_apart, number, self._said(words["why"]), is_final=bool(words["is_final"]))
+            case "larger":
+                return partial(self._enlarge, self._number_said(words), count_said(words["bytes"]))
+            case "pong":
+                return self._ponged
+            case "refused":
+                return partial(self._refused, self._said(words["why"]), is_input=words["exit_code"] == InputError.exit_code)
+            case said:
+                raise ValueError(said)
+
+    def _number_said(self, words: dict[str, Any]) -> int:
+        """Of a run that it has in hand."""
+        number = count_said(words["job"])
+        if number not in self._in_hand:
+            raise ValueError(f"no run {number}")
+        return number
+
+    def _done_said(self, words: dict[str, Any]) -> "_Done":
+        run = self._in_hand[number := self._number_said(words)]
+        if self._outputs is None:
+            raise ValueError("nothing to write into")
+        slot = self._outputs.slot(number % IN_HAND)
+        try:
+            answers = run.answers([(placed.index, read(slot, placed)) for placed in map(Placed.from_json, words["tensors"])])
+        except InputError as error:
+            raise ValueError("tensors that are none") from error
+        began_ns, stages_ns = times_said(words["ns"])
+        return _Done(
+            number, run, answers, began_ns, stages_ns, None if words["alone_ns"] is None else count_said(words["alone_ns"], LONGEST_NS)
+        )
 
     def _ready(self, served: ServedModel) -> None:
         try:
@@ -284,27 +335,22 @@ class ModelWorker(Kept):
         self._tell({which: [IN_HAND, slot_bytes]}, (ring.fd,))
         return ring
 
-    def _done(self, words: dict[str, Any]) -> None:
-        run = self._in_hand[number := int(words["job"])]
-        assert self._outputs is not None  # noqa: S101 - it wrote there
-        slot = self._outputs.slot(number % IN_HAND)
-        try:
-            answers = run.answers([(placed.index, read(slot, placed)) for placed in map(Placed.from_json, words["tensors"])])
-        except InputError as error:
-            raise ValueError("tensors that are none") from error
-        began_ns, *stages_ns = (int(taken) for taken in words["ns"])
-        alone_ns = None if words["alone_ns"] is None else int(words["alone_ns"])
-        if len(stages_ns) != 3 or not all(0 <= taken < LONGEST_NS for taken in (began_ns, *stages_ns, alone_ns or 0)):
-            raise ValueError("no times")
-        self._finished(number)
+    def _ponged(self) -> None:
+        if not self._in_hand:
+            self._busy_since_s = None
+        self._pinged = False
+
+    def _done(self, done: "_Done") -> None:
+        run = done.run
+        self._finished(done.number)
         self._backoff.works(self._clock.monotonic_s())
-        self.figures.ran(run.size, (0, stages_ns[0], stages_ns[1], stages_ns[2]))
-        for job, tensors in zip(run.jobs, answers, strict=True):
-            stages = (max(0, began_ns - job.begun_ns), stages_ns[0], stages_ns[1], stages_ns[2])
+        self.figures.ran(run.size, (0, *done.stages_ns))
+        for job, tensors in zip(run.jobs, done.answers, strict=True):
+            stages = (max(0, done.began_ns - job.begun_ns), *done.stages_ns)
             if not job.answer.done():
                 self.figures.answered(max(0, self._now_ns() - job.begun_ns), stages, self._clock.wall_s())
             job.finish(Answered(tuple(tensors), stages))
-        self._learn(run, stages_ns[1] / 1e9, None if alone_ns is None else alone_ns / 1e9)
+        self._learn(run, done.stages_ns[1] / 1e9, None if done.alone_ns is None else done.alone_ns / 1e9)
         self._give()
         self._end_if_drained()
 
@@ -322,22 +368,20 @@ class ModelWorker(Kept):
             kind.grew(run.size, taken_bytes - before_bytes)
             self._measure(taken_bytes)
 
-    def _failed(self, words: dict[str, Any]) -> None:
-        run, why = self._in_hand[number := int(words["job"])], self._said(words["why"])
+    def _failed(self, number: int, why: str, *, is_input: bool) -> None:
+        run = self._in_hand[number]
         if run.size > 1:
             self._come_apart(number, why, is_final=False)
             return
         self._finished(number)
         self._count_failure(run.jobs[0], "BACKEND")
-        run.jobs[0].fail(InputError(why) if words["status"] == InputError.http_status else NotNowError(why))
+        run.jobs[0].fail(InputError(why) if is_input else NotNowError(why))
         self._give()
         self._end_if_drained()
 
     def _come_apart(self, number: int, why: str, *, is_final: bool) -> None:
         """What was to be computed together is computed one by one."""
         run = self._in_hand[number]
-        if run.size == 1:
-            raise ValueError("one that is apart already")
         self._finished(number)
         if (kind := self.line.kind_of(run.jobs[0])) is not None:
             kind.policy.failed()
@@ -384,6 +428,13 @@ class ModelWorker(Kept):
         self._become("waiting")
         if is_draining:
             self.end()
+
+    def _refused(self, why: str, *, is_input: bool) -> None:
+        """One that has been served before met something that may pass."""
+        if self.served is None:
+            self._refuse(InputError(why) if is_input else HostError(why))
+        else:
+            self._fail(why)
 
     def _refuse(self, error: EdgewrightError) -> None:
         """It will not do better another time."""
