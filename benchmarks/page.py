@@ -435,6 +435,41 @@ def _together_section(r: dict[str, Any]) -> str:
     return f"## Requests computed together\n\n{lead}\n\n" + _table(columns, rows)
 
 
+def _dashboard_section(r: dict[str, Any]) -> str:
+    rows = [
+        [
+            *(each["size"], each["looks"], f"{each['painted_ms']['p50']:.0f}, {each['painted_ms']['max']:.0f}"),
+            *(f"{each['figures_ms']['p50']:.0f}, {each['figures_ms']['max']:.0f}", each["files"], f"{each['bytes'] / 1000:.0f}"),
+        ]
+        for each in r["rows"]
+    ]
+    costs = [[name, f"{each['service']:.1f} %", f"{each['front']:.1f} %"] for name, each in r["percent"].items()]
+    lead = (
+        f"The page of a real service with {r['cameras']} cameras at 10 frames a second, in {r['browser']} on the same two cores, each look "
+        "without a cache. Figures: until the first quantile stands there, for which the page needs two statuses a second apart."
+    )
+    columns = ("", "looks", "first paint: p50, longest (ms)", "figures (ms)", "files", "KB")
+    cost = "Of a core, while it is open; pictures: three cameras stream, one shows stills."
+    return f"## The dashboard\n\n{lead}\n\n{_table(columns, rows)}\n\n{cost}\n\n" + _table(("", "service", "front"), costs)
+
+
+def _watch_section(r: dict[str, Any]) -> str:
+    rows = [
+        [
+            *(name, f"{each['columns']} x {each['rows']}", f"{each['percent']:.2f} %", f"{each['start_s']:.2f}"),
+            *(f"{each['peak_mib']:.0f}", each["bytes_per_s"]),
+        ]
+        for name in ("ours", "rich, lines", "rich, tables")
+        for each in r[name]
+    ]
+    lead = (
+        f"`edgewright watch` once a second for a service with {r['cameras']} cameras, an event every five seconds, on a pseudo-terminal; "
+        "and the same page drawn by Rich's `Live`, as lines, or with its tables."
+    )
+    columns = ("drawn by", "screen", "of a core", "start, s of processor time", "memory, MiB", "bytes a second")
+    return f"## `watch` in a terminal\n\n{lead}\n\n" + _table(columns, rows)
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "engines": _fit_section("YOLOv8n on COCO, `--max-drop 1.5 --threads 1`, every engine"),
     "engines_threads": _fit_section("The same with two threads"),
@@ -455,6 +490,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "governor": _governor_section,
     "serve_http": _serve_section,
     "serve_together": _together_section,
+    "dashboard": _dashboard_section,
+    "watch": _watch_section,
     "tutorial": _tutorial_section,
     "seeds": _seeds_section,
     "draws": _draws_section,
@@ -465,7 +502,12 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], str]] = {
     "arm64": _arm64_section,
     "bandwidth": _bandwidth_section,
 }
-COMMANDS = {"arm64": "make arm64", "bandwidth": "python benchmarks/bandwidth.py --record"}  # what is not a case of performance.py
+COMMANDS = {  # what is not a case of performance.py
+    "arm64": "make arm64",
+    "bandwidth": "python benchmarks/bandwidth.py --record",
+    "dashboard": "python benchmarks/dashboard.py",
+    "watch": "python benchmarks/watch.py",
+}
 
 
 def _footer(document: dict[str, Any]) -> str:

@@ -48,9 +48,9 @@ def measured(command: tuple[str, ...], size: tuple[int, int], seconds: float) ->
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         _read(terminal, START_WITHIN_S, until=b"ready")
         _read(terminal, SETTLED_S)
-        start_s = _cpu_s(pid)
+        start_s = cpu_s(pid)
         sent = _read(terminal, seconds)
-        taken_s = _cpu_s(pid) - start_s
+        taken_s = cpu_s(pid) - start_s
         os.write(terminal, b"q")
         _read(terminal, 1.0)
         _, code, usage = os.wait4(pid, 0)
@@ -91,7 +91,7 @@ def _read(terminal: int, seconds: float, *, until: bytes | None = None) -> int:
     return count
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time of all its threads (proc_pid_stat(5), fields 14 and 15)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS

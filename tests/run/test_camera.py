@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgewright.clock import SystemClock
 from edgewright.run import kept
 from edgewright.run.readers.base import MOST_PIXELS
 from edgewright.run.secrets import Address
@@ -132,6 +133,15 @@ def test_a_frame_rate_is_kept_and_can_be_changed(stage, clip):
     add_up(stage)
 
 
+def test_a_cap_that_allows_more_does_so_at_once(stage, clip):
+    """However long the one before would have had it wait."""
+    camera = stage.camera(settings(clip, live=True, loop=True, fps=0.001))
+    stage.until(lambda: stage.dropped["fps_cap"] >= 5)
+    before = len(stage.frames)
+    camera.cap(10.0)
+    stage.until(lambda: len(stage.frames) > before + 5)
+
+
 def test_what_does_not_move_is_dropped_and_counted(stage, tmp_path):
     for at in range(8):
         cv2.imwrite(str(tmp_path / f"{at}.png"), np.full((48, 64, 3), 250 if at >= 6 else 10, np.uint8))
@@ -241,6 +251,36 @@ def test_a_good_word_is_taken(stage, spoken):
     child.theirs.send(GOOD)
     stage.turn(0)
     assert (camera.state, len(stage.frames), camera.restarts) == ("up", 1, 0)
+
+
+class Ahead(SystemClock):
+    """Of the real one, as far as a test says."""
+
+    ahead_s = 0.0
+
+    def monotonic_s(self):
+        return super().monotonic_s() + self.ahead_s
+
+
+@pytest.mark.parametrize(("source", "restarts"), [("a clip", 0), ("rtsp://127.0.0.1:9/belt", 1)])
+def test_what_plays_a_file_may_wait_for_its_next_frame_a_camera_may_not(stage, monkeypatch, clip, source, restarts):
+    monkeypatch.setattr(kept, "Child", Spoken)
+    stage.clock = Ahead()
+    camera = stage.camera(settings(clip if source == "a clip" else source, live=True, stall_s=1.0))
+    stage.turn(0)
+    child = Spoken.made[-1]
+    say(child, "opened", reader="x", fps=None, frames=None, patient=False)
+    say(child, "needs", received=1, slot_bytes=64 * 48 * 3)
+    child.theirs.send(GOOD)
+    stage.turn(0)
+    assert camera.state == "up"
+    for _ in range(6):
+        stage.clock.ahead_s += 0.5
+        if not child.ended:
+            say(child, "alive")
+        stage.turn(0)
+    assert child.ended == (restarts == 1)
+    assert camera.restarts == restarts
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,30 @@ def test_a_full_disk_leaves_whole_lines(tmp_path, monkeypatch):
     assert ids_in(tmp_path) == [letter.id for letter in letters]
 
 
+def test_a_table_has_its_head_though_the_disk_was_full_when_it_was_begun(tmp_path, monkeypatch):
+    sink = sink_in(tmp_path, format="csv", records=("events",))
+    letters = some_letters(3)
+    write, is_full = os.write, [True]
+
+    def write_little(descriptor, data):
+        if is_full[0]:
+            if len(data) < 20:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(descriptor, data[:10])
+        return write(descriptor, data)
+
+    monkeypatch.setattr(os, "write", write_little)
+    with pytest.raises(UndeliveredError, match="no space left"):
+        sink.deliver(letters)
+    is_full[0] = False
+    sink.deliver(letters)
+    sink.close()
+    (table,) = files_in(tmp_path)
+    head, *rows = rows_in(table)
+    assert head == list(EVENT_COLUMNS)
+    assert len(rows) == len(letters)
+
+
 def test_strangers_files_and_links_are_left_alone(tmp_path):
     folder = tmp_path / "outputs" / "out"
     folder.mkdir(parents=True)

@@ -41,9 +41,9 @@ def test_every_key_arrives(folder):
     found = read(
         folder,
         'host = "0.0.0.0"\nport = 8443\ntoken_file = "token"\ncertificate = "server.pem"\nkey = "server.pem"\n'
-        'names = ["line-3.local"]\nload = false\nrate = 20\nbody = "8 MiB"\nconnections = 64',
+        'names = ["line-3.local"]\nload = false\nrate = 20\nbody = "8 MiB"\ntogether = 1\nconnections = 64',
     ).http
-    limits = {"load": False, "rate_per_s": 20.0, "most_body_bytes": 8 << 20, "most_connections": 64}
+    limits = {"load": False, "rate_per_s": 20.0, "most_body_bytes": 8 << 20, "most_together": 1, "most_connections": 64}
     pem = folder / "server.pem"
     assert found == FrontSettings("0.0.0.0", 8443, Secret(TOKEN), pem, pem, ("line-3.local",), **limits)
 
@@ -73,6 +73,7 @@ def test_a_token_comes_from_the_environment_and_one_in_the_file_gets_a_warning(f
         ("rate = 0", "line 5: http: rate = 0; expected a number above 0"),
         ("names = []", "line 5: http: names = []; expected a list of 1 to 16 names of this machine"),
         ('body = "1 KiB"', 'line 5: http: body = "1 KiB"; expected a size from 64 KiB to 1 GiB'),
+        ("together = 0", "line 5: http: together = 0; expected a whole number from 1 to 8"),
         ("connections = 2", "line 5: http: connections = 2; expected a whole number from 8 to 4,096"),
     ],
 )

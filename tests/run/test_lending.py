@@ -88,13 +88,26 @@ def test_a_pace_takes_as_many_as_it_says_of_each_camera(fps, every_s, frames, ta
     counted = {"belt": 0, "door": 0}
     for number in range(frames):
         for camera in counted:
-            counted[camera] += pace.is_due(camera, 7.0 + number * every_s)
+            counted[camera] += pace.is_due(camera, number, 7.0 + number * every_s)
     assert all(abs(count - taken) <= 1 for count in counted.values())
 
 
 def test_a_pace_goes_on_where_a_source_begins_again():
     pace = Pace(5)
-    before = [pace.is_due("belt", number * 0.04) for number in range(500)]
-    after = [pace.is_due("belt", number * 0.04) for number in range(500)]
+    before = [pace.is_due("belt", number, number * 0.04) for number in range(500)]
+    after = [pace.is_due("belt", 500 + number, number * 0.04) for number in range(500)]
     assert after == before
     assert sum(after) == pytest.approx(100, abs=1)
+
+
+def test_a_model_that_answers_late_does_not_hurry_a_pace():
+    """Two models see 30 frames a second, one answers every sixth frame, seven frames later."""
+    pace, taken, again = Pace(10), 0, 0
+    for number in range(300):
+        taken += pace.is_due("belt", number, number / 30)
+        late = number - 7
+        if late >= 0 and late % 6 == 5:
+            assert not pace.is_due("belt", late, late / 30)
+            again += pace.has_taken("belt", late)
+    assert taken == pytest.approx(100, abs=1)
+    assert again == pytest.approx(49, abs=1), "every third frame is in the film, and so what a slower model says of it"

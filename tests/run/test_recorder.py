@@ -1,4 +1,4 @@
-"""A recording output, where it cannot be told of a frame."""
+"""A recording output, where it cannot be told of a frame, and where it fails time after time."""
 
 from pathlib import Path
 
@@ -40,4 +40,22 @@ def test_an_answer_that_no_message_holds_is_left_out_and_its_frame_let_go():
         recorder.offer(frame, Answer("belt", "m", 0, 1.0, 1.0, (2, 2), Detections.none()), live=True)
         frame.release()
         assert (recorder.offered, recorder.left_out, shared.ledger.free) == (1, 1, 2)
+    loop.close()
+
+
+class Told:
+    def __init__(self):
+        self.failures = []
+
+    def output_happened(self, name, text, severity, data):
+        self.failures.append(data["failures"])
+
+
+def test_one_that_fails_time_after_time_is_told_of_ever_less_often():
+    loop, told = Loop(), Told()
+    recorder = RecorderProcess(StretchOutput("all", folder=Path("all")), loop=loop, clock=SystemClock(), hearer=told)
+    for _ in range(100):
+        recorder._fail("its folder cannot be written")
+    assert told.failures == [1, 2, 4, 8, 16, 32, 64]
+    assert recorder.restarts == 100
     loop.close()

@@ -202,6 +202,12 @@ def test_no_name_is_given_twice(tmp_path):
     assert names == ["a-19700101T000000Z-2.mp4", "a-19700101T000000Z-3.webm", "a-19700101T000000Z-4.mp4"]
 
 
+def test_a_film_that_was_cut_keeps_its_name_to_itself(tmp_path):
+    """A board without a clock begins each day at the same second."""
+    film_of(tmp_path, "a-19700101T000012Z-cut.mp4")
+    assert Segments(tmp_path, 1 << 20).begin("a", 12.5, ".mp4").name == "a-19700101T000012Z-2.mp4"
+
+
 @pytest.mark.parametrize(
     ("camera", "name"), [("line 1", "line_1"), ("../../etc", "_.._etc"), ("", "camera"), ("ü/\n", "___"), ("x" * 300, "x" * 80)]
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgewright.errors import HostError
 from edgewright.run import kept
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.memory import MIB
@@ -352,6 +353,19 @@ def test_of_one_that_fails_and_fails_it_is_said_ever_less_often(stage, spoken):
         stage.turn(0)
     assert worker.restarts == 16
     assert [data["failures"] for data in stage.data] == [1, 2, 4, 8, 16]
+
+
+def test_a_worker_that_gets_no_memory_for_its_answers_is_tried_again_later(stage, model, monkeypatch):
+    def no_memory(*_args, **_fields):
+        raise HostError("no memory for the ring of tiny")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ring, "make", no_memory)
+        worker = worker_of(stage, model)
+        stage.turn(0)
+        assert (worker.state, worker.restarts) == ("waiting", 1)
+        assert stage.said("no memory for the ring")
+    stage.until(lambda: worker.state == "ready")
 
 
 def test_a_worker_that_cannot_be_started_is_tried_again_later(stage, model, monkeypatch):

@@ -1,6 +1,7 @@
 """The front as the service sees it: told what there is, never waited for, replaced when it goes, and gone when nobody looks."""
 
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -313,3 +314,20 @@ def test_where_the_package_is_missing_there_is_no_front_and_one_that_is_asked_fo
     asked_for = ServiceSettings((), (), state=tmp_path, http=FrontSettings(port=0))
     with pytest.raises(HostError, match=r"pip install 'edgewright\[serve\]'"), front_of(asked_for):
         pass
+
+
+def test_a_fault_of_ours_over_what_it_says_is_not_held_against_it(stage, monkeypatch):
+    it = stage()
+    it.front.start()
+    it.turn()
+    it.serves()
+    child = it.child
+
+    def fails(*_args, **_fields):
+        raise KeyError("a slip")
+
+    monkeypatch.setattr(it.front, "_hearer", SimpleNamespace(say=fails))
+    child.theirs.send({"say": "note", "text": "the disk is full"})
+    with pytest.raises(KeyError, match="a slip"):
+        it.turn()
+    assert (it.child, it.front.state, it.front.restarts) == (child, "serving", 0)

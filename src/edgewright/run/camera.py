@@ -14,7 +14,7 @@ from edgewright.errors import HostError, InputError
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.kept import Deed, Kept
 from edgewright.run.loop import Loop
-from edgewright.run.readers.base import MOST_PIXELS, SourceOrder, is_live
+from edgewright.run.readers.base import LIVE_KINDS, MOST_PIXELS, SourceOrder, is_live, kind_of
 from edgewright.run.records import Severity
 from edgewright.run.ring import Ring
 from edgewright.run.said import count_said, number_said, text_said
@@ -93,11 +93,16 @@ class Camera(Kept):
         elif self.state == "up":
             if not self.live and self._is_waiting_for_us():
                 self._heard_s = now_s  # a file's reader that waits for a slot of ours is silent as well, and not to blame: nor is it later
-            silent_s = now_s - (self._heard_s if self._is_patient or not self.live else self._frame_s)
+            silent_s = now_s - (self._frame_s if self._must_deliver else self._heard_s)
             if silent_s > self.settings.stall_s:
                 self._fail(f"no frame for {self.settings.stall_s:.0f} s")
         self._fit_slots()
         self.give_slots()
+
+    @property
+    def _must_deliver(self) -> bool:
+        """Whether no frame means that it hangs, though its process lives. What plays a file waits for the next one's time, and says so."""
+        return self.live and not self._is_patient and kind_of(self.settings) in LIVE_KINDS
 
     def give_slots(self) -> None:
         """Say which slots it may fill."""

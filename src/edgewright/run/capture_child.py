@@ -150,7 +150,10 @@ class _Capture:
         self._slots.append(message.words["fill"])
 
     def _take_cap(self, message: Message) -> None:
+        """A cap that allows more does so at once: the frame that the one before would have allowed at last may be minutes away."""
         self._most_fps = message.words["most_fps"]
+        if self._live and self._most_fps is not None:
+            self._due_s = min(self._due_s, time.monotonic() + 1 / self._most_fps)
 
     def _take_ring(self, message: Message) -> None:
         slots, slot_bytes = message.words["ring"]

@@ -16,7 +16,7 @@ class FrontSettings:
 
     `certificate`, `key`: PEM files, the key by default in the first of them; with them plain HTTP is not understood. `names`: by which
     else the server may be called, where there is no token. `load`: models may be loaded and unloaded over the network, and one that is not
-    loaded yet is when it is first asked for.
+    loaded yet is when it is first asked for. `most_together`: requests that one run may compute, where that is learned to help.
     """
 
     host: str = "127.0.0.1"
@@ -28,6 +28,7 @@ class FrontSettings:
     load: bool = True
     rate_per_s: float | None = None  # requests of one address
     most_body_bytes: int = 64 * MIB
+    most_together: int = 8
     most_connections: int = 512
 
 

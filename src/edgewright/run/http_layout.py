@@ -11,6 +11,7 @@ from edgewright.run.toml_values import KIB, MIB, Keys, Reader, Unfit, flag, hold
 
 SECTION = "http"
 MOST_NAMES = 16
+MOST_TOGETHER = 8
 
 
 def http_keys(places: SecretPlaces, path: Reader) -> Keys:
@@ -30,6 +31,7 @@ def http_keys(places: SecretPlaces, path: Reader) -> Keys:
             "load": ("load", flag),
             "rate": ("rate_per_s", number(above=0, most=1_000_000)),
             "body": ("most_body_bytes", size(64 * KIB, 1024 * MIB)),
+            "together": ("most_together", whole(1, MOST_TOGETHER)),
             "connections": ("most_connections", whole(8, 4096)),
         },
         made=FrontSettings,

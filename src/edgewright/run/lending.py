@@ -5,6 +5,7 @@ job = lending.lend(frame, {"answer": answer.to_json()})   # {"job": 1, "ring": 7
 lending.give_back(job)
 """
 
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -15,6 +16,7 @@ Tell: TypeAlias = Callable[[dict[str, Any], tuple[int, ...]], bool]
 """Say it to the process, with descriptors; whether it was told."""
 
 EARLY = 0.5  # of a frame's time
+REMEMBERED = 64  # frames of a camera that a slower model may still answer
 SET_BACK = 1.0 + EARLY  # as early as that only one comes whose source has begun again
 
 
@@ -67,13 +69,25 @@ class Lending:
 
 @dataclass(slots=True)
 class Pace:
-    """So many frames a second of each camera, taken from those that come."""
+    """So many frames a second of each camera, taken from those that come. Models answer a frame at different times, and out of order."""
 
     fps: float
     _due: dict[str, float] = field(default_factory=dict)  # of each camera's next one
+    _last: dict[str, int] = field(default_factory=dict)  # the number of the latest frame that was asked about
+    _taken: dict[str, deque[int]] = field(default_factory=dict)
 
-    def is_due(self, camera: str, at_s: float) -> bool:
-        """Whether this one is to be taken, which is counted as done. A source whose time is set back has begun again."""
+    def has_taken(self, camera: str, number: int) -> bool:
+        """Whether this frame was one of those, lately."""
+        return number in self._taken.get(camera, ())
+
+    def is_due(self, camera: str, number: int, at_s: float) -> bool:
+        """Whether this frame is to be taken, which is counted as done; only of one that is later than all that were asked about.
+
+        A later frame with an earlier time: its source has begun again.
+        """
+        if number <= self._last.get(camera, -1):
+            return False
+        self._last[camera] = number
         period_s = 1 / self.fps
         due_s = self._due.get(camera, at_s)
         if at_s < due_s - SET_BACK * period_s:
@@ -81,4 +95,5 @@ class Pace:
         if at_s < due_s - EARLY * period_s:
             return False
         self._due[camera] = max(due_s + period_s, at_s)
+        self._taken.setdefault(camera, deque(maxlen=REMEMBERED)).append(number)
         return True

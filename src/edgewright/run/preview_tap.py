@@ -72,7 +72,7 @@ class PreviewTap:
             return
         answers = self._answers.setdefault(camera, {})
         answers[answer.model] = answer
-        if camera in self._lent or not self._pace.is_due(camera, frame.at_s):
+        if camera in self._lent or not self._pace.is_due(camera, frame.number, frame.at_s):
             return
         now_s = self._clock.monotonic_s()
         shown = [_shown(each) for each in answers.values() if abs(each.captured_s - answer.captured_s) <= TOGETHER_S]

@@ -48,6 +48,7 @@ class RecorderProcess(Kept):
         self._pace = None if isinstance(settings, StretchOutput) else Pace(settings.fps)  # a stretch has all frames
         self._asked_s = self._advanced_s = clock.monotonic_s()
         self._has_ended = False
+        self._downs = 0  # failures, since it last recorded a frame
         self._errors: dict[str, str | None] = {}
 
     # --- what the service asks of it ----------------------------------------------------------------------------------------------------
@@ -56,7 +57,7 @@ class RecorderProcess(Kept):
         """A frame and its answer; taken where one is due and it has a hand free. Of what is not live all are: its source waits for us."""
         if self.settings.cameras and answer.camera not in self.settings.cameras:
             return
-        if self._pace is not None and not self._pace.is_due(answer.camera, frame.time_s):
+        if self._pace is not None and not self._is_shown(self._pace, frame):
             return
         self.offered += 1
         if self.is_paused or self._child is None or (live and len(self._lending) >= self.most_in_hand):
@@ -69,6 +70,11 @@ class RecorderProcess(Kept):
             is_lent = self._lending.lend(frame, words) is not None
         finally:
             self.left_out += not is_lent
+
+    @staticmethod
+    def _is_shown(pace: Pace, frame: HeldFrame) -> bool:
+        """Whether the film has a place for it, or has it already and another model answers."""
+        return pace.is_due(frame.camera, frame.number, frame.time_s) or pace.has_taken(frame.camera, frame.number)
 
     def dropped(self, frame: HeldFrame, reason: str) -> None:
         """A frame will not be answered. A film has no place for it, a stretch has."""
@@ -136,6 +142,7 @@ class RecorderProcess(Kept):
                 raise ValueError(said)
 
     def _done(self, job: int, state: dict[str, Any]) -> None:
+        self._downs = 0
         self._lending.give_back(job)
         self._backoff.works(self._clock.monotonic_s())
         self._note(state)
@@ -164,7 +171,10 @@ class RecorderProcess(Kept):
             self._drop()
             return
         pause_s = self._replace(why)
-        data = self._shown(next_try_s=round(pause_s, 3))
+        self._downs += 1
+        if self._downs.bit_count() > 1:  # of one that fails time after time it is said again, but ever less often
+            return
+        data = self._shown(next_try_s=round(pause_s, 3), failures=self._downs)
         self._hearer.output_happened(self.name, f"{self.why}; another is started in {pause_s:.0f} s", "error", data)
 
     def _let_go(self) -> None:

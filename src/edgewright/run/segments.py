@@ -12,7 +12,7 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgewright.run.encoding import keep_what_plays, unfinished_of
+from edgewright.run.encoding import CUT, keep_what_plays, unfinished_of
 from edgewright.whole_file import OURS, is_own_file, make_folder, telling_of_the_disk
 
 NAME = re.compile(r"(?P<camera>[A-Za-z0-9_.-]+)-(?P<stamp>\d{8}T\d{6}Z)(?P<again>-\d{1,4})?(?P<cut>-cut)?\.(?:mp4|webm)")
@@ -121,7 +121,8 @@ class Segments:
         return sum(self._kept.values()) + sum(self._open.values())
 
     def _is_taken(self, film: Path) -> bool:
-        names = [film.with_suffix(suffix) for suffix in (".mp4", ".webm", SIDECAR)]
+        stems = (film, film.with_stem(f"{film.stem}{CUT}"))  # a board without a clock begins each day at the same second
+        names = [each.with_suffix(suffix) for each in stems for suffix in (".mp4", ".webm", SIDECAR)]
         names += [unfinished_of(name) for name in names]
         return any(film.stem == begun.stem for begun in self._open) or any(os.path.lexists(name) for name in names)
 

@@ -153,22 +153,29 @@ class Service:
         self.loop.turn(wait_s)
         now_s = self.clock.monotonic_s()
         for worker in list(self.workers.values()):
-            worker.advance(now_s)
+            with self.faults.met(f"model {worker.name}"):
+                worker.advance(now_s)
         for name, succession in list(self._successions.items()):
-            if succession.advance(now_s):
-                del self._successions[name]
-                self.idle(self.workers[name])
+            with self.faults.met(f"the next worker of {name}"):
+                self._advance_succession(name, succession, now_s)
         for camera in self.cameras.values():
-            camera.advance(now_s)
-        for recorder in self.recorders:
-            recorder.advance(now_s)
-        for companion in self.companions:
-            companion.advance(now_s)
+            with self.faults.met(f"camera {camera.name}"):
+                camera.advance(now_s)
+        for part in (*self.recorders, *self.companions):
+            with self.faults.met(part.name):
+                part.advance(now_s)
         if self.governor is not None:
-            self.governor.look(now_s)
+            with self.faults.met("the governor"):
+                self.governor.look(now_s)
         if now_s - self._measured_s >= MEASURE_EVERY_S:
             self._measured_s = now_s
-            self._measure()
+            with self.faults.met("what memory is taken"):
+                self._measure()
+
+    def _advance_succession(self, name: str, succession: Succession, now_s: float) -> None:
+        if succession.advance(now_s):
+            del self._successions[name]
+            self.idle(self.workers[name])
 
     @property
     def is_done(self) -> bool:

@@ -50,6 +50,7 @@ class Succession:
         self._before, self._next = before, heir.hire(settings, coming=True) if beside else None
         self._heir, self._done, self._beside = heir, done, beside
         self._until_s = now_s + before.settings.answer_within_s
+        self._restarts = 0  # which are not the next one's own: whoever is installed goes on counting those of the one before
 
     @property
     def takes_frames(self) -> bool:
@@ -74,6 +75,7 @@ class Succession:
             return True
         self._next, self.step = self._heir.hire(self.settings, coming=False), "loading"
         self._heir.install(self._next)
+        self._restarts = self._next.restarts
         return False
 
     def call_off(self) -> None:
@@ -98,7 +100,7 @@ class Succession:
         return True
 
     def _wrong(self, worker: Worker) -> str | None:
-        if worker.state == "refused" or worker.restarts:
+        if worker.state == "refused" or worker.restarts > self._restarts:
             return worker.why or "it failed"
         known, now = self._before.loaded, worker.loaded
         if known is not None and now is not None and now.classes != known.classes:

@@ -191,7 +191,11 @@ class Worker(Kept):
         self.heartbeat_s = now_s
         if not self._begin():
             return
-        self._results = Ring.make(self.name, slots=RESULT_SLOTS, slot_bytes=RESULT_BYTES, room_bytes=RESULT_SLOTS * RESULT_BYTES * 2)
+        try:
+            self._results = Ring.make(self.name, slots=RESULT_SLOTS, slot_bytes=RESULT_BYTES, room_bytes=RESULT_SLOTS * RESULT_BYTES * 2)
+        except HostError as error:  # no more memory or descriptors: there may be later
+            self._fail(str(error))
+            return
         self._tell({"load": {"artifact": str(self.settings.artifact), "threads": self.settings.threads, "runs": self._warm_runs}})
         self._tell({"results": [RESULT_SLOTS, RESULT_BYTES]}, (self._results.fd,))
 

@@ -40,12 +40,12 @@ class FrontProcess:
         self._clock = SystemClock()
         self.live = LiveView(self._clock)
         models = {name: path for name, path, _ in order.models}
-        threads = {count for _, _, count in order.models}
         host = HostSettings(
             models=models,
             at_start=(),
             on_demand=order.settings.load,
-            threads=threads.pop() if len(threads) == 1 else None,
+            own_threads={name: count for name, _, count in order.models},
+            most_together=order.settings.most_together,
             memory_bytes=order.room_bytes,
         )
         self._host = ModelHost(host, clock=self._clock)

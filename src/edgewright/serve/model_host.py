@@ -190,7 +190,7 @@ class ModelHost:
         settings = ServedModelSettings(
             name,
             self.repository.find(name),
-            own.threads,
+            own.own_threads.get(name, own.threads),
             most_waiting=own.most_waiting,
             answer_within_s=own.answer_within_s,
             most_together=own.most_together,

@@ -28,8 +28,8 @@ class HostSettings:
     """`models`: by name. `folder`: where more of them lie, as NAME.onnx or as artifact folders NAME; its links are not followed.
 
     `at_start`: which are loaded when the server starts (default: all of `models`). `on_demand`: one of `models` that is not loaded is when
-    it is first asked for. `memory_bytes`: for all their processes together (default: 80 % of what is available). `deadline_s`: how long a
-    request waits when its client does not say.
+    it is first asked for. `own_threads`: of models that do not have `threads`. `memory_bytes`: for all their processes together (default:
+    80 % of what is available). `deadline_s`: how long a request waits when its client does not say.
     """
 
     models: Mapping[str, Path] = field(default_factory=dict)
@@ -37,6 +37,7 @@ class HostSettings:
     at_start: tuple[str, ...] | None = None
     on_demand: bool = False
     threads: int | None = None
+    own_threads: Mapping[str, int | None] = field(default_factory=dict)
     memory_bytes: int | None = None
     deadline_s: float = 30.0
     most_waiting: int = 64

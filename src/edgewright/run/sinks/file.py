@@ -145,8 +145,18 @@ class _Series:
             sync_folder(self.folder)
             self._remove_oldest(held)
         if self._size == 0 and self._head:
-            _write_all(self._descriptor, self._head)
-            self._size = len(self._head)
+            self._begin(self._descriptor)
+
+    def _begin(self, descriptor: int) -> None:
+        """With its head, or not at all: what follows a torn one is no table."""
+        try:
+            _write_all(descriptor, self._head)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+            self.close()
+            raise
+        self._size = len(self._head)
 
     def _files(self) -> list[Path]:
         return [each for each in sorted(self.folder.iterdir()) if self._name.fullmatch(each.name) and is_own_file(each)]
