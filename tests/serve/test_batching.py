@@ -124,17 +124,27 @@ def test_a_model_that_takes_long_is_not_tried():
     assert {choice for choice, _ in learn(policy, Process(lambda size: 0.6 * size), 50)} == {Choice(1)}
 
 
+def rest_of(policy, process):
+    """How many run alone after a failure."""
+    policy.failed()
+    return sum(1 for _ in takewhile(lambda run: run[0].size == 1, iter(lambda: run_once(policy, process, 8), None)))
+
+
 def test_after_a_failure_it_rests_and_longer_each_time():
     policy, process = Batching(), Process(CURVES["an accelerator"])
     learn(policy, process)
-    rests = []
-    for _ in range(3):
-        policy.failed()
-        rests.append(0)
-        while run_once(policy, process, 8)[0].size == 1:
-            rests[-1] += 1
+    rests = [rest_of(policy, process) for _ in range(3)]
     assert rests[0] == batching.REST
     assert all(later == 2 * before for before, later in pairwise(rests))
+
+
+def test_a_failure_long_ago_is_forgotten_once_as_many_went_well_as_it_would_rest():
+    policy, process = Batching(), Process(CURVES["an accelerator"])
+    learn(policy, process)
+    for _ in range(3):
+        rest_of(policy, process)
+    learn(policy, process, 8 * batching.REST // 2)
+    assert rest_of(policy, process) == batching.REST
 
 
 def test_a_process_that_is_busy_is_handed_a_half_of_those_under_way():
@@ -188,6 +198,16 @@ def test_what_trials_cost_is_bounded(shares, noise, seed, runs):
                 spent_s += max(0.0, seconds - choice.size * 0.01 * (1 + noise))
     assert sum(min(count, batching.FIRST_TRIALS) for count in seen.values()) <= batching.FIRST_TRIALS * len(SIZES)
     assert spent_s <= batching.SPENT * all_s + first_s + most_s
+
+
+def test_quiet_weeks_save_up_no_more_than_one_trial():
+    policy, curve = Batching(), CURVES["an accelerator"]
+    learn(policy, Process(curve))
+    for _ in range(50_000):
+        policy.ran(1, curve(1))
+    busy = learn(policy, Process(curve), 2000)
+    spent_s = sum(seconds - choice.size * curve(8) / 8 for choice, seconds in busy if choice.is_trial)
+    assert spent_s < batching.SPENT * sum(seconds for _, seconds in busy) + batching.MOST_TRIAL_S + 0.1
 
 
 @settings(deadline=None, max_examples=40)

@@ -31,7 +31,7 @@ LATEST: Final = 1 / 8  # the weight of the latest run in what one takes alone
 MOST_TRIAL_S: Final = 1.0  # a trial that would take longer is not made
 LATER: Final = 2.0  # runs alone by which a request may be later than it would be alone
 LEAST_LATER_S: Final = 0.01  # and what nobody minds
-REST, LONGEST_REST = 64, 1 << 14  # runs alone, after several together have failed; after each failure twice as many
+REST, LONGEST_REST = 64, 1 << 14  # runs alone, after several together have failed; twice as many each time, until all goes well
 SURE: Final = 2.0  # times what they are expected to take has to be left until the first of them is due
 RECENT: Final = 32  # requests over which the most that were under way is remembered
 
@@ -65,7 +65,8 @@ class Batching:
         self._alone_s: float | None = None
         self._alone_runs = self._runs = self._since_trial = self._resting = 0
         self._rest = REST
-        self._busy_s = self._spent_s = 0.0
+        self._well = 0  # requests that were computed together since the last failure
+        self._left_s = 0.0  # for trials
         self._under_way: deque[int] = deque(maxlen=RECENT)
 
     @property
@@ -121,7 +122,7 @@ class Batching:
                 reached.append(size)
             # Where these make somebody too late, more of them would even more so.
             is_bearable &= self._is_bearable(size, known.share, float("inf"))
-        if reached and self._spent_s <= SPENT * self._busy_s:
+        if reached and self._left_s >= 0:
             return min(reached, key=lambda size: self._sizes[size].tried_at)
         return None
 
@@ -138,7 +139,7 @@ class Batching:
 
     def ran(self, size: int, seconds: float) -> None:
         """So many were computed together, or one alone."""
-        self._count(seconds)
+        self._count(size, seconds)
         self._since_trial += 1
         self._resting = max(0, self._resting - 1)
         if size == 1:
@@ -149,10 +150,10 @@ class Batching:
 
     def tried(self, size: int, joined_s: float, alone_s: float) -> None:
         """So many were computed together, and then one of them alone."""
-        self._count(joined_s + alone_s)
+        self._count(size, joined_s + alone_s)
         self._learn_alone(alone_s)
         usual = min([1.0, *(share for share in self.shares.values() if share < WORTH)])
-        self._spent_s += max(0.0, joined_s + alone_s - size * usual * alone_s)  # beyond what these would have taken as is usual
+        self._left_s -= max(0.0, joined_s + alone_s - size * usual * alone_s)  # beyond what these would have taken as is usual
         self._since_trial = 0
         known = self._sizes[size]
         known.trials += 1
@@ -162,11 +163,15 @@ class Batching:
 
     def failed(self) -> None:
         """They could not be computed together: one of them may be wrong. It is not tried again for a while."""
-        self._resting, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
+        self._resting, self._rest, self._well = self._rest, min(2 * self._rest, LONGEST_REST), 0
 
-    def _count(self, seconds: float) -> None:
+    def _count(self, size: int, seconds: float) -> None:
         self._runs += 1
-        self._busy_s += seconds
+        self._left_s = min(MOST_TRIAL_S, self._left_s + SPENT * seconds)  # quiet weeks save up no more than one trial may take
+        if size > 1:
+            self._well += size
+        if self._well >= self._rest:
+            self._rest = REST
 
     def _learn_alone(self, seconds: float) -> None:
         self._alone_s = seconds if self._alone_s is None else self._alone_s + LATEST * (seconds - self._alone_s)
