@@ -5,7 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from model_server import asked, served
+from edgewright.serve import model_host
+from model_server import asked, served, wait_until, worker_of
 from tiny_detector import save_tiny_detector
 
 
@@ -34,6 +35,17 @@ def test_one_that_is_no_model_is_refused_and_not_tried_again_at_once(models):
         assert asked(server, "/v2/models/broken") == (status, first)
         assert time.monotonic() - began_s < 0.5, "no process was begun for it"
         assert asked(server, "/v2/models/tiny")[0] == 200
+
+
+def test_one_that_is_refused_while_nobody_waits_is_refused_to_the_next_who_asks_and_then_tried_again(models, monkeypatch):
+    monkeypatch.setattr(model_host, "REFUSED_S", 0.0)
+    with served(models, at_start=(), host={"on_demand": True, "deadline_s": 0.001}) as server:
+        assert asked(server, "/v2/models/broken")[0] == 503
+        first = worker_of(server, "broken")
+        wait_until(lambda: first.state == "refused")
+        assert asked(server, "/v2/models/broken")[0] == 400, "it says why"
+        assert asked(server, "/v2/models/broken")[0] == 503, "it is loading once more"
+        assert worker_of(server, "broken") is not first
 
 
 def test_where_nothing_is_loaded_on_demand_it_is_not_there(models):

@@ -120,8 +120,8 @@ class ModelHost:
             InputError, HostError: why it cannot be served.
         """
         worker = self.workers.get(name)
-        is_coming = worker is not None and worker.served is None and worker.state == "loading"
-        if not self.settings.on_demand or name not in self.settings.models or not (worker is None or is_coming):
+        is_there = worker is not None and worker.served is not None and worker.state != "refused"
+        if is_there or not self.settings.on_demand or name not in self.settings.models:
             return
         refusal, until_s = self._refused.get(name, (None, 0.0))
         if refusal is not None and self.clock.monotonic_s() < until_s:
@@ -129,7 +129,7 @@ class ModelHost:
         try:
             async with self._lock_of(name):
                 if (worker := self.workers.get(name) or self._begin(name)).state != "ready":
-                    await self._settled(worker)
+                    await self._settled(worker)  # at once, if it failed while nobody waited
         except EdgewrightError as error:
             self._refused[name] = error, self.clock.monotonic_s() + REFUSED_S
             raise
