@@ -155,7 +155,7 @@ def expected(metrics, shown):
         "delivered": figure(metrics, "edgewright_output_delivered_total", output="answers"),
         "lost": figure(metrics, "edgewright_output_lost_total", output="answers"),
         "memory": figure(metrics, "edgewright_memory_used_bytes"),
-        "model restarts": figure(metrics, "edgewright_worker_restarts_total", model="tiny"),
+        "model restarts": figure(metrics, "edgewright_worker_restarts_total", model="tiny", of="cameras"),
     }
     apart = {"waiting", "model waiting"} & shown.keys()  # no metric counts an output's records that wait
     dropped = {

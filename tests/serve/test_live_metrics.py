@@ -10,6 +10,7 @@ from edgewright.serve.exposition import exposed
 from edgewright.serve.live_metrics import live_families
 from edgewright.serve.live_view import MOST_EVENTS, STALE_S, LiveView
 from edgewright.serve.metrics import HttpFigures, families
+from edgewright.serve.model_figures import ModelFigures
 from edgewright.serve.model_host import ModelHost
 from edgewright.serve.model_settings import HostSettings
 from live_status import a_status
@@ -123,6 +124,26 @@ def test_the_same_page_holds_models_over_http_and_the_live_service_and_no_family
     assert "edgewright_memory_budget_bytes" not in shown()
     alone = samples_of(exposed(families(host, HttpFigures(), ready=True)))[1]
     assert "edgewright_memory_budget_bytes" in alone
+
+
+def test_restarts_are_counted_apart_and_outlive_an_unload_and_a_service_that_is_silent(status):
+    clock = Turned()
+    view, host = LiveView(clock), ModelHost(HostSettings(memory_bytes=1 << 30), clock=SystemClock())
+    host.figures["tiny"] = ModelFigures(restarts=2)  # it was asked over HTTP, and has been unloaded
+    status["models"]["tiny"]["restarts"] = 3
+
+    def shown():
+        found, _ = samples_of(exposed(families(host, HttpFigures(), ready=True, live=view)))
+        return {
+            given["of"]: value
+            for _, name, given, value in found
+            if name == "edgewright_worker_restarts_total" and given["model"] == "tiny"
+        }
+
+    view.hear_status(status)
+    assert shown() == {"http": 2, "cameras": 3}
+    clock.now_s += STALE_S + 0.1
+    assert shown() == {"http": 2}
 
 
 def test_a_service_is_ready_when_it_has_just_said_so(status):

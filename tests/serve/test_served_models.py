@@ -107,7 +107,7 @@ def test_a_process_that_is_killed_costs_what_it_had_in_hand(server):
     assert infer(server, "table", x=floats(1))[0] == 200, "another model does not mind"
     wait_until(lambda: ask(server, "/v2/models/sum/ready")[0] == 200)
     assert infer(server, "sum", a=floats(1), b=floats(1))[0] == 200
-    assert b'edgewright_worker_restarts_total{model="sum"} 1' in ask(server, "/metrics")[2]
+    assert b'edgewright_worker_restarts_total{model="sum",of="http"} 1' in ask(server, "/metrics")[2]
 
 
 def test_a_process_that_hangs_is_replaced(tmp_path):

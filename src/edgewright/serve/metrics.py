@@ -72,12 +72,12 @@ def _of_models(host: ModelHost) -> Iterable[Family]:
 
 
 def _restarts(host: ModelHost, status: Status | None) -> Family:
-    """Of a model that watches cameras and is asked over HTTP as well, both."""
-    restarts = Family("edgewright_worker_restarts_total", "counter", "How often a process of the model was replaced.")
-    counted = Counter({name: worker.restarts for name, worker in host.workers.items()})
-    counted.update({name: model["restarts"] for name, model in ({} if status is None else status["models"]).items()})
-    for name, count in counted.items():
-        restarts.add(count, model=name)
+    """One model may watch cameras and be asked over HTTP, in two processes that are counted by two: each has a counter that only grows."""
+    restarts = Family("edgewright_worker_restarts_total", "counter", "How often a process of the model was replaced, by what it is for.")
+    for name, figures in host.figures.items():
+        restarts.add(figures.restarts, model=name, of="http")
+    for name, model in ({} if status is None else status["models"]).items():
+        restarts.add(model["restarts"], model=name, of="cameras")
     return restarts
 
 

@@ -35,6 +35,7 @@ class ModelFigures:
     stages: dict[str, Histogram] = field(default_factory=lambda: {stage: Histogram() for stage in STAGES})
     batches: dict[int, BatchFigures] = field(default_factory=dict)  # by how many requests were computed together
     trials: int = 0
+    restarts: int = 0  # of its process
     last_inference_s: float = 0.0  # wall clock
 
     def ran(self, size: int, stages_ns: tuple[int, int, int, int]) -> None:

@@ -425,6 +425,7 @@ class ModelWorker(Kept):
         """It is replaced, after a pause; who waits goes on waiting until his time is over."""
         is_draining = self.state == "draining"
         self._replace(why)
+        self.figures.restarts += 1
         self._become("waiting")
         if is_draining:
             self.end()
