@@ -81,6 +81,19 @@ def test_who_asks_again_gets_what_is_new(story, clock):
     assert len(more["times_s"]) <= 5
 
 
+def test_who_asks_again_after_the_clock_was_set_back_gets_all_and_then_what_is_new(story, clock):
+    history = History(clock)
+    hour_of(story, clock, history, 600)
+    before_s = history.to_json(3600)["times_s"][-1]
+    clock.date_s -= 3600
+    story.began_s -= 3600
+    hour_of(story, clock, history, 60)
+    found = history.to_json(3600, after_s=before_s)
+    assert found["times_s"] == history.to_json(3600)["times_s"]
+    assert len(found["times_s"]) >= 5
+    assert len(history.to_json(3600, after_s=found["times_s"][-1])["times_s"]) == 1
+
+
 def test_a_stretch_without_a_service_is_a_gap(story, clock):
     history = History(clock)
     hour_of(story, clock, history, 60)

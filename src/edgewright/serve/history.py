@@ -152,12 +152,13 @@ class History:
         """The last `seconds`, in at most `MOST_POINTS` bins; of one camera or model, or of all together.
 
         `times_s`: where each bin begins; there is none where nothing was heard. `after_s`: only bins that begin then or later, so that
-        whoever draws asks for no more than what is new; the last one is never whole.
+        whoever draws asks for no more than what is new; the last one is never whole. Of a time that is still to come, all: the clock was
+        set back.
         """
         now_s = self._clock.wall_s()
         bin_s = next(bin_s for bin_s in BINS_S if seconds / bin_s <= MOST_POINTS)
         from_s = (now_s - seconds) // bin_s * bin_s + bin_s
-        first_s = from_s if after_s is None else max(from_s, after_s)
+        first_s = from_s if after_s is None or after_s > now_s else max(from_s, after_s)
         bins: dict[float, list[Step]] = {}
         for step in self.steps:
             middle_s = step.time_s - step.seconds / 2

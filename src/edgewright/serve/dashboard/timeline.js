@@ -97,7 +97,8 @@ export class Timeline {
     if (isMore && this.history && this.history.bin_s === found.bin_s) this.join(found);
     else this.history = found;
     for (const event of found.events) this.events.set(event.id, event);
-    for (const [id, event] of this.events) if (event.time_s < this.history.to_s - 3600) this.events.delete(id);
+    const { to_s: toS } = this.history;
+    for (const [id, event] of this.events) if (event.time_s < toS - 3600 || event.time_s > toS + 5) this.events.delete(id);
     this.draw();
     this.tell();
   }
@@ -109,7 +110,8 @@ export class Timeline {
 
   join(found) {
     const old = this.history;
-    const keep = old.times_s.map((timeS, at) => at).filter((at) => old.times_s[at] >= found.from_s && !(old.times_s[at] >= (found.times_s[0] ?? Infinity)));
+    const untilS = found.times_s[0] ?? found.to_s; // beyond which all is new, or of a clock that was set back
+    const keep = old.times_s.map((timeS, at) => at).filter((at) => old.times_s[at] >= found.from_s && old.times_s[at] < untilS);
     const both = (before, after) => {
       if (Array.isArray(before)) return [...keep.map((at) => before[at]), ...after];
       return Object.fromEntries(Object.keys(before).map((key) => [key, both(before[key], after[key])]));
