@@ -171,6 +171,23 @@ def test_a_page_of_another_site_has_nothing_from_a_session(guarded, cookie, head
         assert told(guarded, "POST", "/logout", b"", **headers)[0] == 403
 
 
+def test_without_a_token_a_link_on_another_site_leads_to_the_page_and_its_pictures_to_nothing(server):
+    elsewhere = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+    assert told(server, "GET", "/", **elsewhere)[0] == 200
+    for path in ("/live", "/live/cameras/belt/preview", "/v2/models/x", "/nowhere"):
+        assert told(server, "GET", path, **elsewhere)[0] == 403
+    assert told(server, "GET", "/", **{**elsewhere, "Sec_Fetch_Mode": "no-cors", "Sec_Fetch_Dest": "image"})[0] == 403
+
+
+def test_a_session_loads_no_model_and_the_token_does(tmp_path):
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    with served({"broken": tmp_path / "broken.onnx"}, at_start=(), host={"on_demand": True}, token=Secret(TOKEN)) as server:
+        cookie = signed_in(server)
+        for path in ("/v2/models/broken", "/v2/models/broken/config"):
+            assert told(server, "GET", path, Cookie=cookie)[0] == 404
+        assert told(server, "GET", "/v2/models/broken", Authorization=f"Bearer {TOKEN}")[0] == 400, "it was tried, and is none"
+
+
 def test_whoever_signs_out_is_out(guarded):
     cookie = signed_in(guarded)
     status, headers, _ = told(guarded, "POST", "/logout", b"", Cookie=cookie)

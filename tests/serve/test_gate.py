@@ -7,7 +7,7 @@ from edgewright.run.secrets import Secret
 from edgewright.serve.exposition import Family, exposed
 from edgewright.serve.gate import MOST_ADDRESSES, Gate, Paces, check_token
 from edgewright.serve.http_settings import HttpSettings
-from edgewright.serve.refusals import NotNowError, TooManyError, UnauthorizedError
+from edgewright.serve.refusals import ForbiddenError, NotNowError, TooManyError, UnauthorizedError
 
 
 class Clock:
@@ -69,6 +69,40 @@ def test_another_token_is_none(given):
     with pytest.raises(UnauthorizedError):
         check_token(given, Secret("the-right-token-1"))
     check_token("Bearer the-right-token-1", Secret("the-right-token-1"))
+
+
+def comes_in(headers, *, method="GET", is_for_people=False):
+    """Without a token."""
+    gate = Gate(HttpSettings(), clock=Clock())
+    headers = {"host": "127.0.0.1:8000", **headers}
+    try:
+        gate.check(headers, "127.0.0.1", is_open=False, method=method, is_for_people=is_for_people)
+    except ForbiddenError:
+        return False
+    return True
+
+
+LINK = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+PICTURE = {"sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
+FRAME = {"sec-fetch-mode": "navigate", "sec-fetch-dest": "iframe"}
+
+
+@pytest.mark.parametrize("how", [LINK, PICTURE, FRAME])
+def test_a_browser_that_asks_from_here_or_from_nowhere_comes_in(how):
+    for site in ("same-origin", "none"):
+        assert comes_in({"sec-fetch-site": site, **how})
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "what comes next"])
+def test_from_another_site_a_link_leads_to_pages_for_people_and_nothing_else_anywhere(site):
+    """What a browser says of it (W3C, Fetch Metadata): for an <img> it sends no Origin."""
+    for is_for_people in (False, True):
+        for how in (LINK, PICTURE, FRAME, {}):
+            for method in ("GET", "POST"):
+                may = is_for_people and how is LINK and method == "GET"
+                assert comes_in({"sec-fetch-site": site, **how}, method=method, is_for_people=is_for_people) == may
+    assert not comes_in({"sec-fetch-site": site, "origin": "http://elsewhere.example", **LINK}, is_for_people=True)
+    assert not comes_in({"sec-fetch-site": site, "host": "evil.example", **LINK}, is_for_people=True)
 
 
 def test_what_is_held_and_answered_is_counted_back():

@@ -146,7 +146,7 @@ def _name(text: str | None, what: str) -> str | None:
 
 
 DASHBOARD_PAGES: Final = (
-    Page("GET", "/", "The dashboard of a live service, or what is here, for people", home),
+    Page("GET", "/", "The dashboard of a live service, or what is here, for people", home, is_for_people=True),
     Page("GET", "/assets/{name}", "Files of the dashboard", asset, is_open=True),
     Page("GET", "/login", "Where a browser shows the token", sign_in_page, is_open=True),
     Page("POST", "/login", "A token in a form; a session in a cookie, for pages to read", sign_in, is_open=True),

@@ -36,8 +36,11 @@ class Gate:
         self.streams = 0
         self.held_bytes = 0
 
-    def check(self, headers: Mapping[str, str], address: str, *, is_open: bool, method: str = "POST") -> None:
+    def check(
+        self, headers: Mapping[str, str], address: str, *, is_open: bool, method: str = "POST", is_for_people: bool = False
+    ) -> None:
         """`is_open`: the page is for everybody who can reach it, such as a health probe. `method`: what a session may do is read.
+        `is_for_people`: a link on a page of another site may lead there.
 
         Raises:
             TooManyError, UnauthorizedError, ForbiddenError: it may not.
@@ -47,14 +50,17 @@ class Gate:
         if self._paces is not None:
             self._paces.take(address)
         if self._settings.token is None:
-            self._check_caller(headers)
-        elif method not in READS or "authorization" in headers or not self.has_session(headers):
+            self._check_caller(headers, may_be_linked=is_for_people and method in READS)
+        elif method not in READS or not self.only_reads(headers):
             check_token(headers.get("authorization", ""), self._settings.token)
+
+    def only_reads(self, headers: Mapping[str, str]) -> bool:
+        """Whether the caller shows a session in place of the token."""
+        return self.wants_token and "authorization" not in headers and self.has_session(headers)
 
     def has_session(self, headers: Mapping[str, str]) -> bool:
         """Whether a browser asks that has shown the token, for a page of ours."""
-        site = headers.get("sec-fetch-site", "none")  # browsers say so where a page cannot make them lie
-        return site in ("same-origin", "none") and is_of_same_origin(headers) and self.sessions.knows(headers)
+        return is_of_same_origin(headers) and self.sessions.knows(headers)
 
     @property
     def wants_token(self) -> bool:
@@ -83,12 +89,12 @@ class Gate:
             raise ForbiddenError("a page of another site may not ask")
         return self.sessions.end(headers)
 
-    def _check_caller(self, headers: Mapping[str, str]) -> None:
-        """Without a token, a page in this machine's browser must not be able to ask: neither from its own origin nor by a name that its
-        owner has made to lead here (DNS rebinding).
+    def _check_caller(self, headers: Mapping[str, str], *, may_be_linked: bool) -> None:
+        """Without a token, a page in this machine's browser must not be able to ask: neither from its own origin, be it for an <img> whose
+        content it never sees, nor by a name that its owner has made to lead here (DNS rebinding).
         """
         host = headers.get("host", "")
-        if not is_of_same_origin(headers):
+        if not (is_of_same_origin(headers) or (may_be_linked and is_followed_link(headers))):
             raise ForbiddenError("a page of another site may not ask")
         if not _is_address(name := _host_name(host)) and name not in {"localhost", *self._settings.names}:
             raise ForbiddenError("the server is not known by this name", expected="its address, or a name in its settings")
@@ -138,12 +144,21 @@ class Gate:
 
 
 def is_of_same_origin(headers: Mapping[str, str]) -> bool:
-    """Whether no page of another site asks, as far as the browser says where from."""
+    """Whether no page of another site asks, as far as the browser says where from: by Origin, or where it sends none, as for an <img>, by
+    Sec-Fetch-Site, about which a page cannot make it lie (W3C, Fetch Metadata).
+    """
+    if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        return False
     origin = headers.get("origin")
     try:
         return origin is None or urlsplit(origin).netloc.lower() == headers.get("host", "").lower()
     except ValueError:
         return False
+
+
+def is_followed_link(headers: Mapping[str, str]) -> bool:
+    """Whether a browser comes here with a whole window, from whichever site: what it gets, that site does not see."""
+    return "origin" not in headers and (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == ("navigate", "document")
 
 
 def check_token(authorization: str, token: Secret) -> None:

@@ -199,7 +199,8 @@ class HttpServer:
         except EdgewrightError:
             self._gate.check(head.headers, head.address, is_open=connection.is_own, method=head.method)
             raise
-        self._gate.check(head.headers, head.address, is_open=page.is_open or connection.is_own, method=head.method)
+        is_open = page.is_open or connection.is_own
+        self._gate.check(head.headers, head.address, is_open=is_open, method=head.method, is_for_people=page.is_for_people)
         return page, names
 
     async def _body(self, connection: Connection, head: Head) -> bytearray:

@@ -32,7 +32,9 @@ Handler: TypeAlias = Callable[["Pages", Call], Awaitable[Response | Stream]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A path with {names} in it. `is_open`: also without a token; `is_live`: only where there is a live service."""
+    """A path with {names} in it. `is_open`: also without a token; `is_live`: only where there is a live service; `is_for_people`: other
+    sites may have a link to it.
+    """
 
     method: str
     path: str
@@ -40,6 +42,7 @@ class Page:
     handler: Handler
     is_open: bool = False
     is_live: bool = False
+    is_for_people: bool = False
 
     @property
     def pattern(self) -> re.Pattern[str]:

@@ -86,12 +86,12 @@ async def server(pages: Pages, _call: Call) -> Response:
 
 
 async def model(pages: Pages, call: Call) -> Response:
-    await pages.dataplane.demand(call.names["model"])
+    await _demand(call, pages)
     return as_json(pages.dataplane.model_metadata(call.names["model"], call.names.get("version")))
 
 
 async def config(pages: Pages, call: Call) -> Response:
-    await pages.dataplane.demand(call.names["model"])
+    await _demand(call, pages)
     return as_json(pages.dataplane.model_config(call.names["model"], call.names.get("version")))
 
 
@@ -211,6 +211,12 @@ def _query(target: str) -> dict[str, str]:
         return {name: values[-1] for name, values in parse_qs(text, max_num_fields=20).items()}
     except ValueError:
         raise InputError("the query has too many fields") from None
+
+
+async def _demand(call: Call, pages: Pages) -> None:
+    """Have the model there, where that is done on demand; not for who only reads."""
+    if not pages.gate.only_reads(call.head.headers):
+        await pages.dataplane.demand(call.names["model"])
 
 
 async def _order(call: Call, pages: Pages) -> dict[str, Any]:
