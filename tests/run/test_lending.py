@@ -79,6 +79,23 @@ def test_another_process_is_told_of_rings_anew_and_a_closed_one_is_forgotten_onc
     assert [words for words, _ in told if "unring" in words] == [{"unring": shared.id}]
 
 
+def test_whoever_could_not_be_told_that_a_ring_is_closed_is_told_before_the_next_frame(shared):
+    told = Told()
+    lending = Lending(told)
+    frame = captured(shared)
+    lending.lend(frame, {})
+    told.listens = False
+    lending.forget_ring(shared)
+    assert lending.lend(frame, {}) is None
+    told.listens = True
+    told.clear()
+    lending.lend(frame, {})
+    lending.lend(frame, {})
+    assert [next(iter(words)) for words, _ in told] == ["unring", "ring", "job", "job"]
+    lending.give_all_back()
+    frame.release()
+
+
 @pytest.mark.parametrize(
     ("fps", "every_s", "frames", "taken"),
     [(5, 0.04, 100, 20), (5, 0.1, 50, 25), (5, 0.3, 20, 20), (10, 0.1, 30, 30), (5, 0.21, 20, 20)],

@@ -26,6 +26,7 @@ class Stage:
     def __init__(self, ring):
         self.now_s = 100.0
         self.said = []
+        self.is_heard = True
         self.shared = SharedRing(ring, lambda _: None)
         self.tap = PreviewTap(self)
         self.tap.joins(self.hear)
@@ -35,8 +36,9 @@ class Stage:
         return self.now_s
 
     def hear(self, words, _fds):
-        self.said.append(words)
-        return True
+        if self.is_heard:
+            self.said.append(words)
+        return self.is_heard
 
     @property
     def lent(self):
@@ -159,6 +161,19 @@ def test_while_the_board_is_too_warm_nothing_is_lent_and_whoever_looks_is_told(s
     stage.tap.pause(paused=False)
     stage.frame("belt")
     assert [words.get("previews_paused", "a picture") for words in stage.said if "slots" not in words] == [True, False, "a picture"]
+
+
+def test_whoever_could_not_be_told_of_a_pause_or_its_end_is_told_when_it_hears_again(stage):
+    stage.tap.look(["belt"])
+    for paused in (True, False):
+        stage.said.clear()
+        stage.is_heard = False
+        stage.tap.pause(paused=paused)
+        stage.tap.advance(stage.now_s)
+        stage.is_heard = True
+        for _ in range(3):
+            stage.tap.advance(stage.now_s)
+        assert stage.said == [{"previews_paused": paused}]
 
 
 def test_the_governor_pauses_previews_as_it_does_films(stage):

@@ -26,6 +26,7 @@ class Lending:
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
         self._known: set[int] = set()  # rings
+        self._closed: set[int] = set()  # which it has not been told yet
         self._in_hand: dict[int, HeldFrame] = {}
         self._job = 0
 
@@ -37,6 +38,7 @@ class Lending:
 
     def lend(self, frame: HeldFrame, words: Mapping[str, Any]) -> int | None:
         """The number by which it comes back; None where the process could not be told of it."""
+        self._tell_closed()
         shared = frame.shared
         if shared.id not in self._known:
             if not self._tell({"ring": shared.id, "slots": shared.ring.slots, "slot_bytes": shared.ring.slot_bytes}, (shared.ring.fd,)):
@@ -59,12 +61,17 @@ class Lending:
             _, frame = self._in_hand.popitem()
             frame.release()
         self._known.clear()
+        self._closed.clear()
 
     def forget_ring(self, shared: SharedRing) -> None:
-        """It is closed; the process lets its view go."""
+        """It is closed; the process lets its view go, and with it the memory. One that cannot be told now is told before the next frame."""
         if shared.id in self._known:
             self._known.discard(shared.id)
-            self._tell({"unring": shared.id}, ())
+            self._closed.add(shared.id)
+            self._tell_closed()
+
+    def _tell_closed(self) -> None:
+        self._closed = {ring for ring in self._closed if not self._tell({"unring": ring}, ())}
 
 
 @dataclass(slots=True)

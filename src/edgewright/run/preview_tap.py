@@ -39,6 +39,7 @@ class PreviewTap:
         self._answers: dict[str, dict[str, Answer]] = {}  # of looked-at cameras, each model's last
         self._lent: dict[str, _Lent] = {}
         self._is_paused = False
+        self._said_paused: bool | None = None  # to those who look now
         self._tell: Tell = lambda _words, _fds: False
         self._lending = Lending(self._tell)
 
@@ -60,10 +61,8 @@ class PreviewTap:
 
     def pause(self, *, paused: bool) -> None:
         """Lend nothing, or go on: the board is too warm to draw, or no longer is."""
-        if paused != self._is_paused:
-            self._is_paused = paused
-            if self._looked:
-                self._tell({"previews_paused": paused}, ())
+        self._is_paused = paused
+        self._say_whether_paused()
 
     def offer(self, frame: HeldFrame, answer: Answer) -> None:
         """A frame and what a model said of it; lent where somebody looks, one is due, and the one before has come back."""
@@ -90,8 +89,8 @@ class PreviewTap:
         """Somebody looks at these from now on, and at no others."""
         self._looked = frozenset(cameras)
         self._answers = {camera: answers for camera, answers in self._answers.items() if camera in self._looked}
-        if self._looked:
-            self._tell({"previews_paused": self._is_paused}, ())
+        self._said_paused = None
+        self._say_whether_paused()
 
     def has_lent(self, camera: str, job: int) -> bool:
         return (lent := self._lent.get(camera)) is not None and lent.job == job
@@ -103,11 +102,17 @@ class PreviewTap:
         self._lending.give_back(job)
 
     def advance(self, now_s: float) -> None:
-        """Take back what was lent for too long; its camera is lent no more of until an answer comes."""
+        """Take back what was lent for too long; its camera is lent no more of until an answer comes. Say what could not be said before."""
+        self._say_whether_paused()
         for lent in self._lent.values():
             if not lent.is_back and now_s >= lent.until_s:
                 lent.is_back = True
                 self._lending.give_back(lent.job)
+
+    def _say_whether_paused(self) -> None:
+        """Again and again until it is told: it would wait for pictures that do not come, or not for those that do."""
+        if self._looked and self._said_paused != self._is_paused and self._tell({"previews_paused": self._is_paused}, ()):
+            self._said_paused = self._is_paused
 
     def let_go(self) -> None:
         """Who drew is gone: nobody looks, and nothing is lent."""
