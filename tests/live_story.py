@@ -103,6 +103,7 @@ class Story:
                 "memory_reason": "memory is not short",
                 "faults": [],
             },
+            "previews": {"paused": False},
             "recorders": {},
             "disk": {"day_bytes": 812 * MIB, "bytes_a_day": 4096 * MIB},
             "memory": {

@@ -7,15 +7,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgewright.clock import SystemClock
 from edgewright.detections import Detections
 from edgewright.run.acting import ServiceActuator
 from edgewright.run.channel import MOST_BYTES
 from edgewright.run.frames import HeldFrame, SharedRing
+from edgewright.run.front_settings import FrontSettings
 from edgewright.run.govern.ladder import OperatingPoint
 from edgewright.run.preview_tap import HELD_S, MOST_BOXES, PREVIEW_FPS, PreviewTap
 from edgewright.run.records import Answer
 from edgewright.run.ring import Ring
-from edgewright.run.settings import ModelSettings
+from edgewright.run.secrets import Address
+from edgewright.run.service import Footprints, Service
+from edgewright.run.settings import CameraSettings, ModelSettings, ServiceSettings
 
 EVERY_S = 1 / 30
 
@@ -186,6 +190,16 @@ def test_the_governor_pauses_previews_as_it_does_films(stage):
         assert stage.tap.is_paused != drawing
     service.previews = None
     actuator.apply(OperatingPoint(artifact="m", drawing=False))
+
+
+def test_a_service_says_whether_its_previews_pause(tmp_path):
+    models, cameras = (ModelSettings("m", Path("m")),), (CameraSettings("belt", Address("0")),)
+    settings = ServiceSettings(models, cameras, state=tmp_path, memory_bytes=1 << 30, http=FrontSettings())
+    service = Service(settings, clock=SystemClock(), takers=(), footprints=Footprints(lambda _: None, lambda *_: None))
+    service.loop.close()
+    for paused in (False, True):
+        service.previews.pause(paused=paused)
+        assert service.status()["previews"] == {"paused": paused}
 
 
 @pytest.mark.parametrize("given", [("belt", 99), ("door", 1)])

@@ -543,6 +543,7 @@ class Service:
             },
             "faults": dict(self.faults.counts),
             "governor": None if self.governor is None else self.governor.status(),
+            "previews": None if self.previews is None else {"paused": self.previews.is_paused},
             "recorders": {recorder.name: recorder.to_json() for recorder in self.recorders},
             "disk": None if self._disk is None else {"day_bytes": self._disk.day_bytes, "bytes_a_day": self._disk.bytes_a_day},
             "memory": {

@@ -69,8 +69,10 @@ class Card {
     const models = Object.keys(camera.models);
     say(this.state, camera.state);
     this.state.className = `state ${CALM[camera.state] ?? "bad"}`;
-    this.previews.see(this.place, camera.state === "up" && pace.answeredFps !== 0);
-    say(this.note, camera.state === "up" || camera.state === "ended" ? "No picture" : (camera.why ?? "No frames yet"));
+    const isPaused = lately.now.previews?.paused === true;
+    this.previews.see(this.place, camera.state === "up" && pace.answeredFps !== 0 && !isPaused);
+    const why = camera.state !== "up" && camera.state !== "ended" ? (camera.why ?? "No frames yet") : null;
+    say(this.note, why ?? (isPaused ? "No previews while the board is too warm to draw" : "No picture"));
     const { answered, captured, p50, p99 } = this.figures;
     show(answered.value, perSecond(pace.answeredFps), pace.answeredFps);
     show(captured.value, perSecond(pace.capturedFps), pace.capturedFps);

@@ -12,6 +12,7 @@ const HIDDEN_EVERY_MS = 10000; // where nobody looks
 const HISTORY_EVERY_MS = 3000;
 const WITHIN_MS = 4000;
 const STALE_MS = 3500;
+const SLEPT_S = 10;
 
 class Dashboard {
   constructor() {
@@ -74,9 +75,11 @@ class Dashboard {
   // --- shown -------------------------------------------------------------------------------------------------------------------------------
 
   hear(status) {
-    const isAnew = this.lately.now && status.uptime_s < this.lately.now.uptime_s;
+    const passedS = this.lately.now ? status.uptime_s - this.lately.now.uptime_s : 0;
+    const isAnew = passedS < 0;
+    const hasSlept = passedS - (performance.now() - this.heardMs) / 1e3 > SLEPT_S; // our clock stands still meanwhile, the service's does not
     const fronts = status.front?.restarts;
-    if (isAnew || fronts !== this.fronts) {
+    if (isAnew || hasSlept || fronts !== this.fronts) {
       this.isGap = true;
       this.previews.again();
     }

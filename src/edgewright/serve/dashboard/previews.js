@@ -1,11 +1,12 @@
 // Live pictures, asked for only where somebody looks.
 //
-// A browser opens six connections to one server, and a stream holds one for as long as it lasts: a few cameras stream, the others show a
-// still every other second, so that the figures always have a connection left.
+// A browser opens six connections to one server, for all its windows together, and a stream holds one for as long as it lasts: two cameras
+// stream, the others show a still every other second, so that the figures of a second window have a connection left.
 
 import { hide } from "./dom.js";
 
-const MOST_STREAMS = 3;
+const MOST_STREAMS = 2;
+const STREAM_MS = 60000; // a browser does not say that a stream has ended, and its last picture would look like one of now
 const STILL_MS = 2000;
 const AGAIN_MS = 5000;
 
@@ -39,7 +40,7 @@ export class Previews {
     this.arrange();
   }
 
-  /** Streams begin anew: whoever sent them has been replaced, and a browser does not say that one has ended. */
+  /** Streams begin anew: whoever sent them has been replaced, or has let them go while this machine slept. */
   again() {
     const isHeld = this.isHeld;
     this.hold(true);
@@ -96,10 +97,12 @@ class View {
     if (this.how === "stream") this.timer = setTimeout(() => this.look(), 1000);
   }
 
+  /** Whether a stream has begun; after a while it is asked for anew, and the picture before stays until the next one has come. */
   look() {
     if (this.how !== "stream") return;
-    if (this.image.naturalWidth) hide(this.image, false);
-    else this.timer = setTimeout(() => this.look(), 1000);
+    const hasBegun = this.image.naturalWidth > 0;
+    if (hasBegun) hide(this.image, false);
+    this.timer = hasBegun ? setTimeout(() => this.ask(), STREAM_MS) : setTimeout(() => this.look(), 1000);
   }
 
   came() {
