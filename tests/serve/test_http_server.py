@@ -207,6 +207,21 @@ def test_what_is_no_request_is_told_so_and_the_connection_closed(server, text, s
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
 
 
+def test_a_refusal_of_what_is_no_request_has_its_words_after_a_head_request_too():
+    said = []
+    with served(wait=False, said=said, header_s=0.3) as server:
+        head = "HEAD /v2 HTTP/1.1\nHost: 127.0.0.1\n\n"
+        for rest, status in (("no request\n\n", 400), ("GET /v2 HT", 408)):
+            first, second = raw(server, head + rest, close=False).split(b"HTTP/1.1 ")[1:]
+            assert first.startswith(b"200 ")
+            assert second.startswith(b"%d " % status)
+            assert set(json.loads(second.partition(b"\r\n\r\n")[2])) == {"error"}
+        answer = raw(server, "HEAD / HTTP/1.2\nHost: 127.0.0.1\n\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"\r\n\r\n")
+    assert said == []
+
+
 def test_a_body_in_pieces_is_taken_until_it_is_too_large(server):
     head = b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = request_body()

@@ -101,6 +101,7 @@ class Connection:
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
         self.is_idle = True
+        self._method = "GET"  # what is none yet is refused in words
         if not self._http.trailing_data[0]:
             try:
                 async with asyncio.timeout(self._settings.idle_s):
@@ -118,9 +119,9 @@ class Connection:
             raise TooSlowError("the request's header did not come in time", expected=f"within {self._settings.header_s:g} s") from None
         if not isinstance(event, h11.Request):
             return None
+        self._method = event.method.decode("ascii")
         if event.http_version not in VERSIONS:
             raise BadRequestError("another version of HTTP than 1.1", 400)
-        self._method = event.method.decode("ascii")
         return Head(self._method, event.target.decode("ascii", "replace"), _headers(event), self.address)
 
     async def body(self) -> bytearray:
