@@ -5,6 +5,7 @@ import json
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -229,6 +230,20 @@ def test_a_body_in_pieces_is_taken_until_it_is_too_large(server):
     assert raw(server, head + pieces + b"0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
     assert raw(server, head + b"1\r\nx\r\n" * 8192 + b"0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert raw(server, head + b"%x\r\n%s\r\n" % (2 << 20, b"x" * (2 << 20))).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("expects", ["", "Expect: 100-continue\r\n"])
+def test_a_client_that_breaks_off_in_its_body_is_no_fault_of_ours(expects):
+    said = []
+    with served(wait=False, said=said) as server:
+        for _ in range(3):
+            connection = connect(server)
+            connection.sendall(f"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\n{expects}Content-Length: 9000\r\n\r\n".encode())
+            wait_until(lambda: any(not each.is_idle for each in list(server._server._open)))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed, it sends a reset
+            connection.close()
+            wait_until(lambda: server._server.connections == 0)
+    assert said == []
 
 
 def test_a_client_that_asks_first_is_told_to_go_on(server):

@@ -131,10 +131,10 @@ class Connection:
             TooLargeError, TooSlowError, BadRequestError, NotNowError: it is too large, too slow, no body, or one too many.
         """
         found, pieces = bytearray(), 0
-        if self._http.they_are_waiting_for_100_continue:
-            await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
         try:
             async with asyncio.timeout(self._settings.body_s):
+                if self._http.they_are_waiting_for_100_continue:
+                    await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
                 while isinstance(event := await self._event(), h11.Data):
                     self.hold(len(event.data))
                     found += event.data
@@ -147,6 +147,8 @@ class Connection:
                         raise self.too_large()
         except TimeoutError:
             raise TooSlowError("the request's body did not come in time", expected=f"within {self._settings.body_s:g} s") from None
+        except OSError:  # the client has gone
+            event = None
         if not isinstance(event, h11.EndOfMessage):
             raise BadRequestError("the request's body is not whole", 400)
         return found
