@@ -1,5 +1,6 @@
 """The server over real sockets: who may ask, what is too much, what is too slow; and nobody starves another."""
 
+import asyncio
 import gzip
 import json
 import shutil
@@ -19,6 +20,7 @@ import pytest
 from edgewright.errors import InputError
 from edgewright.run.secrets import Secret
 from edgewright.serve.dataplane import DataPlane
+from edgewright.serve.http import HttpServer
 from edgewright.serve.http_settings import HttpSettings, Tls
 from model_server import ask, asked, served, wait_until
 from tiny_detector import COLOURS, save_tiny_detector
@@ -291,6 +293,19 @@ def test_who_sends_slowly_is_not_waited_for(server):
         body.sendall(b"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nabc")
         assert heard(header).startswith(b"HTTP/1.1 408 ")
         assert heard(body).startswith(b"HTTP/1.1 408 ")
+
+
+def test_little_is_read_ahead_of_who_does_not_wait_for_an_answer(monkeypatch):
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(HttpServer, "_answer", never)
+    with served(wait=False, drain_s=0.1) as server, connect(server) as greedy:
+        greedy.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            greedy.sendall(b"GET /v2 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * (1 << 20))  # 40 MB, more than the system takes
+        (one,) = server._server._open
+        assert len(one._reader._buffer) + len(one._http.trailing_data[0]) <= 512 << 10
 
 
 def test_idle_and_slow_connections_starve_nobody(model):
