@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,23 @@ def test_requests_and_answers_of_many_sizes(server):
     status, _, content = infer(server, "sum", a=big, b=big)
     assert status == 200
     assert np.frombuffer(content[-len(big) * 5 : -len(big)], np.float32)[-1] == big[-1] * 2
+
+
+def test_an_answer_that_is_too_large_for_json_is_refused(server, monkeypatch):
+    gate = server._server._gate
+
+    def asked_for(count):
+        body, headers = request([{"name": "table", "parameters": {"binary_data": False}}], x=np.zeros(count, np.float32))
+        return ask(server, "/v2/models/table/infer", body, headers)
+
+    status, _, content = asked_for(1500)
+    assert (status, "as bytes" in json.loads(content)["error"]) == (413, True)
+    assert asked_for(300)[0] == 200
+    with monkeypatch.context() as patched:  # its text has room, what it takes to write it has none
+        patched.setattr(gate, "_settings", replace(gate._settings, most_held_bytes=2 << 20))
+        status, headers, _ = asked_for(300)
+        assert (status, "Retry-After" in headers) == (503, True)
+    assert asked_for(300)[0] == 200
 
 
 def test_memory_that_could_not_be_had_is_not_promised(server, monkeypatch):
