@@ -362,6 +362,22 @@ def test_an_idle_connection_makes_room_for_a_new_one(model):
             assert ask(server, "/v2")[0] == 200
 
 
+def test_who_has_begun_a_header_makes_room_for_who_asks():
+    with served(wait=False, most_connections=4, header_s=30) as server, ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(connect(server)).sendall(b"G")
+            assert ask(server, "/v2")[0] == 200
+
+
+def test_who_makes_room_is_not_asked_for_his_leave(certificate):
+    with served(tls=Tls(*certificate), wait=False, most_connections=4) as server, ExitStack() as stack:
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        for _ in range(8):  # they read nothing, and so do not see that they are to say goodbye
+            stack.enter_context(context.wrap_socket(connect(server), server_hostname="localhost"))
+            assert server._server.connections <= 5
+        wait_until(lambda: server._server.connections <= 4, 5)
+
+
 # --- who, and how often -----------------------------------------------------------------------------------------------------------------
 
 
@@ -417,17 +433,25 @@ def test_nobody_else_is_let_in_without_a_token():
     assert HttpSettings(host="::1").host == "::1"
 
 
-def test_with_tls_plain_http_is_not_understood(tmp_path):
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A chain and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
     if shutil.which("openssl") is None:
         pytest.skip("openssl is missing: sudo apt-get install openssl")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    more = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "chain.pem"]
+    more = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "chain.pem"]
     subprocess.run([*command.split(), *more], check=True, capture_output=True)
-    with served(tls=Tls(tmp_path / "chain.pem", tmp_path / "key.pem"), wait=False) as server:
+    return folder / "chain.pem", folder / "key.pem"
+
+
+def test_with_tls_plain_http_is_not_understood(certificate):
+    chain, _ = certificate
+    with served(tls=Tls(*certificate), wait=False) as server:
         assert server.url.startswith("https://")
-        assert asked(server, "/v2", context=ssl.create_default_context(cafile=str(tmp_path / "chain.pem")))[0] == 200
+        assert asked(server, "/v2", context=ssl.create_default_context(cafile=str(chain)))[0] == 200
         assert b"HTTP" not in raw(server, "GET /v2 HTTP/1.1\nHost: 127.0.0.1\n\n")
-        old = ssl.create_default_context(cafile=str(tmp_path / "chain.pem"))
+        old = ssl.create_default_context(cafile=str(chain))
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         assert asked(server, "/v2", context=old)[0] == 200
 

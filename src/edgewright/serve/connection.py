@@ -112,7 +112,6 @@ class Connection:
             if not first:
                 return None
             self._receive(first)
-        self.is_idle = False
         try:
             async with asyncio.timeout(self._settings.header_s):
                 event = await self._event()
@@ -120,6 +119,7 @@ class Connection:
             raise TooSlowError("the request's header did not come in time", expected=f"within {self._settings.header_s:g} s") from None
         if not isinstance(event, h11.Request):
             return None
+        self.is_idle = False  # not before: a byte a connection would take the room of everybody who asks for something
         self._method = event.method.decode("ascii")
         if event.http_version not in VERSIONS:
             raise BadRequestError("another version of HTTP than 1.1", 400)
@@ -258,8 +258,9 @@ class Connection:
         self._writer.transport.abort()
 
     def interrupt(self) -> None:
-        """Close it from without: it is idle, and others need the room."""
+        """Close it from without, at once: it is idle, and others need the room. A client of TLS is told so, its answer not waited for."""
         self._writer.close()
+        self._writer.transport.abort()
 
     def _header(self, status: int, content_type: str, more: tuple[tuple[str, str], ...] = ()) -> bytes:
         """Status and headers; without a length among them h11 sends in chunks, or until it closes where the client is of HTTP/1.0."""
