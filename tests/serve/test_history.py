@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from itertools import pairwise
 
@@ -261,6 +262,26 @@ def test_a_full_disk_costs_nothing_but_the_file(tmp_path, story, clock, monkeypa
     again = kept_in(tmp_path, clock, said)
     assert len(again.load().steps) == len(history.steps) > 40
     again.close()
+
+
+def test_a_disk_that_hangs_is_given_no_more_than_an_hour(tmp_path, story, clock, monkeypatch):
+    said, written = [], []
+    write = HistoryFile._write
+    monkeypatch.setattr(HistoryFile, "_write", lambda self, store: [written.append(len(self._steps)), write(self, store)])
+    file = kept_in(tmp_path, clock, said)
+    file.load()
+    answers = threading.Event()
+    file._thread.submit(answers.wait)
+    history = History(clock, file.save)
+    hour_of(story, clock, history, 2 * 3600, every_s=5.0)
+    history.save()
+    answers.set()
+    file.close()
+    assert written == [MOST_STEPS]
+    again = kept_in(tmp_path, clock, said)
+    assert [step.time_s for step in again.load().steps] == [round(step.time_s, 3) for step in history.steps]
+    again.close()
+    assert said == []
 
 
 def test_a_step_is_what_it_was_written_as(story):

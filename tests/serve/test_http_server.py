@@ -1,10 +1,12 @@
 """The server over real sockets: who may ask, what is too much, what is too slow; and nobody starves another."""
 
+import asyncio
 import gzip
 import json
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -18,6 +20,7 @@ import pytest
 from edgewright.errors import InputError
 from edgewright.run.secrets import Secret
 from edgewright.serve.dataplane import DataPlane
+from edgewright.serve.http import HttpServer
 from edgewright.serve.http_settings import HttpSettings, Tls
 from model_server import ask, asked, served, wait_until
 from tiny_detector import COLOURS, save_tiny_detector
@@ -207,6 +210,21 @@ def test_what_is_no_request_is_told_so_and_the_connection_closed(server, text, s
     assert answer.startswith(f"HTTP/1.1 {status} ".encode()), answer[:200]
 
 
+def test_a_refusal_of_what_is_no_request_has_its_words_after_a_head_request_too():
+    said = []
+    with served(wait=False, said=said, header_s=0.3) as server:
+        head = "HEAD /v2 HTTP/1.1\nHost: 127.0.0.1\n\n"
+        for rest, status in (("no request\n\n", 400), ("GET /v2 HT", 408)):
+            first, second = raw(server, head + rest, close=False).split(b"HTTP/1.1 ")[1:]
+            assert first.startswith(b"200 ")
+            assert second.startswith(b"%d " % status)
+            assert set(json.loads(second.partition(b"\r\n\r\n")[2])) == {"error"}
+        answer = raw(server, "HEAD / HTTP/1.2\nHost: 127.0.0.1\n\n")
+        assert answer.startswith(b"HTTP/1.1 400 ")
+        assert answer.endswith(b"\r\n\r\n")
+    assert said == []
+
+
 def test_a_body_in_pieces_is_taken_until_it_is_too_large(server):
     head = b"POST /v2/models/tiny/infer HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
     body = request_body()
@@ -214,6 +232,20 @@ def test_a_body_in_pieces_is_taken_until_it_is_too_large(server):
     assert raw(server, head + pieces + b"0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
     assert raw(server, head + b"1\r\nx\r\n" * 8192 + b"0\r\n\r\n").startswith(b"HTTP/1.1 400 ")
     assert raw(server, head + b"%x\r\n%s\r\n" % (2 << 20, b"x" * (2 << 20))).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("expects", ["", "Expect: 100-continue\r\n"])
+def test_a_client_that_breaks_off_in_its_body_is_no_fault_of_ours(expects):
+    said = []
+    with served(wait=False, said=said) as server:
+        for _ in range(3):
+            connection = connect(server)
+            connection.sendall(f"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\n{expects}Content-Length: 9000\r\n\r\n".encode())
+            wait_until(lambda: any(not each.is_idle for each in list(server._server._open)))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closed, it sends a reset
+            connection.close()
+            wait_until(lambda: server._server.connections == 0)
+    assert said == []
 
 
 def test_a_client_that_asks_first_is_told_to_go_on(server):
@@ -261,6 +293,19 @@ def test_who_sends_slowly_is_not_waited_for(server):
         body.sendall(b"POST /detect HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\nabc")
         assert heard(header).startswith(b"HTTP/1.1 408 ")
         assert heard(body).startswith(b"HTTP/1.1 408 ")
+
+
+def test_little_is_read_ahead_of_who_does_not_wait_for_an_answer(monkeypatch):
+    async def never(*_):
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(HttpServer, "_answer", never)
+    with served(wait=False, drain_s=0.1) as server, connect(server) as greedy:
+        greedy.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            greedy.sendall(b"GET /v2 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * (1 << 20))  # 40 MB, more than the system takes
+        (one,) = server._server._open
+        assert len(one._reader._buffer) + len(one._http.trailing_data[0]) <= 512 << 10
 
 
 def test_idle_and_slow_connections_starve_nobody(model):
@@ -315,6 +360,22 @@ def test_an_idle_connection_makes_room_for_a_new_one(model):
         for _ in range(8):
             stack.enter_context(connect(server))
             assert ask(server, "/v2")[0] == 200
+
+
+def test_who_has_begun_a_header_makes_room_for_who_asks():
+    with served(wait=False, most_connections=4, header_s=30) as server, ExitStack() as stack:
+        for _ in range(8):
+            stack.enter_context(connect(server)).sendall(b"G")
+            assert ask(server, "/v2")[0] == 200
+
+
+def test_who_makes_room_is_not_asked_for_his_leave(certificate):
+    with served(tls=Tls(*certificate), wait=False, most_connections=4) as server, ExitStack() as stack:
+        context = ssl.create_default_context(cafile=str(certificate[0]))
+        for _ in range(8):  # they read nothing, and so do not see that they are to say goodbye
+            stack.enter_context(context.wrap_socket(connect(server), server_hostname="localhost"))
+            assert server._server.connections <= 5
+        wait_until(lambda: server._server.connections <= 4, 5)
 
 
 # --- who, and how often -----------------------------------------------------------------------------------------------------------------
@@ -372,17 +433,25 @@ def test_nobody_else_is_let_in_without_a_token():
     assert HttpSettings(host="::1").host == "::1"
 
 
-def test_with_tls_plain_http_is_not_understood(tmp_path):
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    """A chain and its key."""
+    folder = tmp_path_factory.mktemp("certificate")
     if shutil.which("openssl") is None:
         pytest.skip("openssl is missing: sudo apt-get install openssl")
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
-    more = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", tmp_path / "key.pem", "-out", tmp_path / "chain.pem"]
+    more = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", folder / "key.pem", "-out", folder / "chain.pem"]
     subprocess.run([*command.split(), *more], check=True, capture_output=True)
-    with served(tls=Tls(tmp_path / "chain.pem", tmp_path / "key.pem"), wait=False) as server:
+    return folder / "chain.pem", folder / "key.pem"
+
+
+def test_with_tls_plain_http_is_not_understood(certificate):
+    chain, _ = certificate
+    with served(tls=Tls(*certificate), wait=False) as server:
         assert server.url.startswith("https://")
-        assert asked(server, "/v2", context=ssl.create_default_context(cafile=str(tmp_path / "chain.pem")))[0] == 200
+        assert asked(server, "/v2", context=ssl.create_default_context(cafile=str(chain)))[0] == 200
         assert b"HTTP" not in raw(server, "GET /v2 HTTP/1.1\nHost: 127.0.0.1\n\n")
-        old = ssl.create_default_context(cafile=str(tmp_path / "chain.pem"))
+        old = ssl.create_default_context(cafile=str(chain))
         old.maximum_version = ssl.TLSVersion.TLSv1_2
         assert asked(server, "/v2", context=old)[0] == 200
 

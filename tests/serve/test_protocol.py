@@ -12,7 +12,16 @@ from hypothesis.extra import numpy as npst
 from edgewright.errors import InputError
 from edgewright.serve.binary import from_bytes, to_bytes
 from edgewright.serve.datatypes import DATATYPES, datatype_named, datatype_of
-from edgewright.serve.protocol import InferRequest, WantedOutput, encode_answer, parse_request
+from edgewright.serve.protocol import (
+    JSON_VALUE_BYTES,
+    MOST_JSON_VALUES,
+    STRING_BYTES,
+    InferRequest,
+    WantedOutput,
+    encode_answer,
+    json_values,
+    parse_request,
+)
 from edgewright.serve.refusals import TooLargeError
 
 NUMBERS = [each for each in DATATYPES.values() if not each.is_bytes]
@@ -258,6 +267,28 @@ def test_what_json_cannot_say_is_offered_as_bytes(array):
     with pytest.raises(InputError, match="binary_data"):
         encode_answer(InferRequest({}), "m", "1", {"a": array})
     assert encode_answer(InferRequest({}, binary=True), "m", "1", {"a": array}).header_bytes
+
+
+def test_an_answer_is_written_as_json_in_little_memory():
+    array = np.random.default_rng(0).random(500_001) * -1e-20
+    tracemalloc.start()
+    try:
+        answer = encode_answer(InferRequest({}), "m", "1", {"a": array})
+        assert tracemalloc.get_traced_memory()[1] < JSON_VALUE_BYTES * array.size + (1 << 20)
+    finally:
+        tracemalloc.stop()
+    assert json.loads(answer.pieces[0])["outputs"][0]["data"] == array.tolist()
+
+
+def test_more_values_than_json_should_have_are_refused():
+    large = {"a": np.zeros(MOST_JSON_VALUES, np.int8), "b": np.zeros(1, np.int8)}
+    only_bytes, mixed = (InferRequest({}, (WantedOutput("a", binary=True), WantedOutput("b", binary=binary))) for binary in (True, False))
+    assert json_values(InferRequest({}, binary=True), large) == json_values(only_bytes, large) == 0
+    assert json_values(mixed, large) == 1
+    with pytest.raises(TooLargeError, match="as bytes"):
+        json_values(InferRequest({}), large)
+    with pytest.raises(TooLargeError):
+        json_values(InferRequest({}), {"a": np.array([b"x" * (STRING_BYTES * MOST_JSON_VALUES)], np.object_)})
 
 
 def test_a_hostile_claim_takes_no_memory():

@@ -7,15 +7,17 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from bare_models import save_sum, save_table
-from edgewright.errors import InputError
+from edgewright.errors import HostError, InputError
 from edgewright.graph.describe import describe_detector
 from edgewright.run.memory import MIB
+from edgewright.run.ring import Ring
 from edgewright.serve import connection
 from edgewright.serve.model_host import Repository
 from edgewright.serve.model_worker import times_said
@@ -73,6 +75,39 @@ def test_requests_and_answers_of_many_sizes(server):
     status, _, content = infer(server, "sum", a=big, b=big)
     assert status == 200
     assert np.frombuffer(content[-len(big) * 5 : -len(big)], np.float32)[-1] == big[-1] * 2
+
+
+def test_an_answer_that_is_too_large_for_json_is_refused(server, monkeypatch):
+    gate = server._server._gate
+
+    def asked_for(count):
+        body, headers = request([{"name": "table", "parameters": {"binary_data": False}}], x=np.zeros(count, np.float32))
+        return ask(server, "/v2/models/table/infer", body, headers)
+
+    status, _, content = asked_for(1500)
+    assert (status, "as bytes" in json.loads(content)["error"]) == (413, True)
+    assert asked_for(300)[0] == 200
+    with monkeypatch.context() as patched:  # its text has room, what it takes to write it has none
+        patched.setattr(gate, "_settings", replace(gate._settings, most_held_bytes=2 << 20))
+        status, headers, _ = asked_for(300)
+        assert (status, "Retry-After" in headers) == (503, True)
+    assert asked_for(300)[0] == 200
+
+
+def test_memory_that_could_not_be_had_is_not_promised(server, monkeypatch):
+    assert infer(server, "table", x=floats(1))[0] == 200
+    before = budget_of(server).promises["inputs table"]
+
+    def refuse(*_, **__):
+        raise HostError("it does not fit into memory", got="cannot allocate memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Ring, "make", refuse)
+        status, headers, content = infer(server, "table", x=np.zeros(300_000, np.float32))
+    assert (status, "Retry-After" in headers) == (503, True)
+    assert "no memory for inputs" in json.loads(content)["error"]
+    assert budget_of(server).promises["inputs table"] == before
+    assert infer(server, "table", x=floats(2))[0] == 200
 
 
 def test_many_at_once_are_all_answered(server):

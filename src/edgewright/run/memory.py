@@ -80,6 +80,13 @@ class MemoryBudget:
             )
         self._promised[name] = needed_bytes
 
+    def keep(self, name: str, kept_bytes: int) -> None:
+        """It holds no more than this of what it was promised."""
+        if kept_bytes:
+            self._promised[name] = min(kept_bytes, self._promised.get(name, 0))
+        else:
+            self.release(name)
+
     def release(self, name: str) -> None:
         """It is gone, and its memory with it."""
         self._promised.pop(name, None)

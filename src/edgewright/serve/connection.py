@@ -16,7 +16,8 @@ from edgewright.serve.gate import Gate
 from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.refusals import TooLargeError, TooSlowError
 
-PIECE: Final = 1 << 18
+# Bytes taken from a client at once. asyncio reads ahead twice that and 256 KiB, which no limit counts, of clients that wait for no answer.
+PIECE: Final = 1 << 16
 SLOWEST_BYTES_PER_S: Final = 1 << 20  # of a large answer
 MOST_HEADER_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64
@@ -101,6 +102,7 @@ class Connection:
         if self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
         self.is_idle = True
+        self._method = "GET"  # what is none yet is refused in words
         if not self._http.trailing_data[0]:
             try:
                 async with asyncio.timeout(self._settings.idle_s):
@@ -110,7 +112,6 @@ class Connection:
             if not first:
                 return None
             self._receive(first)
-        self.is_idle = False
         try:
             async with asyncio.timeout(self._settings.header_s):
                 event = await self._event()
@@ -118,9 +119,10 @@ class Connection:
             raise TooSlowError("the request's header did not come in time", expected=f"within {self._settings.header_s:g} s") from None
         if not isinstance(event, h11.Request):
             return None
+        self.is_idle = False  # not before: a byte a connection would take the room of everybody who asks for something
+        self._method = event.method.decode("ascii")
         if event.http_version not in VERSIONS:
             raise BadRequestError("another version of HTTP than 1.1", 400)
-        self._method = event.method.decode("ascii")
         return Head(self._method, event.target.decode("ascii", "replace"), _headers(event), self.address)
 
     async def body(self) -> bytearray:
@@ -130,10 +132,10 @@ class Connection:
             TooLargeError, TooSlowError, BadRequestError, NotNowError: it is too large, too slow, no body, or one too many.
         """
         found, pieces = bytearray(), 0
-        if self._http.they_are_waiting_for_100_continue:
-            await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
         try:
             async with asyncio.timeout(self._settings.body_s):
+                if self._http.they_are_waiting_for_100_continue:
+                    await self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
                 while isinstance(event := await self._event(), h11.Data):
                     self.hold(len(event.data))
                     found += event.data
@@ -146,6 +148,8 @@ class Connection:
                         raise self.too_large()
         except TimeoutError:
             raise TooSlowError("the request's body did not come in time", expected=f"within {self._settings.body_s:g} s") from None
+        except OSError:  # the client has gone
+            event = None
         if not isinstance(event, h11.EndOfMessage):
             raise BadRequestError("the request's body is not whole", 400)
         return found
@@ -254,8 +258,9 @@ class Connection:
         self._writer.transport.abort()
 
     def interrupt(self) -> None:
-        """Close it from without: it is idle, and others need the room."""
+        """Close it from without, at once: it is idle, and others need the room. A client of TLS is told so, its answer not waited for."""
         self._writer.close()
+        self._writer.transport.abort()
 
     def _header(self, status: int, content_type: str, more: tuple[tuple[str, str], ...] = ()) -> bytes:
         """Status and headers; without a length among them h11 sends in chunks, or until it closes where the client is of HTTP/1.0."""

@@ -22,7 +22,7 @@ from edgewright.serve.live_view import LiveView
 from edgewright.serve.model_host import VERSION, ModelHost
 from edgewright.serve.model_worker import ModelWorker
 from edgewright.serve.previews import Previews
-from edgewright.serve.protocol import EncodedAnswer, InferRequest, encode_answer, parse_request
+from edgewright.serve.protocol import JSON_VALUE_BYTES, EncodedAnswer, InferRequest, encode_answer, json_values, parse_request
 from edgewright.serve.refusals import ForbiddenError, NotFoundError, NotNowError
 from edgewright.version import __version__
 
@@ -31,6 +31,7 @@ EXTENSIONS: Final = ("binary_tensor_data", "model_configuration", "model_reposit
 HEARTBEAT_S: Final = 10.0  # a model that has not proved for so long that it computes is not ready
 MOST_DEADLINE_S: Final = 3600.0
 MUCH_JSON: Final = 1 << 16  # bytes; some milliseconds
+MANY_VALUES: Final = MUCH_JSON >> 3
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -189,8 +190,12 @@ class DataPlane:
             return parse_request(body, header_bytes)
         return await self.aside(parse_request, body, header_bytes)
 
-    async def infer(self, name: str, version: str | None, request: InferRequest) -> EncodedAnswer:
-        """Raises InputError, HostError: with the status that says why."""
+    async def infer(self, name: str, version: str | None, request: InferRequest, hold: Callable[[int], None]) -> EncodedAnswer:
+        """`hold` is told of the bytes that the answer takes while it is written.
+
+        Raises:
+            InputError, HostError: with the status that says why.
+        """
         await self.demand(name)
         worker = self.host.worker(name, version)
         served = self._served(worker)
@@ -198,8 +203,10 @@ class DataPlane:
         tensors, wanted = served.feeds(request.inputs), served.wanted(names)
         answered = await self._ask(worker, Job(tensors, wanted, self._due_s(request.timeout_s), self._now_ns()))
         outputs = {name: array for name, (_, array) in zip(names, answered.tensors, strict=True)}
-        if sum(array.size for array in outputs.values()) < MUCH_JSON >> 3 or _is_all_binary(request):
+        values = json_values(request, outputs)
+        if values < MANY_VALUES:
             return encode_answer(request, name, VERSION, outputs)
+        hold(JSON_VALUE_BYTES * values)
         return await self.aside(encode_answer, request, name, VERSION, outputs)
 
     async def detect(self, name: str | None, picture: memoryview, *, score: float | None = None) -> Detected:
@@ -287,10 +294,6 @@ class DataPlane:
 
     def _now_ns(self) -> int:
         return round(self.clock.monotonic_s() * 1e9)
-
-
-def _is_all_binary(request: InferRequest) -> bool:
-    return request.binary if request.outputs is None else all(each.binary for each in request.outputs)
 
 
 def _detected(answered: Answered, classes: tuple[str, ...]) -> Detected:

@@ -1,7 +1,7 @@
 """The hour that outlives its process: STATE/history.sqlite, which others may read while it is written.
 
 One transaction a minute, in a thread of its own: a card that stalls keeps nobody waiting. A file that is damaged is put aside as
-`history.sqlite.damaged`, and begun anew; while the disk takes nothing the hour goes on in memory, and is written once it does.
+`history.sqlite.damaged`, and begun anew; while the disk takes nothing, or hangs, the hour goes on in memory, and is written once it does.
 """
 
 import json
@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from edgewright.clock import Clock
 from edgewright.printable import printable
-from edgewright.serve.history import KEPT_S, MOST_STEPS, STEP_S, Step
+from edgewright.serve.history import KEPT_S, MOST_STEPS, SAVE_EVERY_S, STEP_S, Step
 from edgewright.serve.live_view import MOST_EVENTS, Told
 from edgewright.whole_file import is_own_file
 
@@ -32,6 +32,7 @@ MOST_PAGES: Final = 16_384  # of 4 KiB: 64 MiB, where 64 cameras with all their 
 LOG_PAGES: Final = 256  # of the write-ahead log, before it goes into the file
 MOST_BODY: Final = 1 << 20  # characters of one row
 BUSY_S: Final = 2.0
+MOST_GIVEN: Final = round(KEPT_S / SAVE_EVERY_S)  # an hour's
 WITHIN_S: Final = 5.0  # for the thread to read, or to write at the end; a disk that hangs is not waited for
 
 
@@ -50,6 +51,8 @@ class HistoryFile:
         self.path = folder / NAME
         self._clock, self._say = clock, say
         self._thread = ThreadPoolExecutor(1, "edgewright-history")
+        self._given: deque[tuple[Sequence[Step], Sequence[Told]]] = deque(maxlen=MOST_GIVEN)  # by one thread, taken by the other
+        self._saving: Future[None] | None = None
         # Only the thread touches what follows.
         self._store: sqlite3.Connection | None = None
         self._steps: deque[Step] = deque(maxlen=MOST_STEPS)
@@ -61,11 +64,14 @@ class HistoryFile:
         return self._wait_for(self._thread.submit(self._load)) or Kept()
 
     def save(self, steps: Sequence[Step], events: Sequence[Told]) -> None:
-        """Write them when there is time."""
-        self._thread.submit(self._save, list(steps), list(events))
+        """Write them when there is time: where a disk hangs, one order waits for it, however much is given meanwhile."""
+        self._given.append((list(steps), list(events)))
+        if self._saving is None or self._saving.done():
+            self._saving = self._thread.submit(self._save)
 
     def close(self) -> None:
         """What was given is written, if the disk takes it in time."""
+        self._thread.submit(self._save)
         self._wait_for(self._thread.submit(self._close))
         self._thread.shutdown(wait=False)
 
@@ -93,9 +99,13 @@ class HistoryFile:
                 return Kept(steps, events)
         return Kept()
 
-    def _save(self, steps: Sequence[Step], events: Sequence[Told]) -> None:
-        self._steps.extend(steps)
-        self._events.extend(events)
+    def _save(self) -> None:
+        while self._given:
+            steps, events = self._given.popleft()
+            self._steps.extend(steps)
+            self._events.extend(events)
+        if not self._steps and not self._events:
+            return
         for _ in range(2):
             try:
                 self._write(self._opened())

@@ -21,7 +21,7 @@ from typing import Final, Self
 from edgewright.errors import EdgewrightError, HostError
 from edgewright.printable import printable
 from edgewright.run.secrets import hide_credentials
-from edgewright.serve.connection import Connection, Head, Response, Stream
+from edgewright.serve.connection import PIECE, Connection, Head, Response, Stream
 from edgewright.serve.dashboard_pages import is_browser_at_home, login_page
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import BACKLOG, Doors, listen_at
@@ -34,7 +34,6 @@ from edgewright.serve.routes import Pages
 from edgewright.serve.tls import tls_context
 
 UNKNOWN_PAGE: Final = "other"
-BUFFER: Final = 1 << 20  # bytes that a connection reads ahead
 START_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 LONGEST_ERROR: Final = 2000  # characters
@@ -73,12 +72,12 @@ class HttpServer:
         self.port = doors.port or self.port
         for each in doors.tcp:
             server = await asyncio.start_server(
-                self._met, sock=each, limit=BUFFER, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
+                self._met, sock=each, limit=PIECE, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
             )
             self._servers.append(server)
         if doors.own is not None:
             met = partial(self._met, is_own=True)
-            self._servers.append(await asyncio.start_server(met, sock=doors.own, limit=BUFFER, backlog=BACKLOG))
+            self._servers.append(await asyncio.start_server(met, sock=doors.own, limit=PIECE, backlog=BACKLOG))
         await self.dataplane.host.start()
 
     @property

@@ -329,6 +329,7 @@ class ModelWorker(Kept):
             self._budget.admit(promise, IN_HAND * slot_bytes, f"room for {which} of {self.name}")
             ring = Ring.make(f"{which}-{self.name}", slots=IN_HAND, slot_bytes=slot_bytes, room_bytes=2 * IN_HAND * slot_bytes)
         except HostError as error:
+            self._budget.keep(promise, 0 if before is None else IN_HAND * before.slot_bytes)  # the machine may have less than was promised
             raise NotNowError(f"there is no memory for {which} of this size now", got=error.got, expected=error.expected) from error
         if before is not None:
             before.close()

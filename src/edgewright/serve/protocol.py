@@ -8,7 +8,7 @@ kserve/open-inference-protocol, inference_rest.md; Triton, extension_binary_data
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, NoReturn, TypeGuard
@@ -24,6 +24,10 @@ from edgewright.serve.refusals import TooLargeError
 
 MOST_JSON_BYTES = 16 << 20  # Python takes up to 12 bytes for one of JSON
 MOST_CONTAINERS = 1 << 17  # lists and objects, which take 60 bytes each, however short they are written
+MOST_JSON_VALUES = 1 << 21  # of an answer: a detector of 640 x 640 that also draws masks gives 1.8 million
+JSON_VALUE_BYTES = 60  # that one takes while an answer is written: 8 in the tensor, and its text of at most 25 twice
+STRING_BYTES = 4  # that count as a value more: each may become six characters
+VALUES_AT_ONCE = 1 << 12
 MOST_TENSORS = 64
 MOST_RANK = 16
 MOST_VALUES = 1 << 28
@@ -50,6 +54,10 @@ class InferRequest:
     binary: bool = False
     id: str | None = None
     timeout_s: float | None = None
+
+    def is_binary(self, name: str) -> bool:
+        """Whether this output is to come as bytes."""
+        return next((each.binary for each in self.outputs or () if each.name == name), self.binary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +98,33 @@ def encode_answer(request: InferRequest, model: str, version: str, outputs: Mapp
     Raises:
         InputError: a number cannot be written as JSON, or an element has no name in the protocol.
     """
-    wanted = {each.name: each.binary for each in request.outputs or ()}
-    described, pieces = [], list[memoryview]()
-    for name, array in outputs.items():
+    words = {"model_name": model, "model_version": version, **({} if request.id is None else {"id": request.id}), "outputs": []}
+    text, pieces = [_json(words)[:-2]], list[memoryview]()
+    for number, (name, array) in enumerate(outputs.items()):
         entry: dict[str, Any] = {"name": name, "datatype": datatype_of(array).name, "shape": list(array.shape)}
-        if wanted.get(name, request.binary):
+        if number:
+            text.append(b",")
+        if request.is_binary(name):
             pieces.append(to_bytes(array))
-            entry["parameters"] = {"binary_data_size": len(pieces[-1])}
+            text.append(_json(entry | {"parameters": {"binary_data_size": len(pieces[-1])}}))
         else:
-            entry["data"] = _as_json(array, name)
-        described.append(entry)
-    words = {"model_name": model, "model_version": version, **({} if request.id is None else {"id": request.id}), "outputs": described}
-    header = json.dumps(words, separators=(",", ":")).encode()
+            text += (_json(entry | {"data": []})[:-2], *_as_json(array, name), b"]}")
+    header = b"".join((*text, b"]}"))
     return EncodedAnswer((header, *pieces), len(header) if pieces else None)
+
+
+def json_values(request: InferRequest, outputs: Mapping[str, NDArray[Any]]) -> int:
+    """How many values of an answer are to be written as JSON; long strings count for several.
+
+    Raises:
+        TooLargeError: more than anybody should have to write, or to read.
+    """
+    count = sum(map(_values, (array for name, array in outputs.items() if not request.is_binary(name))))
+    if count > MOST_JSON_VALUES:
+        raise TooLargeError(
+            "the answer has too many values for JSON", got=f"{count}", expected=f"at most {MOST_JSON_VALUES}; ask for outputs as bytes"
+        )
+    return count
 
 
 def parse_object(body: Raw, what: str, *, most_bytes: int = MOST_JSON_BYTES) -> dict[str, Any]:
@@ -243,17 +265,35 @@ def _outputs(entries: object, binary: bool) -> tuple[WantedOutput, ...] | None: 
     return tuple(found.values())
 
 
-def _as_json(array: NDArray[Any], name: str) -> list[Any]:
+def _as_json(array: NDArray[Any], name: str) -> Iterator[bytes]:
+    """The values with commas between, some at a time: as Python's they take 32 bytes each, and while they are written no thread goes on."""
     flat = array.reshape(-1)
-    if flat.dtype.kind in "OUS":
-        try:
-            return [as_string(element).decode("utf-8") for element in flat.tolist()]
-        except UnicodeDecodeError:
-            raise InputError(f"output {printable(name)} holds bytes that are no text", expected="binary_data to be asked for") from None
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         raise InputError(f"output {printable(name)} holds NaN or infinity, which JSON has not", expected="binary_data to be asked for")
-    found: list[Any] = flat.tolist()
-    return found
+    for at in range(0, flat.size, VALUES_AT_ONCE):
+        values = flat[at : at + VALUES_AT_ONCE].tolist()
+        if _is_text(flat):
+            values = _texts(values, name)
+        yield (b"," if at else b"") + _json(values)[1:-1]
+
+
+def _texts(values: list[Any], name: str) -> list[str]:
+    try:
+        return [as_string(value).decode("utf-8") for value in values]
+    except UnicodeDecodeError:
+        raise InputError(f"output {printable(name)} holds bytes that are no text", expected="binary_data to be asked for") from None
+
+
+def _values(array: NDArray[Any]) -> int:
+    return array.size + (sum(len(as_string(value)) for value in array.ravel().tolist()) // STRING_BYTES if _is_text(array) else 0)
+
+
+def _is_text(array: NDArray[Any]) -> bool:
+    return array.dtype.kind in "OUS"
+
+
+def _json(words: Any) -> bytes:
+    return json.dumps(words, separators=(",", ":")).encode()
 
 
 # --- words ------------------------------------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ async def infer(pages: Pages, call: Call) -> Response:
         request = await pages.dataplane.parse(body, header_bytes)
         json_bytes = len(body) if header_bytes is None else header_bytes
         call.hold(min(WIDEST * json_bytes, sum(array.nbytes for array in request.inputs.values())))
-        answer = await pages.dataplane.infer(call.names["model"], call.names.get("version"), request)
+        answer = await pages.dataplane.infer(call.names["model"], call.names.get("version"), request, call.hold)
         return await _encoded(answer, call.head, pages)
 
 
