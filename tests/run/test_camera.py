@@ -262,6 +262,26 @@ class Ahead(SystemClock):
         return super().monotonic_s() + self.ahead_s
 
 
+@pytest.mark.parametrize("steady_s", [1.0, 10.0])
+def test_a_picture_that_changes_is_no_failure_unless_it_does_so_all_the_time(stage, monkeypatch, clip, steady_s):
+    monkeypatch.setattr(kept, "Child", Spoken)
+    stage.clock = Ahead()
+    camera = stage.camera(settings(clip, live=True, stall_s=1e6))
+    for number in range(5):
+        stage.turn(0)
+        child = Spoken.made[-1]
+        say(child, "opened", reader="x", fps=None, frames=None, patient=False)
+        say(child, "needs", received=1, slot_bytes=64 * 48 * 3)
+        child.theirs.send(GOOD)
+        stage.turn(0)
+        stage.clock.ahead_s += steady_s
+        say(child, "lost", why="its picture has another size now", exit_code=3, changed=True)
+        stage.turn(0)
+        assert (camera.state, camera.restarts) == ("waiting", number + 1)
+        stage.clock.ahead_s += 50.0  # which is longer than any pause, and too short to forget failures
+    assert camera._backoff.failures == (5 if steady_s < 5 else 0)
+
+
 @pytest.mark.parametrize(("source", "restarts"), [("a clip", 0), ("rtsp://127.0.0.1:9/belt", 1)])
 def test_what_plays_a_file_may_wait_for_its_next_frame_a_camera_may_not(stage, monkeypatch, clip, source, restarts):
     monkeypatch.setattr(kept, "Child", Spoken)
@@ -327,9 +347,10 @@ def test_what_plays_a_file_may_wait_for_its_next_frame_a_camera_may_not(stage, m
         {"say": "needs", "received": 0, "dropped": {}, "slot_bytes": HUGE},
         {"say": "opened", "received": 0, "dropped": {}, "reader": ["x"], "fps": None, "patient": False},
         {"say": "opened", "received": 0, "dropped": {}, "reader": "x", "fps": float("inf"), "patient": False},
-        {"say": "lost", "received": 0, "dropped": {}, "why": 5, "exit_code": 3},
-        {"say": "lost", "received": 0, "dropped": {}, "why": "x", "exit_code": float("inf")},
-        {"say": "lost", "received": 0, "dropped": {}, "why": "x", "exit_code": HUGE},
+        {"say": "lost", "received": 0, "dropped": {}, "why": 5, "exit_code": 3, "changed": False},
+        {"say": "lost", "received": 0, "dropped": {}, "why": "x", "exit_code": 3},
+        {"say": "lost", "received": 0, "dropped": {}, "why": "x", "exit_code": float("inf"), "changed": False},
+        {"say": "lost", "received": 0, "dropped": {}, "why": "x", "exit_code": HUGE, "changed": False},
     ],
 )
 def test_nonsense_is_a_reason_to_replace_it_and_no_more(stage, spoken, words):
@@ -381,14 +402,14 @@ def test_times_that_cannot_be_are_made_ones_that_can(stage, spoken):
 
 def test_a_frame_that_came_and_could_not_be_decoded_is_counted_as_lost(stage, spoken):
     _, child = spoken
-    say(child, "lost", received=2, dropped={"fps_cap": 1}, why="it sends what is no picture", exit_code=3)
+    say(child, "lost", received=2, dropped={"fps_cap": 1}, why="it sends what is no picture", exit_code=3, changed=False)
     stage.turn(0)
     assert (stage.came, stage.dropped) == (3, {"fps_cap": 1, "lost": 2})
 
 
 def test_what_it_says_of_itself_is_one_line_without_credentials(stage, spoken):
     camera, child = spoken
-    say(child, "lost", why="cannot open rtsp://u:hunter2@cam/\n\x1b[2J" + "x" * 5000, exit_code=3)
+    say(child, "lost", why="cannot open rtsp://u:hunter2@cam/\n\x1b[2J" + "x" * 5000, exit_code=3, changed=False)
     stage.turn(0)
     assert camera.why.startswith("cannot open rtsp://***@cam/\\n\\x1b")
     assert len(camera.why) <= 1000

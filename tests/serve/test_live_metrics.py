@@ -135,9 +135,7 @@ def test_restarts_are_counted_apart_and_outlive_an_unload_and_a_service_that_is_
     def shown():
         found, _ = samples_of(exposed(families(host, HttpFigures(), ready=True, live=view)))
         return {
-            given["of"]: value
-            for _, name, given, value in found
-            if name == "edgewright_worker_restarts_total" and given["model"] == "tiny"
+            given["of"]: value for _, name, given, value in found if name == "edgewright_worker_restarts_total" and given["model"] == "tiny"
         }
 
     view.hear_status(status)

@@ -24,6 +24,7 @@ WRITING = 2  # slots that a camera may fill at once: one is filled while the oth
 START_S = 15.0  # on top of `stall_s`, for a process to begin on a slow board
 REASONS = frozenset({"fps_cap", "no_slot", "still"})  # for which a capture process itself drops frames
 MOST_AT_ONCE = 1 << 20  # frames in one message
+SETTLED_S = 5.0
 LOST = "lost"  # what became of a frame that had come, and then could not be decoded, or whose process died over it
 
 State: TypeAlias = Literal["starting", "up", "waiting", "ended", "refused"]
@@ -187,7 +188,8 @@ class Camera(Kept):
             case "ended":
                 return self._ended
             case "lost":
-                return partial(self._lost, text_said(words["why"]), count_said(words["exit_code"], 255))
+                why, exit_code = text_said(words["why"]), count_said(words["exit_code"], 255)
+                return partial(self._reopen if words["changed"] is True and self._is_settled else self._lost, why, exit_code)
             case "alive":
                 return None
             case said:
@@ -279,6 +281,20 @@ class Camera(Kept):
         self._become("refused")
         self.why, self.exit_code = why, exit_code
         self._say(why, "error", online=False)
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether its process has delivered for a while: one that changes all the time is opened anew ever later."""
+        return self.state == "up" and self._clock.monotonic_s() - self._began_s >= SETTLED_S
+
+    def _reopen(self, why: str, _exit_code: int) -> None:
+        """Another process at once: nothing has failed."""
+        self._drop()
+        self.why, self._due_s = why, self._clock.monotonic_s()
+        self.restarts += 1
+        self._become("waiting")
+        self._lost_s = self._since_s
+        self._say(f"{why}; it is opened anew", "info", online=False)
 
     def _fail(self, why: str) -> None:
         """It is replaced, after a pause."""

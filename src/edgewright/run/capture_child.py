@@ -18,7 +18,7 @@ from edgewright.errors import EdgewrightError
 from edgewright.run.channel import Channel, Message
 from edgewright.run.motion import Motion
 from edgewright.run.obey import obey, reason, serve
-from edgewright.run.readers import ReaderLost, SourceOrder, open_reader
+from edgewright.run.readers import PictureChanged, ReaderLost, SourceOrder, open_reader
 from edgewright.run.ring import Ring
 from edgewright.run.settings import MotionSettings
 
@@ -182,7 +182,7 @@ def _capture(channel: Channel, order: dict[str, Any]) -> None:
     try:
         capture.run()
     except (ReaderLost, EdgewrightError) as error:
-        capture.say("lost", **reason(error))
+        capture.say("lost", **reason(error), changed=isinstance(error, PictureChanged))
 
 
 if __name__ == "__main__":

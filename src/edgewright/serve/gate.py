@@ -36,9 +36,7 @@ class Gate:
         self.streams = 0
         self.held_bytes = 0
 
-    def check(
-        self, headers: Mapping[str, str], address: str, *, is_open: bool, method: str = "POST", is_for_people: bool = False
-    ) -> None:
+    def check(self, headers: Mapping[str, str], address: str, *, is_open: bool, method: str = "POST", is_for_people: bool = False) -> None:
         """`is_open`: the page is for everybody who can reach it, such as a health probe. `method`: what a session may do is read.
         `is_for_people`: a link on a page of another site may lead there.
 

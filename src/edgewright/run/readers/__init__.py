@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import Any
 
 from edgewright.errors import InputError
-from edgewright.run.readers.base import Reader, ReaderLost, SourceOrder
+from edgewright.run.readers.base import PictureChanged, Reader, ReaderLost, SourceOrder
 
-__all__ = ["Reader", "ReaderLost", "SourceOrder", "open_reader"]
+__all__ = ["PictureChanged", "Reader", "ReaderLost", "SourceOrder", "open_reader"]
 
 # Modules of this package, each with `open_source(order) -> Reader`.
 READERS = ("stream", "ffmpeg", "clip", "folder", "replay", "csi")

@@ -17,6 +17,13 @@ class ReaderLost(Exception):  # noqa: N818 - a state of the world, not a mistake
     """No more frames: the camera is gone, hangs up or cannot be reached. Trying again later may help."""
 
 
+class PictureChanged(ReaderLost):
+    """It goes on with pictures of another size, for which the decoder has to be opened anew. Nothing has failed."""
+
+    def __init__(self) -> None:
+        super().__init__("its picture has another size now")
+
+
 @dataclass(frozen=True, slots=True)
 class SourceOrder:
     """A source to be opened, as the capture process is told it: `CameraSettings`, resolved."""

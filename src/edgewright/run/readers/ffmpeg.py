@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from edgewright.detections import ImageRgb
 from edgewright.errors import HostError, InputError
 from edgewright.run.begin import die_with_parent
-from edgewright.run.readers.base import MOST_PIXELS, ReaderLost, SourceOrder
+from edgewright.run.readers.base import MOST_PIXELS, PictureChanged, ReaderLost, SourceOrder
 from edgewright.run.secrets import hide_credentials
 
 PROTOCOLS = "pipe,file,rtsp,rtsps,rtp,srtp,tcp,udp,tls,http,https,crypto"
@@ -71,7 +71,7 @@ class FfmpegReader:
         if self._size_wh is not None:
             self._pass_over()
         if self._changed.is_set():
-            raise ReaderLost("its picture has another size now")
+            raise PictureChanged
         self._size_wh = self._header()
         return True
 

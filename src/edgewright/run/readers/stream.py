@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgewright.detections import ImageRgb
-from edgewright.run.readers.base import MOST_PIXELS, ReaderLost, SourceOrder
+from edgewright.run.readers.base import MOST_PIXELS, PictureChanged, ReaderLost, SourceOrder
 from edgewright.run.readers.decoder_log import LEVEL, DecoderLog
 
 # Nothing that a stream says leads to a file, or to a protocol that opens one.
@@ -93,7 +93,7 @@ class StreamReader:
         before_wh, self._last_wh = self._last_wh, None if self._log is None else self._log.size_wh
         self._first_wh = self._first_wh or self._last_wh
         if self._last_wh == before_wh != self._first_wh:
-            raise ReaderLost("its picture has another size now")
+            raise PictureChanged
 
     def size_wh(self) -> tuple[int, int]:
         pixels = self._decoded()
