@@ -133,8 +133,9 @@ export class Timeline {
     this.axis = axis;
     const common = { axis, width, timesS: history.times_s, binS: history.bin_s };
     const times = this.stage.value ? history.stages_ms[this.stage.value] : history.age_ms;
-    const used = history.used_bytes.map((bytes) => (bytes === null ? null : bytes / 2 ** 20));
-    const budget = this.limits.budgetBytes === null ? null : this.limits.budgetBytes / 2 ** 20;
+    const [inBytes, ofMemory] = (this.limits.budgetBytes ?? 0) < 10 * 2 ** 30 ? [2 ** 20, "Memory, MiB"] : [2 ** 30, "Memory, GiB"];
+    const used = history.used_bytes.map((bytes) => (bytes === null ? null : bytes / inBytes));
+    const budget = this.limits.budgetBytes === null ? null : this.limits.budgetBytes / inBytes;
     const isWarm = history.temp_c.some((value) => value !== null);
     const isNarrow = width < 500;
     const parts = [
@@ -158,7 +159,7 @@ export class Timeline {
           { values: history.dropped_fps, kind: "bad" },
         ],
       }),
-      this.titled("Memory, MiB", [["used", "main"], ["budget", "limit"]]),
+      this.titled(ofMemory, [["used", "main"], ["budget", "limit"]]),
       panel({ ...common, height: 64, lines: [{ values: used, kind: "main" }], limit: budget }),
     ];
     if (isWarm) {
