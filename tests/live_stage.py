@@ -10,7 +10,7 @@ from typing import ClassVar
 from edgewright.clock import SystemClock
 from edgewright.run.camera import Camera, Room
 from edgewright.run.channel import channel_pair
-from edgewright.run.child import STOPPED, LogTail
+from edgewright.run.child import STOPPED, LogTail, reap
 from edgewright.run.loop import Loop
 from edgewright.run.memory import MIB
 
@@ -138,5 +138,6 @@ def descriptors():
 
 
 def left_over():
-    """Descriptors of ours, and processes that we started."""
+    """Descriptors of ours, and processes that we started; on a busy machine those that were killed may need a moment to go."""
+    reap(10.0)
     return descriptors(), Path(f"/proc/self/task/{os.getpid()}/children").read_text()

@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from edgewright.run.channel import ChannelError
-from edgewright.run.child import KEPT_LINES, LONGEST_LINE, MOST_READ, STOPPED, Child, LogTail, _how
+from edgewright.run.child import KEPT_LINES, LONGEST_LINE, MOST_READ, STOPPED, Child, LogTail, _how, reap
 from live_stage import descriptors
 
 # A module for `Child` to run, told what to be by an environment variable.
@@ -91,6 +92,7 @@ def test_it_speaks_has_a_session_of_its_own_and_is_ended(start):
     assert child.is_alive()
     until(lambda: child.hear() or child.log.lines == ["said on stdout"])
     assert child.end() == STOPPED
+    assert reap(10.0)
     assert not child.is_alive()
     assert is_gone(child.pid)
     assert child.end() == STOPPED  # a second time is none
@@ -135,7 +137,29 @@ def test_one_that_is_stopped_is_ended_all_the_same(start):
     said(child)
     os.kill(child.pid, signal.SIGSTOP)
     assert child.end() == STOPPED
+    assert reap(10.0)
     assert is_gone(child.pid)
+
+
+def test_those_that_the_kernel_holds_hold_nobody_up_and_are_reaped_when_it_lets_them_go(start, monkeypatch):
+    """Killing has no effect for now, as while a driver hangs."""
+    children = [start("silent") for _ in range(3)]
+    for child in children:
+        said(child)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "killpg", lambda *_: None)
+        began_s = time.monotonic()
+        assert [child.end() for child in children] == [STOPPED] * 3
+        assert not reap(0.1)
+        assert time.monotonic() - began_s < 5.0  # a moment each
+    assert all(child.is_alive() for child in children)
+    os.kill(children[0].pid, signal.SIGKILL)
+    until(lambda: is_gone(children[0].pid))
+    start("quiet")
+    assert not Path(f"/proc/{children[0].pid}").exists()
+    for child in children[1:]:
+        os.kill(child.pid, signal.SIGKILL)
+    assert reap(10.0)
 
 
 def test_one_that_floods_its_log_holds_nobody_up(start):

@@ -100,6 +100,35 @@ def test_a_machine_that_never_had_a_sensor_has_no_fault():
     assert check.never_read
 
 
+@pytest.mark.parametrize("near_limit", [True, False])
+@pytest.mark.parametrize("bad", [[None] * 40, [-256.0] * 10, [60.0, 75.0, 50.0, 71.0, 48.0, 69.0] * 3, [None] * 8 + [90.0] * 3])
+def test_a_steady_coarse_sensor_is_believed_again_without_a_move(bad, near_limit):
+    """While it is not, the work is held: a board in balance, and a sensor of whole degrees, have no reason to."""
+    check = SensorCheck()
+    feed(check, lively(100) + bad, near_limit=near_limit)
+    assert check.fault
+    seen = feed(check, [60.0] * 100, start_s=100.0 + len(bad), near_limit=near_limit)
+    assert all(each.fault for each in seen[:55])
+    assert seen[-1].fault is None
+    assert seen[-1].temp_c == 60.0
+
+
+def test_what_goes_wrong_within_a_probe_is_not_taken_for_standing_still():
+    check = SensorCheck()
+    assert feed(check, [60.0] * 40)[-1].suspect
+    feed(check, [None] * 8 + [90.0] * 40, start_s=40.0)
+    assert "at once" in check.fault
+    assert feed(check, [60.0] * 100, start_s=88.0)[-1].fault is None
+
+
+def test_one_that_stood_still_has_to_move():
+    check = SensorCheck()
+    feed(check, lively(100) + [60.0] * 60)
+    assert check.fault
+    assert feed(check, [60.0] * 300, start_s=160.0)[-1].fault
+    assert feed(check, lively(70), start_s=460.0)[-1].fault is None
+
+
 def test_believed_again_after_a_good_minute_near_what_the_model_says():
     check = SensorCheck()
     feed(check, lively(100) + [None] * 40)

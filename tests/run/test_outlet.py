@@ -1,5 +1,6 @@
 """An outlet gives every record to its sink, in order and at least once, waits longer and longer for one that fails, and counts."""
 
+import errno
 import itertools
 import threading
 from random import Random
@@ -8,6 +9,7 @@ import pytest
 
 from edgewright.clock import SystemClock
 from edgewright.run import outlets as outlets_module
+from edgewright.run import spool as spool_module
 from edgewright.run.letter import letter_of
 from edgewright.run.outlet import ATTEND_EVERY_S, LONGEST_ASKED_S, LONGEST_RETRY_S, ROOM_BYTES, SPARED_S, TELL_EVERY_S, Outlet
 from edgewright.run.outlets import Outlets, Route, open_outlets
@@ -266,6 +268,33 @@ def test_a_close_delivers_what_a_sound_sink_takes(made, clock):
     assert outlet.sink.taken == ids(letters)
     outlet.offer(letters[0])
     assert outlet.state().turned_away == 1
+
+
+def test_a_close_does_not_wait_for_what_cannot_be_read_now(made, clock, monkeypatch):
+    outlet, letters = made(), some_letters(3)
+    for letter in letters:
+        outlet.offer(letter)
+    outlet.keep(clock.monotonic_s())
+    advance, advanced = outlet.advance, []
+
+    def counted(now_s, *, hurry):
+        clock.turn(0.1)
+        advanced.append(now_s)
+        return advance(now_s, hurry=hurry)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(spool_module, "_open_file", no_more_files)
+        patched.setattr(outlet, "advance", counted)
+        outlet.close(within_s=5.0)
+    assert len(advanced) == 1
+    assert (outlet.state().waiting_records, outlet.state().damaged) == (3, 0)
+    again = made()
+    turn(again, clock, 1.0)
+    assert again.sink.taken == ids(letters)
+
+
+def no_more_files(path):
+    raise OSError(errno.EMFILE, "Too many open files", str(path))
 
 
 def test_answers_are_spared_where_they_would_go_to_the_disk(made, clock):

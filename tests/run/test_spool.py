@@ -1,6 +1,7 @@
 """A spool gives back what it took, in its order: after a kill at any byte, on a full disk, and with everything counted."""
 
 import errno
+import io
 import os
 import resource
 import shutil
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from edgewright.errors import DiskError
 from edgewright.run import spool as spool_module
 from edgewright.run.cursor import Cursor
-from edgewright.run.spool import KEEP_AFTER_S, LEAST_BYTES, SEGMENTS, SYNC_AFTER_S, Spool
+from edgewright.run.spool import GIVE_UP_S, KEEP_AFTER_S, LEAST_BYTES, SEGMENTS, SYNC_AFTER_S, Spool
 
 MOST = SEGMENTS * LEAST_BYTES
 
@@ -30,7 +31,7 @@ def filled(folder, records, *, most_bytes=MOST, urgent=True):
 
 def everything_in(spool):
     found = []
-    while batch := spool.peek(7):
+    while batch := spool.peek(7, now_s=0.0):
         if not batch.records:
             return found
         found += batch.records
@@ -57,10 +58,10 @@ def test_what_was_put_in_comes_out_in_its_order(tmp_path):
 
 def test_a_record_stays_until_it_is_acknowledged(tmp_path):
     spool = filled(tmp_path, numbered(3))
-    assert spool.peek().records == spool.peek().records
-    assert spool.acknowledge(spool.peek(1).end) == 1
+    assert spool.peek(now_s=0.0).records == spool.peek(now_s=0.0).records
+    assert spool.acknowledge(spool.peek(1, now_s=0.0).end) == 1
     assert spool.acknowledge(1) == 0
-    assert spool.peek().records == tuple(numbered(3)[1:])
+    assert spool.peek(now_s=0.0).records == tuple(numbered(3)[1:])
     spool.close(0.0)
 
 
@@ -70,7 +71,7 @@ def test_what_is_taken_soon_never_touches_the_disk(tmp_path):
     for record in numbered(100):
         assert spool.append(record, urgent=False, now_s=0.0)
         assert spool.keep(0.0) == KEEP_AFTER_S
-        assert spool.acknowledge(spool.peek().end) == 1
+        assert spool.acknowledge(spool.peek(now_s=0.0).end) == 1
     assert spool.keep(100.0) is None
     spool.close(0.0)
     assert written == []
@@ -265,9 +266,9 @@ def test_a_full_disk_costs_nothing_that_was_kept(tmp_path, monkeypatch):
         spool.keep(float(now_s))
     assert "no space left" in spool.state().disk_error
     killed = Spool(tmp_path, MOST)
-    assert killed.peek().records == tuple(numbered(5))
+    assert killed.peek(now_s=0.0).records == tuple(numbered(5))
     assert killed.state().damaged == 0
-    assert spool.peek().records == tuple(numbered(5))
+    assert spool.peek(now_s=0.0).records == tuple(numbered(5))
     is_full = False
     spool.keep(100.0)
     assert spool.state().disk_error is None
@@ -301,6 +302,81 @@ def test_a_folder_that_cannot_be_made_leaves_memory(tmp_path):
     spool.keep(0.0)
     assert "cannot write" in spool.state().disk_error
     assert everything_in(spool) == numbered(5)
+    spool.close(0.0)
+
+
+def test_when_no_more_files_may_be_opened_everything_waits(tmp_path):
+    held = resource.getrlimit(resource.RLIMIT_NOFILE)
+    records = numbered(2000, size=100)
+    spool = filled(tmp_path, records)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, held[1]))
+    try:
+        found = [spool.peek(now_s=now_s) for now_s in (0.0, 1000.0, 1e6)]
+        state = spool.state()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, held)
+    assert [(batch.records, batch.end) for batch in found] == [((), 0)] * 3
+    assert (state.records, state.damaged) == (2000, 0)
+    assert "too many open files" in state.disk_error
+    assert everything_in(spool) == records
+    assert spool.state().disk_error is None
+    spool.close(0.0)
+
+
+class BadSector(io.BytesIO):
+    """A file that cannot be read at one place."""
+
+    def __init__(self, data, bad_at):
+        super().__init__(data)
+        self.bad_at = bad_at
+
+    def read(self, size):
+        if self.tell() <= self.bad_at < self.tell() + size:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(size)
+
+
+def test_a_bad_sector_costs_the_record_on_it_once_it_has_been_refused_for_a_while(tmp_path, monkeypatch):
+    records = numbered(6)
+    spool = filled(tmp_path, records)
+    bad_at = 2 * 28 + 9
+    with monkeypatch.context() as patched:
+        patched.setattr(spool_module, "_open_file", lambda path: BadSector(path.read_bytes(), bad_at))
+        for record in records[:2]:
+            batch = spool.peek(now_s=0.0)
+            assert batch.records == (record,)
+            spool.acknowledge(batch.end)
+        for now_s in (10.0, 11.0, 10.0 + GIVE_UP_S - 1.0):
+            assert spool.peek(now_s=now_s).records == ()
+        assert spool.state().damaged == 0
+        assert "input/output error" in spool.state().disk_error
+        assert spool.peek(now_s=10.0 + GIVE_UP_S).records == tuple(records[3:])
+    assert spool.state().damaged == 1
+    assert everything_in(spool) == records[3:]
+    spool.close(0.0)
+
+
+def test_a_disk_that_is_away_for_a_moment_costs_nothing(tmp_path):
+    """Its folder is not there, as where a disk is unplugged."""
+    records = numbered(300, size=1000)
+    spool = filled(tmp_path / "disk" / "spool", records)
+    (tmp_path / "disk").rename(tmp_path / "away")
+    for now_s in (0.0, GIVE_UP_S - 1.0):
+        assert spool.peek(now_s=now_s).records == ()
+    (tmp_path / "away").rename(tmp_path / "disk")
+    assert everything_in(spool) == records
+    assert spool.state().damaged == 0
+    spool.close(0.0)
+
+
+def test_a_segment_that_goes_while_we_run_is_counted_and_passed_over(tmp_path):
+    records = numbered(300, size=1000)
+    spool = filled(tmp_path, records)
+    first, second, *_ = segments(tmp_path)
+    first.unlink()
+    lost = int(second.stem)
+    assert everything_in(spool) == records[lost:]
+    assert spool.state().damaged == lost
     spool.close(0.0)
 
 
@@ -347,7 +423,7 @@ class SpoolAgainstAList(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 9))
     def take(self, most):
-        batch = self.spool.peek(most)
+        batch = self.spool.peek(most, now_s=0.0)
         assert list(batch.records) == self.model[: len(batch.records)]
         assert bool(batch.records) == bool(self.model)
         assert self.spool.acknowledge(batch.end) == len(batch.records)

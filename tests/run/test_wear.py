@@ -1,7 +1,10 @@
 """What is written a day is counted, survives restarts, and is told apart by hour; whatever clocks and files do."""
 
 import json
-import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -22,9 +25,12 @@ def wear_for(tmp_path, clock):
     return make
 
 
-def kernel(folder, written, cancelled=0):
-    (folder / "io").write_text(f"rchar: 5\nwrite_bytes: {written}\ncancelled_write_bytes: {cancelled}\n")
-    return folder / "io"
+def kernel(folder, written, cancelled=0, thread=7):
+    """What the kernel says of a thread; the folder of all threads."""
+    (folder / "task" / str(thread)).mkdir(parents=True, exist_ok=True)
+    text = f"rchar: 5\nwrite_bytes: {written}\ncancelled_write_bytes: {cancelled}\n"
+    (folder / "task" / str(thread) / "io").write_text(text)
+    return folder / "task"
 
 
 def test_at_the_limit_answers_are_spared_and_a_tenth_beyond_it_events(wear_for):
@@ -62,11 +68,53 @@ def test_the_kernels_count_is_taken_where_it_is_larger(wear_for, clock, tmp_path
     assert wear.day_bytes == 4096 + 500
 
 
-def test_this_kernel_says_what_is_written(clock, tmp_path):
-    if not os.access("/proc/self/io", os.R_OK):
-        pytest.skip("no /proc/self/io here")
+def test_threads_that_come_and_go_count_nothing_twice(wear_for, clock, tmp_path):
+    wear = wear_for(counters=kernel(tmp_path, 1_000_000))
+
+    def day_bytes():
+        clock.turn(20.0)
+        wear.look()
+        return wear.day_bytes
+
+    kernel(tmp_path, 8192, thread=8)
+    assert day_bytes() == 8192
+    shutil.rmtree(tmp_path / "task" / "8")
+    assert day_bytes() == 8192
+    kernel(tmp_path, 0, cancelled=4096, thread=9)  # has deleted what another one wrote
+    kernel(tmp_path, 1_004_096)
+    assert day_bytes() == 8192
+    (tmp_path / "task").rename(tmp_path / "away")  # as when no file can be opened
+    assert day_bytes() == 8192
+    (tmp_path / "away").rename(tmp_path / "task")
+    (tmp_path / "task" / "7" / "io").unlink()
+    assert day_bytes() == 8192
+    kernel(tmp_path, 1_008_192)
+    assert day_bytes() == 8192 + 4096
+
+
+def written_by_this_process():
+    """As /proc/self/io has it: with what children wrote that have ended."""
+    try:
+        return int(re.search(r"(?m)^write_bytes: (\d+)", Path("/proc/self/io").read_text())[1])
+    except OSError:
+        return None
+
+
+def test_what_a_child_wrote_is_not_counted_when_it_ends(clock, tmp_path):
+    """It was when it was told of, day by day."""
+    before = written_by_this_process()
     wear = Wear(tmp_path / "wear.json", 1 << 40, clock)
-    assert wear._kernel is not None
+    subprocess.run(["dd", "if=/dev/zero", f"of={tmp_path / 'film'}", "bs=1M", "count=8"], check=True, capture_output=True)
+    after = written_by_this_process()
+    if before is None or after < before + (8 << 20):
+        pytest.skip("this kernel or this file system does not count what is written")
+    clock.turn(20.0)
+    wear.look()
+    assert wear.day_bytes < 1 << 20
+    (tmp_path / "ours").write_bytes(bytes(8 << 20))
+    clock.turn(20.0)
+    wear.look()
+    assert 8 << 20 <= wear.day_bytes < 9 << 20
 
 
 def test_a_restart_goes_on_counting(wear_for, clock):

@@ -11,6 +11,7 @@ import pytest
 
 from edgewright.errors import HostError
 from edgewright.run import kept
+from edgewright.run.child import reap
 from edgewright.run.frames import HeldFrame, SharedRing
 from edgewright.run.memory import MIB
 from edgewright.run.results import RESULT_BYTES
@@ -168,6 +169,7 @@ def test_a_paused_worker_takes_nothing_until_it_goes_on(stage, pictures, model):
     held = give(worker, pictures())
     worker.pause()
     assert (worker.state, worker.pid, stage.unanswered) == ("paused", None, [held])
+    assert reap(10.0)
     assert not Path(f"/proc/{pid}").exists()
     stage.turn()
     assert worker.state == "paused"

@@ -3,6 +3,9 @@
 What may hang, crash or keep memory (a camera's decoder, a model's runtime) lives in one of these. It has a session of its own, so that what
 it starts itself ends with it; it ends with the service, however that ends (`begin`); and the last lines that it or its libraries wrote to
 standard error are kept, without credentials, to be shown when it fails.
+
+A killed process that the kernel holds, in a driver that hangs, is not gone until that lets it go. It is left behind for the time being, as
+all other cameras would wait with us, and reaped when a process is started or the service ends.
 """
 
 import os
@@ -10,6 +13,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
@@ -23,7 +27,10 @@ LONGEST_LINE = 500
 MOST_READ = 1 << 16  # bytes of its log at a time, all that a pipe holds; a child that floods it has to wait for the next turn
 STOPPED = "was stopped by us"
 GRACE_S = 0.2  # for one that has hung up, to be gone
-END_S = 5.0  # a killed process is gone after moments; the kernel may be busy with its memory
+END_S = 0.2  # a killed process is gone after moments, unless the kernel holds it
+LAST_S = 1.0  # at the end of a service, for all that it held
+
+_left_behind: list[subprocess.Popen[bytes]] = []
 
 
 class LogTail:
@@ -55,6 +62,7 @@ class Child:
     """A running `python -m MODULE` that was given one end of a channel (see `begin`)."""
 
     def __init__(self, module: str, name: str, environment: Mapping[str, str] | None = None) -> None:
+        reap()
         self.name = name
         self.log = LogTail()
         self.channel, theirs = channel_pair()
@@ -94,7 +102,7 @@ class Child:
         return self._process.poll() is None
 
     def end(self) -> str:
-        """Kill it and all that it started, and wait until it is gone; how it ended, in a few words."""
+        """Kill it and all that it started, and wait for a moment until it is gone; how it ended, in a few words."""
         if self._how is not None:
             return self._how
         if self._has_hung_up():
@@ -104,8 +112,10 @@ class Child:
         ended_itself = self._process.poll()
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):
+        try:
             self._process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            _left_behind.append(self._process)
         self.hear()
         self.channel.close()
         os.close(self.log_fd)
@@ -119,6 +129,16 @@ class Child:
         poller = select.poll()
         poller.register(self.channel.fileno(), 0)
         return bool(poller.poll(0))
+
+
+def reap(within_s: float = 0.0) -> bool:
+    """Whether every process that was ended is gone; those that are not yet are waited for, all together no longer than `within_s`."""
+    until_s = time.monotonic() + within_s
+    for process in tuple(_left_behind):
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(until_s - time.monotonic(), 0.0))
+            _left_behind.remove(process)
+    return not _left_behind
 
 
 def _how(status: int) -> str:

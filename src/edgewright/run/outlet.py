@@ -144,7 +144,7 @@ class Outlet:
             return self._retry_s
         if self.sink.on_disk and self._sparing.spares_events:
             return now_s + SPARED_S
-        batch = self.spool.peek(self.sink.most_records)
+        batch = self.spool.peek(self.sink.most_records, now_s=now_s)
         if not batch.records:
             return self._attend(now_s)
         if not hurry and len(batch.records) < self.sink.most_records:
@@ -156,7 +156,7 @@ class Outlet:
         return max(now_s, self._retry_s)
 
     def _attend(self, now_s: float) -> float:
-        """Nothing waits: the sink has time for itself."""
+        """Nothing waits, or the disk does not give it now: the sink has time for itself."""
         if now_s >= self._attended_s + ATTEND_EVERY_S:
             self._ask([], now_s)
             self._attended_s = now_s
@@ -271,11 +271,12 @@ class Outlet:
         self.spool.close(self._clock.monotonic_s())
 
     def drain(self, until_s: float) -> None:
-        """Deliver until nothing waits, the sink fails, or the time is over; then the sink is closed."""
-        while not self._failures and self.spool.state().records and self._clock.monotonic_s() < until_s:
+        """Deliver until nothing waits or can be read, the sink fails, or the time is over; then the sink is closed."""
+        while not self._failures and self.spool.state().records and (now_s := self._clock.monotonic_s()) < until_s:
             if self.sink.on_disk and self._sparing.spares_events:
                 break
-            self.advance(self._clock.monotonic_s(), hurry=True)
+            if self.advance(now_s, hurry=True) > now_s:
+                break
         self.sink.close()
 
     @property

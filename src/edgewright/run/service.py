@@ -17,6 +17,7 @@ from edgewright.clock import Clock
 from edgewright.detections import Detections
 from edgewright.errors import EdgewrightError, HostError, InputError
 from edgewright.run.camera import WRITING, Camera, Room
+from edgewright.run.child import LAST_S, reap
 from edgewright.run.companions import Companions
 from edgewright.run.desk import Desk
 from edgewright.run.events import EventIds
@@ -231,6 +232,7 @@ class Service:
         self._drain(lambda: self.companions.have_finished)
         for companion in self.companions:
             companion.end()
+        reap(LAST_S)
         self.say("service", self.settings.name, "ends", "info", data=self.totals())
         self.loop.close()
 
@@ -330,7 +332,7 @@ class Service:
         return True
 
     def unload(self, name: str) -> None:
-        """End a model; its memory is free when this returns.
+        """End a model; its memory is free when this returns, or as soon as the kernel lets its process go.
 
         Raises:
             InputError: there is none of this name.

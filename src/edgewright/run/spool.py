@@ -7,15 +7,17 @@ if something urgent still waits a second after it was written. `docs/decisions/0
 On disk: segments `NUMBER.spool`, NUMBER being that of its first record, each only ever appended to; and `cursor`, the number of the first
 record that still waits. A record is its length and the CRC-32 of number, length and bytes, then the bytes. A record that a kill or a
 power cut tore is dropped and counted when the spool is opened again. A disk that is full costs nothing that was kept: what cannot be
-written stays in memory, and beyond `memory_bytes` nothing more is taken.
+written stays in memory, and beyond `memory_bytes` nothing more is taken. Nor does one that does not give a record back at once cost it:
+that waits, and those behind it, until it can be read or has been refused for half a minute.
 
 >>> spool = Spool(folder, most_bytes=64 << 20)  # doctest: +SKIP
 >>> spool.append(b"...", urgent=True); spool.keep(clock.monotonic_s())  # doctest: +SKIP
->>> batch = spool.peek(); send(batch.records); spool.acknowledge(batch.end)  # doctest: +SKIP
+>>> batch = spool.peek(now_s=clock.monotonic_s()); send(batch.records); spool.acknowledge(batch.end)  # doctest: +SKIP
 
 Any thread may call any of it.
 """
 
+import errno
 import os
 import re
 import struct
@@ -30,13 +32,15 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from edgewright.printable import printable
 from edgewright.run.cursor import Cursor
-from edgewright.whole_file import disk_error, is_own_file, sync_folder
+from edgewright.whole_file import SHOWN, disk_error, is_own_file, sync_folder
 
 KEEP_AFTER_S = 2.0  # what is not urgent waits so long in memory, in the hope that it is taken
 KEEP_AFTER_BYTES = 256 << 10
 SYNC_AFTER_S = 1.0
 RETRY_S = 2.0  # after the disk refused a write
+GIVE_UP_S = 30.0  # a record that the disk has not given for so long counts as damaged: a bus that is reset is back by then
 MEMORY_BYTES = 1 << 20
 SEGMENTS = 8  # so many make a full spool: the oldest eighth is what goes at once when it overflows
 LEAST_BYTES = 64 << 10
@@ -44,6 +48,7 @@ DRAINED_BYTES = 64 << 10  # a segment of which nothing waits is taken away once 
 LARGEST_SEGMENT_BYTES = 64 << 20
 BATCH_BYTES = 1 << 20
 STATE_WITHIN_S = 0.05
+OURS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})  # what keeps us from reading and says nothing of the disk
 
 _FRAME: Final = struct.Struct("<II")
 _NUMBER: Final = struct.Struct("<QI")
@@ -52,7 +57,9 @@ _NAME: Final = re.compile(r"[0-9]{20}\.spool")
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """`overflowed`: dropped for newer ones; `damaged`: on the disk, and not as they were written. Both since the spool was first made."""
+    """`overflowed`: dropped for newer ones; `damaged`: on the disk, and not as they were written, or not to be read any more. Both since
+    the spool was first made.
+    """
 
     records: int
     bytes: int
@@ -121,7 +128,9 @@ class Spool:
         self._pending: deque[_Pending] = deque()  # numbers follow those on disk
         self._pending_bytes = 0
         self._active: int | None = None  # descriptor of the last segment, while it may be appended to
-        self._error: str | None = None
+        self._error: str | None = None  # of the last write
+        self._read_error: str | None = None
+        self._unread = (-1, 0.0)  # which record the disk does not give, and since when
         self._retry_s = float("-inf")
         self._unsynced_s: float | None = None  # since when something urgent is written and not synced
         self._unsynced_end = 0
@@ -152,15 +161,21 @@ class Spool:
             self._pending_bytes += pending.size_bytes
             return True
 
-    def peek(self, most_records: int = 1000, most_bytes: int = BATCH_BYTES) -> Batch:
-        """The oldest that wait, at least one if any does; they go on waiting until they are acknowledged."""
+    def peek(self, most_records: int = 1000, most_bytes: int = BATCH_BYTES, *, now_s: float) -> Batch:
+        """The oldest that wait, at least one if any does and can be read now; they go on waiting until they are acknowledged."""
         with self._lock:
             while self._segments and self._head < self._segments[0].end:
-                kept = self._read(self._segments[0], most_records, most_bytes)
-                if kept:
+                lost = 1
+                try:
+                    kept = self._read(self._segments[0], most_records, most_bytes)
+                except OSError as error:
+                    kept, lost = (), self._given_up(error, now_s)
+                else:
+                    self._read_error = None
+                if kept or not lost:
                     return Batch(kept, self._head + len(kept))
-                self._damaged += 1
-                self._pass(self._head + 1)
+                self._damaged += lost
+                self._pass(self._head + lost)
                 self._save()
             records: list[bytes] = []
             left_bytes = most_bytes
@@ -186,7 +201,7 @@ class Spool:
             try:
                 records = sum(segment.end - max(segment.first, self._head) for segment in self._segments) + len(self._pending)
                 size = sum(segment.size_bytes - segment.offset(max(segment.first, self._head)) for segment in self._segments)
-                self._state = Waiting(records, size + self._pending_bytes, self._overflowed, self._damaged, self._error)
+                self._state = Waiting(records, size + self._pending_bytes, self._overflowed, self._damaged, self._error or self._read_error)
             finally:
                 self._lock.release()
         return self._state
@@ -373,7 +388,11 @@ class Spool:
             self._wrote(self._cursor.save(self._head, self._overflowed, self._damaged))
 
     def _read(self, segment: _Segment, most_records: int, most_bytes: int) -> tuple[bytes, ...]:
-        """Sound records of the segment from the head on; none if that one is damaged."""
+        """Sound records of the segment from the head on; none if that one is damaged.
+
+        Raises:
+            OSError: not even that one can be read now.
+        """
         start = segment.offset(self._head)
         last = self._head
         while last < segment.end and last - self._head < most_records:
@@ -385,7 +404,9 @@ class Spool:
                 stream.seek(start)
                 data = stream.read(segment.offset(last) - start)
         except OSError:
-            data = b""
+            if last == self._head + 1:
+                raise
+            return self._read(segment, 1, most_bytes)  # a bad sector is no matter to those before it
         records: list[bytes] = []
         for number in range(self._head, last):
             at, until = segment.offset(number) - start, segment.offset(number + 1) - start
@@ -394,6 +415,16 @@ class Spool:
                 break
             records.append(record)
         return tuple(records)
+
+    def _given_up(self, error: OSError, now_s: float) -> int:
+        """How many records are lost to an error in reading: none yet, the first, or all of a file that is not there."""
+        segment = self._segments[0]
+        self._read_error = f"cannot read {printable(str(segment.path), SHOWN)}: {(error.strerror or str(error)).lower()}"
+        if isinstance(error, FileNotFoundError) and self.folder.is_dir():  # otherwise a disk is away
+            return segment.end - self._head
+        if self._unread[0] != self._head:
+            self._unread = self._head, now_s
+        return int(error.errno not in OURS and now_s - self._unread[1] >= GIVE_UP_S)
 
     def _open(self) -> None:
         """What an earlier run left: its segments, as far as they are sound."""

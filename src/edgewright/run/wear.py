@@ -1,15 +1,21 @@
 """How many bytes are written a day, and what is spared when they are too many: SD cards wear.
 
-Counted is what our outputs say that they write, and what the kernel says of this process (`write_bytes` less `cancelled_write_bytes` of
-/proc/self/io, which has whole pages, and those of children that have ended); the larger one counts. The day is the last 24 hours. At the
-limit (100 %) answers and recordings are no longer written. Events are written until 110 %; from there on they wait in their outputs'
-spools, which are bounded themselves, so that nothing that was accepted is lost to sparing a card.
+Counted is what our outputs say that they write, recorders in their processes included, and what the kernel says of this process's threads
+(`write_bytes` less `cancelled_write_bytes`, which has whole pages); the larger one counts. The day is the last 24 hours. At the limit
+(100 %) answers and recordings are no longer written. Events are written until 110 %; from there on they wait in their outputs' spools,
+which are bounded themselves, so that nothing that was accepted is lost to sparing a card.
+
+The threads are asked one by one, for /proc/self/io would add what children had written, all at once when they end (`wait_task_zombie` in
+the kernel): weeks of films in the hour in which a recorder ends, each of which it had told of when it was written.
 
 What was counted outlives a restart in a small file, written every 15 minutes; a kill forgets those, and no more.
 """
 
 import json
+import os
 import threading
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +30,7 @@ SAVE_EVERY_S = 900.0
 LOOK_EVERY_S = 10.0  # at the kernel's count
 MOST_FILE_BYTES = 10_000
 MOST_BYTES = 1 << 60
-COUNTERS: Final = Path("/proc/self/io")  # proc(5)
+COUNTERS: Final = Path("/proc/self/task")  # proc(5)
 
 
 class Wear:
@@ -36,7 +42,7 @@ class Wear:
         self._lock = threading.Lock()
         self._hours = _load(path)
         self._ours = 0  # since the kernel was last looked at
-        self._kernel = _written(counters)
+        self._threads = _written(counters, {})
         self._looked_s = self._saved_s = clock.monotonic_s()
 
     def wrote(self, count: int) -> None:
@@ -86,9 +92,8 @@ class Wear:
 
     def _settle(self) -> None:
         """What was written since the last look goes to this hour."""
-        kernel = _written(self._counters)
-        since = 0 if kernel is None or self._kernel is None else max(kernel - self._kernel, 0)
-        self._kernel = kernel
+        before, self._threads = self._threads, _written(self._counters, self._threads)
+        since = sum(count - before.get(thread, 0) for thread, count in self._threads.items())
         hour = self._hour()
         # A clock that was set back: what is in its future was written just now.
         late = sum(count for each, count in self._hours.items() if each > hour)
@@ -104,13 +109,21 @@ class Wear:
         return int(self._clock.wall_s() // HOUR_S)
 
 
-def _written(counters: Path) -> int | None:
-    """What this process has had written to disks, in bytes; nothing where the kernel does not say."""
+def _written(counters: Path, before: Mapping[str, int]) -> dict[str, int]:
+    """What each thread of this process has had written to disks, in bytes; as `before` where the kernel does not say now.
+
+    What a thread wrote between the last look and its end is missed. Ours live as long as the service, and tell of what they write.
+    """
     try:
-        lines = dict(line.split(": ", 1) for line in counters.read_text("ascii").splitlines())
-        return max(int(lines["write_bytes"]) - int(lines["cancelled_write_bytes"]), 0)
-    except (OSError, ValueError, LookupError):
-        return None
+        threads = os.listdir(counters)  # noqa: PTH208 - a Path interns its parts, and so the name of every thread that ever was
+    except OSError:
+        return dict(before)
+    found = {thread: before[thread] for thread in threads if thread in before}
+    for thread in threads:
+        with suppress(OSError, ValueError, LookupError), open(f"{counters}/{thread}/io", encoding="ascii") as file:  # noqa: PTH123 - as above
+            lines = dict(line.split(": ", 1) for line in file)
+            found[thread] = int(lines["write_bytes"]) - int(lines["cancelled_write_bytes"])
+    return found
 
 
 def _load(path: Path) -> dict[int, int]:

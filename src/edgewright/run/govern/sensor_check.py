@@ -4,6 +4,9 @@ A sensor goes wrong in four ways: nothing comes, what comes is impossible, it ju
 three show by themselves. A sensor that stands still does not: one with coarse steps says the same for minutes on a steady board. So
 standing still is only a suspicion, the sooner the livelier the sensor has been; the governor then works less for a few seconds, and a
 sensor that shows nothing of that is stuck. The die answers to less work within seconds.
+
+It is believed again after a good minute. While it is not, the work is held, and the sensor of a steady board may well say the same: only of
+one that stood still is it asked that it moves, any other is probed once it is believed.
 """
 
 import math
@@ -53,6 +56,7 @@ class SensorCheck:
         self._run_since_s = math.nan
         self._runs: deque[tuple[float, float]] = deque()  # when it ended, how long it was
         self._probe_since_s: float | None = None
+        self._stood_still = False  # which is what is wrong with it
         self._patience = 1.0
         self._good_since_s = math.nan
 
@@ -120,10 +124,13 @@ class SensorCheck:
         if before is None or abs(reading - before) > 1e-6:
             self._end_run(time_s, reading, before)
             return None
+        if self.fault is not None:  # nothing is probed
+            return None
         if self._probe_since_s is not None:
             if time_s - self._probe_since_s < PROBE_S:
                 return None
             self._probe_since_s = None
+            self._stood_still = True
             return f"it has said {reading:.1f} °C for {time_s - self._run_since_s:.0f} s, whatever the work was"
         if self._suspicious(time_s, reading, alone_c, near_limit=near_limit):
             self._probe_since_s = time_s
@@ -169,7 +176,7 @@ class SensorCheck:
             self._heats.popleft()
 
     def _good_again(self, time_s: float, reading: float | None, found: str | None, expected_c: float) -> bool:
-        alive = math.isfinite(self._run_since_s) and time_s - self._run_since_s < SUSPECT_S
+        alive = not self._stood_still or (math.isfinite(self._run_since_s) and time_s - self._run_since_s < SUSPECT_S)
         near = reading is not None and (not math.isfinite(expected_c) or abs(reading - expected_c) < RESTORED_WITHIN_C)
         if found is not None or not alive or not near or self._jumps:
             self._good_since_s = math.nan
@@ -182,4 +189,5 @@ class SensorCheck:
         self._runs.clear()
         self._jumps.clear()
         self._probe_since_s = None
+        self._stood_still = False
         self._run_since_s = time_s
