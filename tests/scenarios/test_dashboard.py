@@ -90,7 +90,7 @@ def test_on_a_desk_and_on_a_telephone_by_day_and_by_night(size, dark, service, b
         page.wait("document.querySelectorAll('#timeline path.line').length >= 3")  # the first step of the history
         page.wait(f'document.querySelector("{CARD} img").naturalWidth > 0 && !document.querySelector("{CARD} img").hidden')
         assert page.text("#state") in ("Ready", "Not ready")
-        assert page.text(".card[data-camera='gate'] .none") .startswith("it cannot be opened")
+        assert page.text(".card[data-camera='gate'] .none").startswith("it cannot be opened")
         assert page.value("document.documentElement.scrollWidth") <= size[0]
         assert page.value(NARROWEST_TARGET) >= 24, "what a finger is to touch"
         assert "tiny" in page.text("#model-rows")
