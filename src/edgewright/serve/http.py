@@ -22,7 +22,7 @@ from typing import Final, Self
 from edgewright.errors import EdgewrightError, HostError
 from edgewright.printable import printable
 from edgewright.run.secrets import hide_credentials
-from edgewright.serve.connection import PIECE, Connection, Head, Response, Stream
+from edgewright.serve.connection import Connection, Head, Response, Stream
 from edgewright.serve.dashboard_pages import is_browser_at_home, login_page
 from edgewright.serve.dataplane import DataPlane
 from edgewright.serve.doors import Doors, listen_at
@@ -35,6 +35,7 @@ from edgewright.serve.routes import Pages
 from edgewright.serve.tls import tls_context
 
 UNKNOWN_PAGE: Final = "other"
+BUFFER: Final = 1 << 16  # asyncio reads ahead twice that, and 256 KiB, which no limit counts, of clients that wait for no answer
 START_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
 AGAIN_S: Final = 0.1  # after which a client is let in where there was no descriptor left for it
@@ -233,7 +234,7 @@ class HttpServer:
 async def _streams(client: socket.socket, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Raises OSError: it cannot shake hands, or not in time."""
     loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader(PIECE)
+    reader = asyncio.StreamReader(BUFFER)
     protocol = asyncio.StreamReaderProtocol(reader)
     handshake_s = None if tls is None else HANDSHAKE_S
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=tls, ssl_handshake_timeout=handshake_s)
