@@ -16,8 +16,7 @@ from edgewright.serve.gate import Gate
 from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.refusals import TooLargeError, TooSlowError
 
-# Bytes taken from a client at once. asyncio reads ahead twice that and 256 KiB, which no limit counts, of clients that wait for no answer.
-PIECE: Final = 1 << 16
+PIECE: Final = 1 << 18
 SLOWEST_BYTES_PER_S: Final = 1 << 20  # of a large answer
 MOST_HEADER_BYTES: Final = 16 << 10
 MOST_HEADERS: Final = 64

@@ -9,22 +9,23 @@ Errors carry their HTTP status, so there is one place that turns one into an ans
 import asyncio
 import json
 import math
+import socket
+import ssl
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
 from edgewright.errors import EdgewrightError, HostError
 from edgewright.printable import printable
 from edgewright.run.secrets import hide_credentials
-from edgewright.serve.connection import PIECE, Connection, Head, Response, Stream
+from edgewright.serve.connection import Connection, Head, Response, Stream
 from edgewright.serve.dashboard_pages import is_browser_at_home, login_page
 from edgewright.serve.dataplane import DataPlane
-from edgewright.serve.doors import BACKLOG, Doors, listen_at
+from edgewright.serve.doors import Doors, listen_at
 from edgewright.serve.gate import Gate
 from edgewright.serve.http_settings import HttpSettings
 from edgewright.serve.metrics import HttpFigures
@@ -34,8 +35,10 @@ from edgewright.serve.routes import Pages
 from edgewright.serve.tls import tls_context
 
 UNKNOWN_PAGE: Final = "other"
+BUFFER: Final = 1 << 16  # asyncio reads ahead twice that, and 256 KiB, which no limit counts, of clients that wait for no answer
 START_S: Final = 30.0
 HANDSHAKE_S: Final = 10.0
+AGAIN_S: Final = 0.1  # after which a client is let in where there was no descriptor left for it
 LONGEST_ERROR: Final = 2000  # characters
 
 Say = Callable[[str], None]
@@ -56,9 +59,9 @@ class HttpServer:
         self._say = say
         self._gate = Gate(settings, clock=dataplane.clock)
         self._pages = Pages(dataplane, self.figures, self._gate, settings.most_body_bytes)
-        self._open: dict[Connection, asyncio.Task[None]] = {}
+        self._open: dict[asyncio.Task[None], Connection | None] = {}  # as they came; None: it still shakes hands
         self._doors = doors
-        self._servers: list[asyncio.Server] = []
+        self._entrances: dict[asyncio.Task[None], socket.socket] = {}
 
     async def start(self) -> None:
         """Listen, and begin to load the models.
@@ -67,53 +70,70 @@ class HttpServer:
             InputError, HostError: the certificate, or the address, cannot be used.
         """
         tls = None if self.settings.tls is None else tls_context(self.settings.tls)
-        handshake_s = None if tls is None else HANDSHAKE_S
         doors = self._doors or Doors(listen_at(self.settings.host, self.settings.port))
         self.port = doors.port or self.port
-        for each in doors.tcp:
-            server = await asyncio.start_server(
-                self._met, sock=each, limit=PIECE, backlog=BACKLOG, ssl=tls, ssl_handshake_timeout=handshake_s
-            )
-            self._servers.append(server)
-        if doors.own is not None:
-            met = partial(self._met, is_own=True)
-            self._servers.append(await asyncio.start_server(met, sock=doors.own, limit=PIECE, backlog=BACKLOG))
+        for each in doors.all:
+            is_own = each is doors.own
+            each.setblocking(False)
+            self._entrances[asyncio.create_task(self._let_in(each, None if is_own else tls, is_own=is_own))] = each
         await self.dataplane.host.start()
 
     @property
     def connections(self) -> int:
-        """Open ones."""
+        """Open ones, and those that shake hands."""
         return len(self._open)
 
     async def close(self, within_s: float | None = None) -> None:
         """Take nothing new, answer what was asked (for `within_s`, by default `drain_s`), end every process."""
         self.dataplane.drain()
-        for server in self._servers:
-            server.close()
-        for connection in list(self._open):
-            connection.finish()
+        for entrance in self._entrances:
+            entrance.cancel()
+        if self._entrances:
+            await asyncio.wait(self._entrances)
+        for listening in self._entrances.values():
+            listening.close()
+        for task, connection in list(self._open.items()):
+            if connection is None:
+                task.cancel()
+            else:
+                connection.finish()
         if self._open:
-            await asyncio.wait(self._open.values(), timeout=self.settings.drain_s if within_s is None else within_s)
-        for task in list(self._open.values()):
+            await asyncio.wait(self._open, timeout=self.settings.drain_s if within_s is None else within_s)
+        for task in list(self._open):
             task.cancel()
         if self._open:
-            await asyncio.wait(self._open.values())
+            await asyncio.wait(self._open)
         await self.dataplane.close()
 
     # --- one connection -------------------------------------------------------------------------------------------------------------------
 
-    async def _met(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_own: bool = False) -> None:
-        if len(self._open) >= self.settings.most_connections and not self._make_room():
-            self.figures.refused_connections += 1
-            writer.transport.abort()
-            return
-        connection = Connection(reader, writer, self.settings, self._gate, is_own=is_own)
+    async def _let_in(self, listening: socket.socket, tls: ssl.SSLContext | None, *, is_own: bool) -> None:
+        """Clients as they come. asyncio's own server begins TLS with however many there are, half a MiB each, before it tells of any."""
+        while True:
+            try:
+                client, _ = await asyncio.get_running_loop().sock_accept(listening)
+            except OSError:
+                await asyncio.sleep(AGAIN_S)
+                continue
+            if len(self._open) < self.settings.most_connections or self._make_room():
+                self._open[asyncio.create_task(self._met(client, tls, is_own=is_own))] = None
+                self.figures.connections = len(self._open)
+            else:
+                self.figures.refused_connections += 1
+                client.close()
+            await asyncio.sleep(0)
+
+    async def _met(self, client: socket.socket, tls: ssl.SSLContext | None, *, is_own: bool) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio runs this as one
-        self._open[connection] = task
-        self.figures.connections = len(self._open)
         try:
-            await self._serve(connection)
+            reader, writer = await _streams(client, tls)
+            connection = self._open[task] = Connection(reader, writer, self.settings, self._gate, is_own=is_own)
+            try:
+                await self._serve(connection)
+            finally:
+                with suppress(asyncio.CancelledError):
+                    await connection.close()
         except (OSError, TimeoutError, EOFError):
             pass  # the client has gone
         except asyncio.CancelledError:
@@ -121,18 +141,20 @@ class HttpServer:
         except Exception:  # noqa: BLE001 - it costs this connection, and no other
             self._say(f"a fault of edgewright's, with a connection:\n{traceback.format_exc()}")
         finally:
-            with suppress(asyncio.CancelledError):
-                await connection.close()
-            del self._open[connection]
+            del self._open[task]
             self.figures.connections = len(self._open)
 
     def _make_room(self) -> bool:
-        """The connection that has been idle for longest goes."""
-        idle = next((connection for connection in self._open if connection.is_idle), None)
-        if idle is not None:
-            idle.is_idle = False
-            idle.interrupt()
-        return idle is not None
+        """The oldest connection that is idle, or has not shaken hands, goes at once."""
+        for task, connection in self._open.items():
+            if connection is None and not task.cancelling():
+                task.cancel()
+                return True
+            if connection is not None and connection.is_idle:
+                connection.is_idle = False
+                connection.interrupt()
+                return True
+        return False
 
     async def _serve(self, connection: Connection) -> None:
         while True:
@@ -207,6 +229,16 @@ class HttpServer:
         if length.isdecimal() and int(length[:20]) > self.settings.most_body_bytes:
             raise connection.too_large()
         return await connection.body()
+
+
+async def _streams(client: socket.socket, tls: ssl.SSLContext | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Raises OSError: it cannot shake hands, or not in time."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader(BUFFER)
+    protocol = asyncio.StreamReaderProtocol(reader)
+    handshake_s = None if tls is None else HANDSHAKE_S
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, client, ssl=tls, ssl_handshake_timeout=handshake_s)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 def as_response(error: EdgewrightError) -> Response:
