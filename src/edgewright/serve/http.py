@@ -116,8 +116,10 @@ class HttpServer:
                 await asyncio.sleep(AGAIN_S)
                 continue
             if len(self._open) < self.settings.most_connections or self._make_room():
-                self._open[asyncio.create_task(self._met(client, tls, is_own=is_own))] = None
+                task = asyncio.create_task(self._met(client, tls, is_own=is_own))
+                self._open[task] = None
                 self.figures.connections = len(self._open)
+                task.add_done_callback(self._forget)  # also of one that is ended before it has begun
             else:
                 self.figures.refused_connections += 1
                 client.close()
@@ -140,9 +142,10 @@ class HttpServer:
             pass  # the server ends; asyncio would log this as a fault of ours
         except Exception:  # noqa: BLE001 - it costs this connection, and no other
             self._say(f"a fault of edgewright's, with a connection:\n{traceback.format_exc()}")
-        finally:
-            del self._open[task]
-            self.figures.connections = len(self._open)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._open[task]
+        self.figures.connections = len(self._open)
 
     def _make_room(self) -> bool:
         """The oldest connection that is idle, or has not shaken hands, goes at once."""
