@@ -371,6 +371,7 @@ def test_who_has_begun_a_header_makes_room_for_who_asks():
             stack.enter_context(connect(server)).sendall(b"G")
             wait_until(lambda count=count: begun() == count, 20)
             assert ask(server, "/v2")[0] == 200
+            wait_until(lambda: server._server.connections == begun(), 20)  # who asked has gone
 
 
 def test_who_makes_room_is_not_asked_for_his_leave(certificate):

@@ -142,9 +142,11 @@ class HttpServer:
             pass  # the server ends; asyncio would log this as a fault of ours
         except Exception:  # noqa: BLE001 - it costs this connection, and no other
             self._say(f"a fault of edgewright's, with a connection:\n{traceback.format_exc()}")
+        finally:
+            self._forget(task)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        del self._open[task]
+        self._open.pop(task, None)
         self.figures.connections = len(self._open)
 
     def _make_room(self) -> bool:

@@ -72,7 +72,7 @@ class Card {
     const isPaused = lately.now.previews?.paused === true;
     this.previews.see(this.place, camera.state === "up" && pace.answeredFps !== 0 && !isPaused);
     const why = camera.state !== "up" && camera.state !== "ended" ? (camera.why ?? "No frames yet") : null;
-    say(this.note, why ?? (isPaused ? "No previews while the board is too warm to draw" : "No picture"));
+    say(this.note, why ?? (isPaused ? "No previews while the board is too warm to draw" : "No picture yet"));
     const { answered, captured, p50, p99 } = this.figures;
     show(answered.value, perSecond(pace.answeredFps), pace.answeredFps);
     show(captured.value, perSecond(pace.capturedFps), pace.capturedFps);

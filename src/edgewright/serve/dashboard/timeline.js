@@ -24,6 +24,8 @@ export class Timeline {
     this.stage = byId("stage");
     this.list = byId("events");
     this.seconds = 3600;
+    this.hasChosen = false; // otherwise as far back as there is something to see
+    this.oldestS = Infinity;
     this.history = null;
     this.events = new Map();
     this.cursor = null; // a time, or null for the latest
@@ -44,9 +46,8 @@ export class Timeline {
       const input = element("input", { type: "radio", name: "range", value: seconds, id: `range-${seconds}`, checked: seconds === this.seconds });
       byId("range").append(input, element("label", { for: `range-${seconds}` }, label));
       input.addEventListener("change", () => {
-        this.seconds = seconds;
-        this.cursor = null;
-        this.onChoice();
+        this.hasChosen = true;
+        this.reach(seconds);
       });
     }
     this.which.append(element("option", { value: "" }, "All cameras"));
@@ -101,6 +102,22 @@ export class Timeline {
     for (const [id, event] of this.events) if (event.time_s < toS - 3600 || event.time_s > toS + 5) this.events.delete(id);
     this.draw();
     this.tell();
+    this.fit();
+  }
+
+  /** How far back it goes. */
+  reach(seconds) {
+    this.seconds = seconds;
+    this.cursor = null;
+    byId(`range-${seconds}`).checked = true;
+    this.onChoice();
+  }
+
+  /** A service that has just begun has no hour to show. */
+  fit() {
+    this.oldestS = Math.min(this.oldestS, this.history.times_s[0] ?? this.history.to_s);
+    const [seconds] = RANGES.find(([seconds]) => this.history.to_s - this.oldestS < seconds) ?? RANGES.at(-1);
+    if (!this.hasChosen && seconds !== this.seconds) this.reach(seconds);
   }
 
   /** From where on to ask: the last bin was not whole. */
