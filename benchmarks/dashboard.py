@@ -25,7 +25,7 @@ from performance import write_result  # noqa: E402
 from tiny_detector import save_tiny_detector  # noqa: E402
 from watch import cpu_s  # noqa: E402
 
-CAMERAS = ("belt", "dock", "press left", "press right")
+CAMERAS = ("belt", "dock", "press-left", "press-right")
 SIZES = {"desk, 1440 x 900": (1440, 900), "telephone, 390 x 844": (390, 844)}
 LOOKS, OPEN_S = 10, 20.0
 PAINTED = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"

@@ -27,7 +27,7 @@ from serving_process import serving_process
 from steady_client import steady_client
 from tiny_detector import save_tiny_detector
 
-ANSWERS = {200, 400, 403, 404, 405, 408, 413, 429, 431, 503}
+ANSWERS = {200, 303, 400, 403, 404, 405, 408, 413, 429, 431, 503}
 SHAPE = (1, 3, 64, 64)
 SHORT, LONG = 400, 10_000
 FRESH = 100  # requests after which memory is looked at for the first time
