@@ -449,7 +449,7 @@ def _dashboard_section(r: dict[str, Any]) -> str:
         "without a cache. Figures: until the first quantile stands there, for which the page needs two statuses a second apart."
     )
     columns = ("", "looks", "first paint: p50, longest (ms)", "figures (ms)", "files", "KB")
-    cost = "Of a core, while it is open; pictures: three cameras stream, one shows stills."
+    cost = "Of a core, while it is open; pictures: two cameras stream, two show stills."
     return f"## The dashboard\n\n{lead}\n\n{_table(columns, rows)}\n\n{cost}\n\n" + _table(("", "service", "front"), costs)
 
 
