@@ -2,6 +2,7 @@
 
 import os
 import pty
+import select
 import termios
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from edgewright.watch.spans import Span, line
 from edgewright.watch.terminal import DEFAULT_SIZE, Terminal, TerminalGoneError
 from terminal_screen import Screen
+
+WHOLE = b"\x1b[10;1H\x1b[K"  # the end of a page of ten lines
 
 
 @pytest.fixture
@@ -23,6 +26,15 @@ def ends():
             continue
 
 
+def came(terminal, last):
+    """What came up to these bytes: the kernel passes on what was written when it likes, and in pieces."""
+    found = b""
+    while not found.endswith(last):
+        assert select.select([terminal], [], [], 30)[0], found
+        found += os.read(terminal, 1 << 16)
+    return found
+
+
 def test_as_it_was_after_an_error(ends):
     ours, theirs = ends
     before = termios.tcgetattr(theirs)
@@ -32,7 +44,7 @@ def test_as_it_was_after_an_error(ends):
         with Terminal(theirs, theirs, colour=True) as terminal:
             assert not termios.tcgetattr(theirs)[3] & (termios.ICANON | termios.ECHO)
             terminal.show([line("belt ", Span("up", "good"))])
-            screen.feed(os.read(ours, 1 << 16).decode())
+            screen.feed(came(ours, WHOLE).decode())
             assert screen.modes == {"cursor": False, "wrap": False, "other screen": True}
             raise RuntimeError
 
@@ -40,7 +52,7 @@ def test_as_it_was_after_an_error(ends):
         on_it()
     assert screen.lines == ["belt up", *[""] * 9]
     assert screen.has_colour
-    screen.feed(os.read(ours, 1 << 16).decode())
+    screen.feed(came(ours, b"\x1b[?1049l").decode())
     assert screen.modes == {"cursor": True, "wrap": True, "other screen": False}
     assert termios.tcgetattr(theirs) == before
 
@@ -49,14 +61,14 @@ def test_only_what_has_changed_is_sent(ends):
     ours, theirs = ends
     with Terminal(theirs, None, colour=False) as terminal:
         terminal.show([line("one"), line("two")])
-        os.read(ours, 1 << 16)
+        came(ours, WHOLE)
         terminal.show([line("one"), line("three")])
-        assert os.read(ours, 1 << 16) == b"\x1b[2;1Hthree\x1b[K"
+        assert came(ours, b"\x1b[K") == b"\x1b[2;1Hthree\x1b[K"
         terminal.show([line("one")])
-        assert os.read(ours, 1 << 16) == b"\x1b[2;1H\x1b[K"
+        assert came(ours, b"\x1b[K") == b"\x1b[2;1H\x1b[K"
         termios.tcsetwinsize(theirs, (3, 20))
         terminal.show([line("one")])
-        assert os.read(ours, 1 << 16).count(b"\x1b[K") == 3
+        assert came(ours, b"\x1b[3;1H\x1b[K").count(b"\x1b[K") == 3
 
 
 def test_keys_and_their_end(ends):
