@@ -1,6 +1,8 @@
 """What fails in our own hands is counted and told of, costs no more than the frame it happens over, and no process its life."""
 
 import os
+from itertools import count
+from types import MappingProxyType
 
 import pytest
 
@@ -173,6 +175,45 @@ def test_tracks_rules_and_takers_may_fail_and_the_worker_works_on(service, monke
         # Both rules speak of every appearance, the first of that which comes on frame 8 as soon as it is asked again.
         assert [sum(event.name == name for event in taker.records if hasattr(event, "kind")) for name in ("first", "second")] == [5, 5]
     assert_it_adds_up(service.status())
+
+
+class Joins:
+    """A companion that fails whenever it is to do what is due."""
+
+    name, pid, used_bytes, has_finished = "front", None, MappingProxyType({}), True
+
+    def start(self):
+        pass
+
+    def offer(self, record):
+        pass
+
+    def advance(self, now_s):
+        unheard_of()
+
+    def finish(self, within_s):
+        pass
+
+    end = start
+
+
+def test_what_is_due_may_fail_and_all_else_is_done(service, monkeypatch):
+    service.companions.join(Joins())
+    worker, camera = service.workers["tiny"], service.cameras["belt"]
+    for part in (worker, camera):
+        monkeypatch.setattr(part, "advance", but_every_third(part.advance))
+    monkeypatch.setattr(service, "_measure", unheard_of)
+    service._measured_s = float("-inf")  # it is due at once
+    service.run(lambda: False)
+    (pair,) = service.totals()["belt"]["models"].values()
+    assert (pair["answered"], pair["dropped"]) == (FRAMES, {})
+    assert worker.restarts == camera.restarts == 0
+    assert service.status()["faults"].keys() >= {"model tiny", "camera belt", "front", "what memory is taken"}
+
+
+def but_every_third(advance):
+    calls = count(1)
+    return lambda now_s: unheard_of() if next(calls) % 3 == 0 else advance(now_s)
 
 
 def test_an_answer_that_is_dropped_leaves_no_slot_behind(tmp_path):
