@@ -19,6 +19,7 @@ from edgewright.run.secrets import Address
 from edgewright.run.service import Footprints, Service
 from edgewright.run.settings import CameraSettings, ModelSettings, RuleSettings, ServiceSettings
 from edgewright.run.worker import Result
+from edgewright.vision.tracking import Tracker
 from live_service import assert_it_adds_up, write_blinking_clip
 from live_stage import Spoken, Stage, left_over
 from tiny_detector import save_tiny_detector
@@ -149,16 +150,14 @@ def service(tmp_path, monkeypatch):
 
 
 def test_tracks_rules_and_takers_may_fail_and_the_worker_works_on(service, monkeypatch):
-    service.run(lambda: bool(service._trackers))
-    tracker, first = service._trackers["belt", "tiny"], service._rules[0]
-    update, look = tracker.update, first.look
-    calls = []
+    update, first, calls = Tracker.update, service._rules[0], []
+    look = first.look
 
-    def update_but_for_some(detections, time_s):
+    def update_but_for_some(tracker, detections, time_s):
         calls.append(time_s)
-        return unheard_of() if len(calls) in (3, 12, 13) else update(detections, time_s)
+        return unheard_of() if len(calls) in (3, 12, 13) else update(tracker, detections, time_s)
 
-    monkeypatch.setattr(tracker, "update", update_but_for_some)
+    monkeypatch.setattr(Tracker, "update", update_but_for_some)
     monkeypatch.setattr(first, "look", lambda answer: unheard_of() if answer.frame == 8 else look(answer))
     service.run(lambda: False)
 
